@@ -1,0 +1,1 @@
+"""Melformer continues a musician's loop, locked to the beat."""
