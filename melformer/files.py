@@ -11,7 +11,7 @@ from pathlib import Path
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; it takes the final name only when the block succeeds.
 
-    The suffix is kept, since writers choose a format by it. Errors: OSError when the folder cannot be written.
+    The suffix is kept, since writers choose a format by it. Errors: OSError when the folder is read-only.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,42 @@
+# make run: the page on http://127.0.0.1:7860. make test: the tests. Both set everything up first, from nothing.
+PYTHON ?= python3
+VENV ?= .venv
+# Plain `torch` brings several GB of CUDA on Linux. Where a CPU wheel of this exact version is at hand, pip prefers it
+# (2.13.0+cpu is newer than 2.13.0 to pip). TORCH_INDEX, if set, is the address of an index of CPU wheels.
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?=
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: run test check format clean
+
+run: $(VENV)/.run
+	$(BIN)/python app.py
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp is newer than what it was made from, so a second `make` installs nothing. If no TORCH of that version can
+# be had (an older Python, another platform), the requirement's own range decides.
+$(VENV)/.run: requirements.txt pyproject.toml | $(BIN)/python
+	@echo "melformer: setting up $(VENV) (some minutes the first time)"
+	$(INSTALL) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)" || echo "melformer: no $(TORCH) here; taking another"
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(INSTALL) -e ".[dev]"
+	@touch $@
