@@ -169,7 +169,7 @@ def test_offline_uses_what_was_downloaded(
 def test_interrupted_and_resumed(
     hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_cache: Path
 ) -> None:
-    """Nothing half is loaded; a retry fetches the rest of a file, a new run only the files that are missing."""
+    """Nothing half is loaded; a retry fetches the rest of a file, a new run only missing files."""
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", chunk := 10_000)
     folder = make(tmp_path / "model")

@@ -1,0 +1,45 @@
+"""What the commands' argument lists have in common."""
+
+import argparse
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, and whose options cannot be abbreviated."""
+
+    def __init__(self, **options: Any) -> None:
+        # An abbreviation that works today can become ambiguous with the next option.
+        super().__init__(**{"allow_abbrev": False, **options})
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"melformer: {message} (see `{self.prog} --help`)\n")
+
+
+def add_command(commands: Any, name: str, run: Callable[[argparse.Namespace], None], help: str) -> Parser:
+    """A sub-command that calls `run` with its arguments."""
+    parser = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_group(commands: Any, name: str, help: str) -> Any:
+    """A command that only holds other commands, as `melformer tiaf` does."""
+    group = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    return group.add_subparsers(dest=f"{name}_command", metavar="COMMAND", required=True)
+
+
+def add_loop(parser: argparse.ArgumentParser) -> None:
+    """The arguments of every command that takes a loop."""
+    parser.add_argument("loop", metavar="LOOP", help="wav, flac, ogg, opus, mp3 or aiff")
+    parser.add_argument("--bpm", type=float, metavar="B", help="beats per minute, 40 to 240 "
+                        "(else from the file's name, its tags, or by listening)")  # fmt: skip
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="DIR|REPO", help='a folder, or "user/repo[@revision]" on the Hub '
+                        "(else $MELFORMER_MODEL, or the embedded checkpoint)")  # fmt: skip
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
