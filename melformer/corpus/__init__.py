@@ -1,0 +1,14 @@
+"""The composition engine: licence-clean music with exact tempo and every event known.
+
+>>> from melformer.corpus import compose
+>>> passage = compose(7, style="house", n_beats=16)
+>>> passage.n_beats, passage.style
+(16, 'house')
+"""
+
+from melformer.corpus.build import build
+from melformer.corpus.compose import compose
+from melformer.corpus.mix import mix as render
+from melformer.corpus.passage import Passage
+
+__all__ = ["Passage", "build", "compose", "render"]

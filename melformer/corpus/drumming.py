@@ -1,0 +1,70 @@
+"""Drum tracks of one phrase from a style's bars: chosen, varied, filled at the end."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from melformer.corpus.frame import Frame, pick
+from melformer.corpus.passage import Event
+from melformer.corpus.patterns import VELOCITIES, fit_metre, mutate, read_steps
+
+ROLES = {
+    "kick": "kick", "snare": "snare", "clap": "snare", "rim": "perc", "hat": "hats", "open": "hats", "pedal": "hats",
+    "ride": "hats", "crash": "hats", "shaker": "hats", "brush": "hats",
+}  # fmt: skip
+
+
+def role_of(sound: str) -> str:
+    """The part that a drum belongs to: kick, snare, hats or perc."""
+    return ROLES.get(sound, "perc")
+
+
+def draw_drums(frame: Frame, rng: np.random.Generator) -> dict[str, list[str]]:
+    """For each drum, one bar string for every bar of a phrase (A A A A', A B A C …)."""
+    tracks: dict[str, list[str]] = {}
+    shape = str(pick(rng, ("AAAA", "AAAB", "ABAB", "ABAC", "AABA")))
+    for sound, bars in frame.style.drums.items():
+        base = fit_metre(pick(rng, bars), frame.metre)
+        if not base:
+            continue
+        weak = sound in ("kick", "snare", "clap", "tom")
+        other = mutate(base, rng, 0.12 if weak else 0.2)
+        third = mutate(fit_metre(pick(rng, bars), frame.metre) or base, rng, 0.1)
+        choice = {"A": mutate(base, rng, 0.05), "B": other, "C": third}
+        tracks[sound] = [choice[shape[i % 4]] for i in range(frame.phrase_bars)]
+    return tracks
+
+
+def play_drums(tracks: dict[str, list[str]], frame: Frame, rng: np.random.Generator) -> list[Event]:
+    """Events of one phrase, straight on the grid."""
+    events = []
+    for sound, bars in tracks.items():
+        tilt = float(rng.uniform(0.9, 1.1))
+        for bar, pattern in enumerate(bars):
+            events += _hits(sound, pattern, bar * frame.bar_beats, frame.bar_beats, tilt)
+    return sorted(events, key=lambda e: (e.start_beats, e.sound))
+
+
+def _hits(sound: str, pattern: str, offset: float, bar_beats: int, tilt: float) -> list[Event]:
+    events = []
+    for step in read_steps(pattern, bar_beats):
+        strokes = {"r": 2, "t": 3}.get(step.mark, 1)
+        length = bar_beats / len(pattern) / strokes
+        for stroke in range(strokes):
+            velocity = min(1.0, VELOCITIES[step.mark] * tilt * (1 - 0.12 * (strokes - 1 - stroke)))
+            events.append(Event(offset + step.start_beats + stroke * length, length, 60, round(velocity, 3), sound))
+    return events
+
+
+def draw_fill(frame: Frame, rng: np.random.Generator) -> tuple[list[Event], set[str]]:
+    """A last bar of a phrase: its events from the bar's start, and the drums that it replaces."""
+    if not frame.style.fills:
+        return [], set()
+    fill = pick(rng, frame.style.fills)
+    events: list[Event] = []
+    for sound, pattern in fill.items():
+        hits = _hits(sound, fit_metre(pattern, frame.metre), 0.0, frame.bar_beats, 1.0)
+        if sound in ("snare", "tom", "low tom", "clap") and len(hits) > 4:  # rolls grow
+            hits = [replace(e, velocity=round(0.45 + 0.55 * i / (len(hits) - 1), 3)) for i, e in enumerate(hits)]
+        events += hits
+    return events, set(fill)

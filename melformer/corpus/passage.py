@@ -1,0 +1,111 @@
+"""A passage of music on paper: every note, every sound setting, nothing rendered yet."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Event:
+    """One note or hit. Swing and humanising are already in `start_beats`.
+
+    `start_beats` ≥ 0 and `duration_beats` > 0 count beats from the passage's start; `velocity` is in (0, 1];
+    `sound` names a drum ("kick"), or is empty for a note at MIDI `pitch`; `bend` is where a glide into the
+    pitch begins, in semitones relative to it.
+    """
+
+    start_beats: float
+    duration_beats: float
+    pitch: int = 60
+    velocity: float = 0.8
+    sound: str = ""
+    bend: float = 0.0
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A filter or a fader that moves in a straight line (log-frequency, or dB) between two beats.
+
+    `kind` is "lowpass" or "highpass" (values in Hz) or "gain" (values in dB); outside its beats it does nothing.
+    """
+
+    kind: str
+    start_beats: float
+    stop_beats: float
+    start_value: float
+    stop_value: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """One player: an instrument, how it is set, what it plays and where it stands in the mix."""
+
+    name: str
+    instrument: str
+    params: dict[str, Any]
+    events: tuple[Event, ...]
+    gain_db: float = 0.0
+    pan: float = 0.0
+    reverb: float = 0.0
+    delay: float = 0.0
+    duck: float = 0.0
+    effects: dict[str, float] = field(default_factory=dict)
+    sweeps: tuple[Sweep, ...] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A stretch of whole bars: its letter, where it starts, how long it is, who plays."""
+
+    label: str
+    start_bar: int
+    n_bars: int
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A whole piece to render; `n_beats` beats at `bpm`, the last bar possibly cut short.
+
+    `chords` holds one entry a bar, each a list of chord names. `loop` says that tails run into the start, as in a
+    file made to be looped. `master` holds the settings of the shared effects.
+    """
+
+    seed: int
+    style: str
+    bpm: float
+    metre: str
+    beats_per_bar: int
+    n_beats: int
+    key: str
+    mode: str
+    chords: list[list[str]]
+    form: tuple[Section, ...]
+    parts: tuple[Part, ...]
+    loop: bool
+    master: dict[str, float]
+
+    @property
+    def n_bars(self) -> int:
+        """Bars begun, counting a last one that is cut short."""
+        return -(-self.n_beats // self.beats_per_bar)
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.n_beats * 60.0 / self.bpm
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts and lists, ready for `json.dumps`."""
+        return asdict(self)
+
+    def fingerprint(self) -> str:
+        """A hash of what is played (tempo, sounds, notes and when), whatever the timbres."""
+        played = [
+            (part.name, e.sound or e.pitch, round(e.start_beats, 3), round(e.duration_beats, 3))
+            for part in self.parts
+            for e in part.events
+        ]
+        text = json.dumps([self.beats_per_bar, self.n_beats, sorted(played, key=str)])
+        return hashlib.sha256(text.encode()).hexdigest()

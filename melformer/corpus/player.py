@@ -1,0 +1,107 @@
+"""One part played into a buffer: notes to sounds, each distinct sound made once and placed to the sample."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from melformer.corpus import samples
+from melformer.corpus.drums import SYNTHS
+from melformer.corpus.passage import Event, Part
+from melformer.corpus.voices import VOICES
+from melformer.corpus.wavetable import Floats
+
+_LEVELS = 12
+
+
+def onset_sample(event: Event, bpm: float, sample_rate: int) -> int:
+    """The sample at which an event begins: its beat, rounded once, never summed."""
+    return round(event.start_beats * 60.0 / bpm * sample_rate)
+
+
+def play(part: Part, bpm: float, n_samples: int, sample_rate: int) -> Floats:
+    """The part alone, float32 (n_samples, 1 or 2), before any effect; sounds past the end are cut off."""
+    make = _drum_maker(part, sample_rate) if part.instrument == "drums" else _note_maker(part, bpm, sample_rate)
+    made: dict[tuple, Floats] = {}
+    buffer = np.zeros((n_samples, 1), np.float32)
+    ends = _ends(part, bpm, sample_rate)
+    for i, event in enumerate(part.events):
+        key, gain = _sound_key(event, bpm, sample_rate)
+        if key not in made:
+            sound = make(event)
+            made[key] = sound[:, None] if sound.ndim == 1 else sound
+        start = onset_sample(event, bpm, sample_rate)
+        if start < n_samples:
+            buffer = _add(buffer, made[key], start, gain, ends.get(i))
+    return buffer
+
+
+def _add(buffer: Floats, sound: Floats, start: int, gain: float, end: int | None) -> Floats:
+    if sound.shape[1] > buffer.shape[1]:
+        buffer = np.repeat(buffer, 2, axis=1)
+    stop = min(len(buffer), start + len(sound), end + 64 if end else len(buffer))
+    if stop <= start:
+        return buffer
+    piece = gain * sound[: stop - start]
+    if end is not None and stop == end + 64:  # choked: a short fade instead of a cut
+        fade = min(64, len(piece))
+        piece[-fade:] *= np.linspace(1, 0, fade, dtype=np.float32)[:, None]
+    buffer[start:stop] += piece
+    return buffer
+
+
+def _sound_key(event: Event, bpm: float, sample_rate: int) -> tuple[tuple, float]:
+    """What makes two events the same sound, and the gain between the velocity asked and the one made."""
+    level = max(1, round(event.velocity * _LEVELS))
+    held = round(event.duration_beats * 60.0 / bpm * sample_rate / 256)
+    return (event.sound, event.pitch, level, held, round(event.bend, 2)), event.velocity * _LEVELS / level
+
+
+def _ends(part: Part, bpm: float, sample_rate: int) -> dict[int, int]:
+    """Where a sound is cut by the next one of its group: open hats by closed ones, mono basses by themselves."""
+    group = {"hat", "open", "pedal"} if part.instrument == "drums" else None
+    if group is None and not part.params.get("mono"):
+        return {}
+    ends: dict[int, int] = {}
+    last = None
+    for i in sorted(range(len(part.events)), key=lambda j: part.events[j].start_beats):
+        if group is not None and part.events[i].sound not in group:
+            continue
+        start = onset_sample(part.events[i], bpm, sample_rate)
+        if last is not None and start > onset_sample(part.events[last], bpm, sample_rate):
+            ends[last] = start
+        last = i
+    return ends
+
+
+def _note_maker(part: Part, bpm: float, sample_rate: int) -> Callable[[Event], Floats]:
+    voice = VOICES[part.instrument]
+    params = dict(part.params)
+    if params.get("wobble_beats"):
+        params["wobble_hz"] = bpm / 60.0 / params["wobble_beats"]
+
+    def make(event: Event) -> Floats:
+        level = max(1, round(event.velocity * _LEVELS)) / _LEVELS
+        n_held = max(64, 256 * round(event.duration_beats * 60.0 / bpm * sample_rate / 256))
+        return voice(event.pitch, n_held, level, sample_rate, params, event.bend).astype(np.float32)
+
+    return make
+
+
+def _drum_maker(part: Part, sample_rate: int) -> Callable[[Event], Floats]:
+    kit = part.params["kit"]
+
+    def make(event: Event) -> Floats:
+        level = max(1, round(event.velocity * _LEVELS)) / _LEVELS
+        settings = kit[event.sound]
+        if "sample" not in settings:
+            return SYNTHS[settings["synth"]](settings, level, sample_rate)
+        sound = samples.load(settings["sample"], sample_rate)
+        ratio = settings.get("tune", 1.0) * 2.0 ** ((event.pitch - 60) / 12)
+        if ratio != 1.0:
+            places = np.arange(0, len(sound) - 1, ratio)
+            sound = np.interp(places, np.arange(len(sound)), sound).astype(np.float32)
+        n = min(len(sound), int(settings.get("length", 3.0) * sample_rate))
+        fade = np.minimum(1.0, (n - np.arange(n, dtype=np.float32)) / (0.02 * sample_rate + 1))
+        return sound[:n] * fade * level
+
+    return make

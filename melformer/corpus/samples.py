@@ -1,0 +1,58 @@
+"""The CC0 one-shots of Debian's sonic-pi-samples, read only by an explicit list of allowed families."""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from scipy.signal import resample_poly
+
+from melformer.corpus.wavetable import Floats
+
+FOLDERS = ("/usr/share/sonic-pi/samples", "/usr/local/share/sonic-pi/samples")
+SOURCE = {"name": "Debian sonic-pi-samples (freesound.org one-shots)", "licence": "CC0-1.0"}
+# An allow-list, not a block-list: recorded loops (loop_*, ambi_*, arovane_beat_*, tbd_fxbed_loop*) are the
+# evaluation set, and a file that nobody thought of must stay unread.
+FAMILIES = ("bd_", "sn_", "drum_", "elec_", "perc_", "tabla_", "hat_", "ride_", "glitch_perc", "mehackit_phone", "mehackit_robot")
+
+
+def folder() -> Path | None:
+    """Where the one-shots are: $MELFORMER_SAMPLES, else Debian's place; None when there are none."""
+    for name in (os.environ.get("MELFORMER_SAMPLES"), *FOLDERS):
+        if name and Path(name).is_dir():
+            return Path(name)
+    return None
+
+
+def names() -> list[str]:
+    """Sorted names of the one-shots that may be used."""
+    place = folder()
+    return sorted(p.stem for p in place.glob("*.flac") if allowed(p.stem)) if place else []
+
+
+def allowed(name: str) -> bool:
+    """Whether a sample belongs to an allowed family of one-shots."""
+    return name.startswith(FAMILIES) and not any(c in name for c in "/\\.") and "loop" not in name and name != "drum_roll"
+
+
+@lru_cache(maxsize=256)
+def load(name: str, sample_rate: int) -> Floats:
+    """One one-shot as mono float32 (n,), peak 1, its leading silence cut so that the attack is at sample 0.
+
+    Errors: ValueError for a name outside the allowed families or one that is not installed.
+    """
+    place = folder()
+    if not allowed(name):
+        raise ValueError(f"{name!r} is not an allowed one-shot: recorded loops are kept for evaluation")
+    if place is None:
+        raise ValueError(f"{name!r} is not installed: apt-get install sonic-pi-samples")
+    data, rate = soundfile.read(place / f"{name}.flac", dtype="float32", always_2d=True)
+    mono = data.mean(axis=1)
+    loud = np.flatnonzero(np.abs(mono) > 0.02 * np.abs(mono).max())
+    mono = mono[max(0, loud[0] - 8) :]
+    if rate != sample_rate:
+        mono = resample_poly(mono, sample_rate, rate).astype(np.float32)
+    fade = min(len(mono), 128)
+    mono[-fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
+    return mono / max(1e-6, float(np.abs(mono).max()))
