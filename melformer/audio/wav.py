@@ -1,0 +1,120 @@
+"""Audio files in and out: read what strangers send within fixed limits, write exactly what was given."""
+
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from melformer.audio.grid import check_bpm
+from melformer.audio.sniff import FORMATS, SUBTYPES, check_kind
+from melformer.audio.tags import add_bpm_tag, read_bpm_tag
+from melformer.audio.waveform import MAX_CHANNELS, MAX_VALUES, Waveform, check_sample_rate
+from melformer.errors import AudioError
+from melformer.files import atomic_path
+
+__all__ = ["Waveform", "read_bpm_tag", "read_waveform", "write_waveform"]
+
+MAX_S = 600.0
+ENCODINGS = {"pcm16": ("PCM_16", 16), "pcm24": ("PCM_24", 24), "float": ("FLOAT", 0)}
+_BLOCK = 65_536
+
+
+def read_waveform(path: str | Path, max_s: float = MAX_S) -> Waveform:
+    """Read a wav, flac, ogg, opus, mp3 or aiff file of at most `max_s` seconds, at its own rate.
+
+    The first bytes decide the format, not the name. Never decodes more than `max_s` seconds, whatever a header
+    claims. Errors: AudioError when the file is missing, unreadable, no such audio, too long, outside
+    8,000..192,000 Hz or 1..8 channels, or holds NaN.
+    """
+    path = Path(path)
+    descriptor = _open_regular(path)
+    try:
+        check_kind(descriptor, path.name)
+        # A descriptor, not a name: by its name alone, libsndfile takes some files for headerless audio.
+        with soundfile.SoundFile(descriptor, closefd=False) as file:
+            return Waveform(_read_samples(file, path.name, max_s), file.samplerate)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(f"{path.name} is damaged ({_reason(error)}): export it again as WAV or FLAC") from None
+    except AudioError as error:
+        raise AudioError(f"{path.name}: {error}" if path.name not in str(error) else str(error)) from None
+    finally:
+        os.close(descriptor)
+
+
+def write_waveform(
+    path: str | Path, waveform: Waveform, *, bpm: float | None = None, encoding: str = "pcm16"
+) -> None:
+    """Write a `.wav` or `.flac` file (the suffix decides), whole or not at all.
+
+    Samples are never rescaled. pcm16 and pcm24 round them and clip at full scale; float keeps every bit.
+    `bpm` goes where DAWs and `read_bpm_tag` look: the ACID chunk of a WAV, the BPM comment of a FLAC.
+    Errors: AudioError for another suffix or encoding (FLAC has no float); TempoError for an impossible BPM.
+    """
+    path = Path(path)
+    kind = {".wav": "WAV", ".flac": "FLAC"}.get(path.suffix.lower())
+    if kind is None:
+        raise AudioError(f"cannot write {path.name}: the name must end in .wav or .flac")
+    if encoding not in ENCODINGS or (kind == "FLAC" and encoding == "float"):
+        raise AudioError(f"cannot write {path.name} as {encoding!r}: choose pcm16, pcm24 or (WAV only) float")
+    if bpm is not None:
+        bpm = check_bpm(bpm)
+    subtype, n_bits = ENCODINGS[encoding]
+    if kind == "WAV" and waveform.samples.size * (n_bits or 32) // 8 > 2**32 - 4096:
+        raise AudioError(f"{path.name} would be larger than a WAV can be (4 GB): write FLAC")
+    with atomic_path(path) as temporary:
+        samples = to_integers(waveform.samples, n_bits)
+        soundfile.write(temporary, samples, waveform.sample_rate, subtype, format=kind)
+        if bpm is not None:
+            add_bpm_tag(temporary, bpm, waveform.duration_s)
+
+
+def to_integers(samples: np.ndarray, n_bits: int) -> np.ndarray:
+    """Float samples rounded to `n_bits` in the upper bits of int32, clipped at full scale. 0 bits: unchanged."""
+    if not n_bits:
+        return samples
+    scale = 2 ** (n_bits - 1)
+    rounded = np.clip(np.rint(samples.astype(np.float64) * scale), -scale, scale - 1)
+    return rounded.astype(np.int32) << (32 - n_bits)
+
+
+def _open_regular(path: Path) -> int:
+    """A descriptor of an ordinary, non-empty file: a pipe or a device could block or never end."""
+    try:
+        # Without O_NONBLOCK, opening a pipe waits for its writer.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{path.name or path} cannot be opened: {_reason(error)}") from None
+    info = os.fstat(descriptor)
+    if stat.S_ISREG(info.st_mode) and info.st_size:
+        return descriptor
+    os.close(descriptor)
+    raise AudioError(f"{path.name or path} is {'empty' if stat.S_ISREG(info.st_mode) else 'not a file'}")
+
+
+def _read_samples(file: soundfile.SoundFile, name: str, max_s: float) -> np.ndarray:
+    """Everything in the file as float32 (n_samples, n_channels), within the limits."""
+    if file.format not in FORMATS or file.subtype not in SUBTYPES:
+        raise AudioError(f"{name} is {file.format} {file.subtype}, which is not read here: export it as WAV")
+    rate = check_sample_rate(file.samplerate)
+    if not 1 <= file.channels <= MAX_CHANNELS:
+        raise AudioError(f"{name} has {file.channels} channels, the limit is {MAX_CHANNELS}: mix down to stereo")
+    limit = int(min(max_s * rate, MAX_VALUES // file.channels))
+    blocks, n_read = [], 0
+    while n_read <= limit:
+        block = file.read(min(_BLOCK, limit + 1 - n_read), dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        blocks.append(block)
+        n_read += len(block)
+    if n_read > limit:
+        raise AudioError(f"{name} is longer than the limit of {limit / rate:g} s: cut out the loop first")
+    if not n_read:
+        raise AudioError(f"{name} holds no audio: its header is followed by no samples")
+    return np.concatenate(blocks)
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    return text.strip().rstrip(".").lower()
