@@ -1,23 +1,46 @@
 """What the commands print, and where they may write."""
 
 import json
+import math
 import re
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from melformer.errors import RequestError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from melformer.generate import Beat, Prompt
 
 
 def say(*lines: str) -> None:
     """Words for the person at the keyboard: stderr, so that stdout stays for programs."""
     for line in lines:
-        print(line, file=sys.stderr)
+        print(f"melformer: {line}", file=sys.stderr)
+
+
+def say_prompt(prompt: "Prompt") -> None:
+    """What was understood of a loop, so that a wrong tempo is seen before it is heard."""
+    tempo = prompt.tempo
+    say(f"{prompt.name}: {prompt.bpm:g} BPM ({tempo.source}), {prompt.n_beats} beats", *prompt.messages)
 
 
 def print_json(values: dict[str, Any]) -> None:
-    print(json.dumps(values, allow_nan=False))
+    """One line of JSON on stdout; what is not a number becomes null, since JSON knows no NaN."""
+    print(json.dumps(_plain(values), allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def output_path(given: str, suffixes: tuple[str, ...], source: str | None = None) -> Path:
@@ -31,7 +54,7 @@ def output_path(given: str, suffixes: tuple[str, ...], source: str | None = None
     if path.is_dir():
         raise RequestError(f"{path} is a folder; give a file name.")
     if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
-        raise RequestError(f"{path} is the loop itself and would be overwritten; give another name.")
+        raise RequestError(f"{path} is the source itself and would be overwritten; give another name.")
     return path
 
 
@@ -40,17 +63,32 @@ def plain_stem(name: str) -> str:
     return re.sub(r"[_\- ]?\d+(?:\.\d+)?[_\- ]?bpm", "", name, flags=re.IGNORECASE) or "loop"
 
 
+def exact_encoding(samples: "np.ndarray", suffix: str) -> str:
+    """The smallest encoding that keeps these samples bit for bit, so that a prompt stays the user's own.
+
+    A FLAC holds no floats: samples that need them are rounded to 24 bits there.
+    """
+    import numpy as np
+
+    for encoding, scale in (("pcm16", 2.0**15), ("pcm24", 2.0**23)):
+        scaled = samples * scale
+        if -scale <= scaled.min() and scaled.max() < scale and np.array_equal(scaled, np.rint(scaled)):
+            return encoding
+    return "float" if suffix == ".wav" else "pcm24"
+
+
 class Progress:
     """One line on stderr that says how far a generation is and how fast; silent where nobody looks."""
 
     def __init__(self, n_beats: int) -> None:
-        self.n_beats, self.start = n_beats, time.perf_counter()
-        self.shown = sys.stderr.isatty()
+        self.n_beats, self.audio_s = n_beats, 0.0
+        self.start = time.perf_counter()
 
-    def show(self, done_beats: int, audio_s: float) -> None:
-        """`audio_s`: seconds of new sound so far."""
-        if self.shown:
-            speed = audio_s / max(time.perf_counter() - self.start, 1e-9)
-            end = "\n" if done_beats == self.n_beats else ""
-            text = f"\rmelformer: {done_beats}/{self.n_beats} beats, {speed:.1f}× real time "
-            print(text, end=end, file=sys.stderr, flush=True)
+    def show(self, beat: "Beat") -> None:
+        """Count one more new beat."""
+        self.audio_s += beat.waveform.duration_s
+        speed = self.audio_s / max(time.perf_counter() - self.start, 1e-9)
+        if sys.stderr.isatty():
+            done = beat.index + 1
+            text = f"\rmelformer: {done}/{self.n_beats} beats, {speed:.1f}× real time "
+            print(text, end="\n" if done == self.n_beats else "", file=sys.stderr, flush=True)

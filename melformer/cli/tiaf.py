@@ -33,9 +33,9 @@ def pack(args: Namespace) -> None:
     tempo = find_tempo(waveform, path=args.loop, bpm=args.bpm)
     tiaf = Tiaf.from_waveform(waveform, tempo.bpm, args.double_time)
     write_tiaf(path, tiaf)
-    say(f"melformer: {tempo.bpm:g} BPM ({tempo.source}), {tiaf.n_beats} beats")
+    say(f"{tempo.bpm:g} BPM ({tempo.source}), {tiaf.n_beats} beats")
     if tiaf.message:
-        say(f"melformer: {tiaf.message}")
+        say(tiaf.message)
 
 
 def unpack(args: Namespace) -> None:
