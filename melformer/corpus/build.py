@@ -13,9 +13,10 @@ import soundfile
 from melformer.corpus import samples
 from melformer.corpus.compose import compose
 from melformer.corpus.kits import one_shots
-from melformer.corpus.mix import mix
+from melformer.corpus.mix import render
 from melformer.corpus.passage import Passage
 from melformer.corpus.style_table import STYLES
+from melformer.errors import RequestError
 
 OWN = {"name": "Melformer's own synthesis", "licence": "CC0-1.0"}
 
@@ -31,13 +32,13 @@ def choose_style(seed: int, styles: tuple[str, ...]) -> str:
 
 
 def allowed_styles(styles: list[str] | None, exclude: list[str] | None) -> tuple[str, ...]:
-    """Names to draw from. Errors: ValueError for an unknown name or when none is left."""
+    """Names to draw from. Errors: RequestError for an unknown name or when none is left."""
     for name in (*(styles or ()), *(exclude or ())):
         if name not in STYLES:
-            raise ValueError(f"unknown style {name!r}: choose from {', '.join(STYLES)}")
+            raise RequestError(f"unknown style {name!r}: choose from {', '.join(STYLES)}")
     left = tuple(n for n in (styles or STYLES) if n not in (exclude or ()))
     if not left:
-        raise ValueError("no style is left after excluding")
+        raise RequestError("no style is left after excluding")
     return left
 
 
@@ -63,7 +64,7 @@ def _make(job: tuple[int, str, float, str, int]) -> dict[str, Any]:
     seed, style, long, folder, sample_rate = job
     passage = compose(seed, style, long=long)
     name = f"{style.replace(' ', '_')}_{seed:016x}_{passage.bpm:g}bpm.flac"
-    waveform = mix(passage, sample_rate)
+    waveform = render(passage, sample_rate).samples
     temporary = Path(folder) / f".{name}"
     soundfile.write(temporary, waveform, sample_rate, subtype="PCM_16", format="FLAC")
     temporary.replace(Path(folder) / name)
@@ -87,10 +88,10 @@ def build(
     """Write `hours` of passages into a folder and return how many; the bytes do not depend on `workers`.
 
     `styles` keeps to some styles and `exclude` leaves some out. Each line of `index.jsonl` is written once its FLAC
-    is whole. Errors: ValueError for an unknown style or hours that are not positive.
+    is whole. Errors: RequestError for an unknown style or hours out of range.
     """
-    if hours <= 0:
-        raise ValueError(f"hours must be positive, not {hours}")
+    if not 0 < hours <= 100_000:
+        raise RequestError(f"hours is {hours:g}; it must be more than 0 and at most 100,000")
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     jobs = _jobs(str(folder), hours, seed, allowed_styles(styles, exclude), long, sample_rate)
