@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check format clean
+.PHONY: run test check format soundfonts clean
 
 run: $(VENV)/.run
 	$(BIN)/python app.py
@@ -22,6 +22,11 @@ check: $(VENV)/.dev
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
+
+# Sounds for `melformer corpus`, from soundfonts that are installed. Without its dependencies, since one of them
+# (PyAudio) needs a compiler and plays to a sound card, which nothing here does.
+soundfonts: $(VENV)/.run
+	$(INSTALL) --no-deps tinysoundfont
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -109,6 +109,21 @@ def test_the_encoding_keeps_the_samples() -> None:
     assert exact_encoding(np.array([[1.0]], np.float32), ".wav") == "float"  # no 16 bits hold full scale
 
 
+def test_corpus(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    wish = ("--hours", 0.001, "--seed", 3, "--styles", "house")
+    status, out, _ = run(capsys, "corpus", "build", tmp_path, *wish)
+    assert (status, out) == (0, f"{tmp_path}: 1 passages\n")
+    entry = json.loads((tmp_path / "index.jsonl").read_text())
+    assert entry["style"] == "house" and (tmp_path / entry["file"]).exists()
+
+
+@pytest.mark.parametrize("wish", ["--hours=0", "--hours=nan", "--hours=inf", "--hours=1 --styles=x"])
+def test_corpus_out_of_range(capsys: pytest.CaptureFixture[str], tmp_path: Path, wish: str) -> None:
+    status, out, err = run(capsys, "corpus", "build", tmp_path / "c", *wish.split())
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+
+
 @pytest.fixture
 def loop(tmp_path: Path) -> Path:
     """Two bars at 120 BPM, stereo, 16 bits, with a beat that stands out."""

@@ -1,6 +1,7 @@
 """The floors of the house: imports only go down, and what is heavy is imported where it is used."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ NEIGHBOURS = {  # who may use a room on the same floor; the reverse is an error
     ("evaluate", "data"), ("evaluate", "corpus"),
     ("__main__", "cli"),
 }  # fmt: skip
+OPTIONAL = {"tinysoundfont", "tensorboard"}  # used where they are installed
 HEAVY = {"gradio", "librosa", "matplotlib", "huggingface_hub", "playwright"}
 FILES = sorted(PACKAGE.rglob("*.py")) + [path for path in [ROOT / "app.py"] if path.exists()]
 
@@ -96,6 +98,15 @@ def test_heavy_imports_stand_where_they_are_used(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     at_top = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
     assert not {name.split(".")[0] for name in imports(at_top)} & HEAVY
+
+
+def test_requirements_name_all_that_is_imported() -> None:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    named = {re.split(r"[<>=!~ ]", line)[0] for line in lines if line and not line.startswith("#")}
+    own_or_standard = {"melformer", "app", "__future__", *sys.stdlib_module_names}
+    for path in FILES:
+        roots = {name.split(".")[0] for name in imports(ast.parse(path.read_text(encoding="utf-8")))}
+        assert roots - own_or_standard - OPTIONAL <= named, path
 
 
 def test_importing_the_package_and_the_command_line_is_light() -> None:
