@@ -1,0 +1,1 @@
+"""Quality: metrics, reference points, evaluation sets and the report."""

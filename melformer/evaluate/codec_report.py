@@ -1,0 +1,68 @@
+"""Measure a checkpoint's codec on a folder of loops:
+
+    python -m melformer.evaluate.codec_report CHECKPOINT_DIR LOOPS_DIR [--references] [--clips] [--json]
+[--clips]
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from melformer.errors import MelformerError
+from melformer.evaluate import codec_part, tables
+from melformer.evaluate.codes import bits_per_second
+from melformer.evaluate.material import folder_clips
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the codec's measures; 2 for a user's mistake."""
+    parser = argparse.ArgumentParser(description="Measure a checkpoint's codec on a folder of loops.")
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("loops", type=Path)
+    parser.add_argument("--references", action="store_true", help="also Opus, MP3 and noise")
+    parser.add_argument("--limit", type=int, default=None, metavar="N", help="only the first N loops")
+    parser.add_argument("--clips", action="store_true", help="one line per loop")
+    parser.add_argument("--no-codes", action="store_true", help="skip usage and stability")
+    parser.add_argument("--json", action="store_true")
+    try:
+        print(report(parser.parse_args(argv)))
+    except MelformerError as error:
+        print(f"codec_report: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def report(arguments: argparse.Namespace) -> str:
+    """The report as text or JSON."""
+    from melformer import Melformer  # imports torch: after the arguments have been checked
+
+    model = Melformer.from_pretrained(arguments.checkpoint)
+    config = model.config.codec
+    clips = folder_clips(arguments.loops)[0][: arguments.limit]
+    sizes = (config.latent_frames_per_beat, config.n_codebooks, config.codebook_size)
+    systems = {
+        "this codec": codec_part.measure_codec(
+            clips, lambda w, bpm: model.reconstruct(w, bpm), lambda bpm: bits_per_second(*sizes, bpm) / 1000.0
+        )
+    }
+    if arguments.references:
+        systems |= codec_part.measure_references(clips)
+    codes = None
+    if not arguments.no_codes:
+        codes = codec_part.measure_codes(
+            clips, lambda w, bpm: model.prompt(w, bpm=bpm).codes, config.codebook_size
+        )
+    if arguments.json:
+        return json.dumps(
+            {"systems": {k: asdict(v) for k, v in systems.items()}, "codes": codes and asdict(codes)}
+        )
+    parts = [tables.systems_table(systems)]
+    parts += [tables.clips_table(systems["this codec"])] if arguments.clips else []
+    parts += [tables.codes_table(codes)] if codes else []
+    return "\n\n".join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
