@@ -1,7 +1,7 @@
 """Resampling at any exact ratio, without drift and without loss below 0.47 of the lower rate.
 
 soxr is faster, but its pass band droops (−64 dB of error at 0.45 of the rate, more with every trip) and its
-phase drifts at ratios such as 119.92 BPM needs (59 dB after 512 beats): too much for a grid that must be exact.
+phase drifts at ratios such as 119.92 BPM needs (59 dB after 512 beats): too much for an exact grid.
 """
 
 import math
@@ -70,7 +70,7 @@ def _block_lengths(step: Fraction, margin: int, n_useful: int) -> tuple[int, int
 
 
 def _gain(n_in: int, step: Fraction, low_pass: bool) -> np.ndarray:
-    """One for every bin below half the lower rate; as a low-pass, with a slope whose response dies quickly."""
+    """One for every bin below half the lower rate; as a low-pass, with a slope that rings briefly."""
     lower = min(1.0, 1.0 / float(step))
     n_bins = math.ceil(n_in * 0.5 * lower)
     if not low_pass:
@@ -81,7 +81,7 @@ def _gain(n_in: int, step: Fraction, low_pass: bool) -> np.ndarray:
 
 
 def _cut(source: np.ndarray, first: int, n_in: int, n_fade: int) -> np.ndarray:
-    """`n_in` samples of `source` from `first` on, faded at both ends (a cut would ring), silence outside it."""
+    """`n_in` samples of `source` from `first` on, faded at both ends (a cut would ring), silence outside."""
     block = np.zeros((n_in, source.shape[1]))
     low, high = max(first, 0), min(first + n_in, len(source))
     if low < high:

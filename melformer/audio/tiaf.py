@@ -1,139 +1,149 @@
-"""`.tiaf`: audio whose unit of time is the beat."""
+"""`.tiaf`: audio whose unit of time is the beat, in a file (docs/tiaf.md)."""
 
+import base64
+import json
 import math
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import soundfile
 
-from melformer.audio.grid import beat_edges, check_bpm
-from melformer.audio.resample import resample_span
-from melformer.audio.waveform import MAX_VALUES, Waveform, check_sample_rate
-from melformer.errors import TiafError
+from melformer.audio.beats import EDGE_SAMPLES, SAMPLES_PER_BEAT, Tiaf
+from melformer.audio.wav import open_regular, open_sound
+from melformer.audio.waveform import MAX_VALUES
+from melformer.errors import MelformerError, TiafError
+from melformer.files import atomic_path
 
-SAMPLES_PER_BEAT = 40_000
-EDGE_SAMPLES = 1_024
+__all__ = ["SAMPLES_PER_BEAT", "Tiaf", "read_tiaf", "write_tiaf"]
+
+NOMINAL_RATE = 40_000  # Hz: a player shows one beat per second
+VERSION = 1
+_LEVELS = 2**23  # of 24-bit samples
+_HEADER_BYTES = 2**16
+_HEADER_TYPES: dict[str, type | tuple[type, ...]] = {
+    "format": str, "version": int, "samples_per_beat": int, "n_beats": int, "bpm": (int, float),
+    "grid_beats_per_beat": int, "sample_rate": int, "n_samples": int, "scale": (int, float),
+    "edges": (str, type(None)),
+}  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class Tiaf:
-    """Audio on the beat grid: `beats` is float32 (n_beats, 40000, n_channels), mono or stereo.
+def write_tiaf(path: str | Path, tiaf: Tiaf) -> None:
+    """Write a `.tiaf` file, whole or not at all: a 24-bit FLAC of the beats with a JSON comment.
 
-    `bpm`, `sample_rate` (Hz) and `n_samples` are the source's; with `grid_beats_per_beat` 2, two rows of `beats`
-    make one beat of `bpm`. `edges`, float32 (2, 1024, n_channels), is what lies just before the first and after
-    the last row, and makes the way back exact at the ends too; None when the beats came from elsewhere.
-    Errors: TiafError when the parts do not fit each other; TempoError, AudioError for a BPM or a rate.
+    Samples are divided by a power of two that brings the loudest under full scale, so nothing clips and a
+    quiet signal keeps its bits; reading and writing again changes nothing.
     """
-
-    beats: np.ndarray
-    bpm: float
-    sample_rate: int
-    n_samples: int
-    grid_beats_per_beat: int = 1
-    edges: np.ndarray | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "bpm", check_bpm(self.bpm))
-        object.__setattr__(self, "sample_rate", check_sample_rate(self.sample_rate))
-        _check_parts(self)
-
-    @property
-    def n_beats(self) -> int:
-        """Rows of `beats`: beats of the grid."""
-        return int(self.beats.shape[0])
-
-    @property
-    def n_channels(self) -> int:
-        return int(self.beats.shape[2])
-
-    @property
-    def grid_rate(self) -> float:
-        """Grid samples per second at the source's tempo."""
-        return SAMPLES_PER_BEAT * self.bpm * self.grid_beats_per_beat / 60
-
-    @property
-    def message(self) -> str | None:
-        """What the grid costs, when its rate is below the source's; else None."""
-        if self.grid_rate >= self.sample_rate:
-            return None
-        return (
-            f"At {self.bpm:g} BPM the grid has {self.grid_rate:,.0f} samples a second, fewer than the "
-            f"source's {self.sample_rate:,}: sound above {0.45 * self.grid_rate:,.0f} Hz is lost. "
-            "Two grid beats to the beat (double time) keep more."
-        )
-
-    @classmethod
-    def from_waveform(cls, waveform: Waveform, bpm: float, double_time: bool = False) -> "Tiaf":
-        """Resample to 40,000 samples per beat; beat k starts at grid sample 40,000·k exactly.
-
-        A last, unfinished beat is filled with a fade to silence. `double_time`: two grid beats to the beat.
-        Errors: TiafError for more than two channels or too long a clip; TempoError for an impossible BPM.
-        """
-        bpm, fold = check_bpm(bpm), 2 if double_time else 1
-        if waveform.n_channels > 2:
-            raise TiafError(f"{waveform.n_channels} channels; a .tiaf is mono or stereo: mix it down first")
-        n_beats = _n_grid_beats(waveform.n_samples, bpm * fold, waveform.sample_rate)
-        if n_beats * SAMPLES_PER_BEAT * waveform.n_channels > MAX_VALUES:
-            raise TiafError(f"{n_beats:,} beats are too long for one .tiaf: cut the clip first")
-        step = _samples_per_grid_sample(bpm * fold, waveform.sample_rate)
-        n_grid = n_beats * SAMPLES_PER_BEAT
-        grid = resample_span(waveform.samples, step, -EDGE_SAMPLES, n_grid + 2 * EDGE_SAMPLES)
-        edges = np.stack([grid[:EDGE_SAMPLES], grid[-EDGE_SAMPLES:]])
-        beats = grid[EDGE_SAMPLES:-EDGE_SAMPLES].reshape(n_beats, SAMPLES_PER_BEAT, -1)
-        return cls(beats, bpm, waveform.sample_rate, waveform.n_samples, fold, edges)
-
-    def to_waveform(self, bpm: float | None = None, sample_rate: int | None = None) -> Waveform:
-        """Back to samples per second: exactly `n_samples` of them at the source's own BPM and rate.
-
-        At another BPM it plays faster or slower, pitch and all, as on a turntable.
-        Errors: TempoError, AudioError for a BPM or a rate out of range, or too long a result.
-        """
-        bpm = self.bpm if bpm is None else check_bpm(bpm)
-        rate = self.sample_rate if sample_rate is None else check_sample_rate(sample_rate)
-        n_out = self._n_samples_at(bpm, rate)
-        if n_out * self.n_channels > MAX_VALUES:
-            raise TiafError(f"{n_out:,} samples are too many for a waveform: unpack at a higher BPM")
-        grid = self.beats.reshape(-1, self.n_channels)
-        n_before = 0
-        if self.edges is not None:
-            grid, n_before = np.concatenate([self.edges[0], grid, self.edges[1]]), EDGE_SAMPLES
-        step = 1 / _samples_per_grid_sample(bpm * self.grid_beats_per_beat, rate)
-        coarser = Fraction(rate) / Fraction(bpm) < Fraction(self.sample_rate) / Fraction(self.bpm)
-        return Waveform(resample_span(grid, step, 0, n_out, n_before, low_pass=coarser), rate)
-
-    def _n_samples_at(self, bpm: float, rate: int) -> int:
-        fold = self.grid_beats_per_beat
-        n_whole, rest = divmod(self.n_beats, fold)
-        if not rest and self.n_samples == beat_edges(n_whole, self.bpm, self.sample_rate)[-1]:
-            return int(beat_edges(n_whole, bpm, rate)[-1])  # a whole number of beats stays one
-        scale = Fraction(self.bpm) / Fraction(bpm) * Fraction(rate, self.sample_rate)
-        return max(1, round(self.n_samples * scale))
+    loudest = max(float(np.abs(part).max()) for part in (tiaf.beats, tiaf.edges) if part is not None)
+    scale = 2.0 ** np.clip(math.frexp(loudest)[1], -100, 100) if loudest else 1.0
+    header = {
+        "format": "tiaf",
+        "version": VERSION,
+        "samples_per_beat": SAMPLES_PER_BEAT,
+        "n_beats": tiaf.n_beats,
+        "bpm": tiaf.bpm,
+        "grid_beats_per_beat": tiaf.grid_beats_per_beat,
+        "sample_rate": tiaf.sample_rate,
+        "n_samples": tiaf.n_samples,
+        "scale": float(scale),
+        "edges": None if tiaf.edges is None else _pack_edges(tiaf.edges, scale),
+    }
+    with (
+        atomic_path(path) as temporary,
+        soundfile.SoundFile(temporary, "w", NOMINAL_RATE, tiaf.n_channels, "PCM_24", format="FLAC") as file,
+    ):
+        file.comment = json.dumps(header)
+        for beat in tiaf.beats:
+            file.write(_to_levels(beat, scale) << 8)
 
 
-def _samples_per_grid_sample(bpm: float, sample_rate: int) -> Fraction:
-    return Fraction(60 * sample_rate) / (Fraction(bpm) * SAMPLES_PER_BEAT)
+def read_tiaf(path: str | Path) -> Tiaf:
+    """Read a `.tiaf` file. Errors: TiafError for anything that docs/tiaf.md does not allow."""
+    path = Path(path)
+    with _named(path.name), open_regular(path) as raw:
+        if raw.read(4) != b"fLaC":
+            raise TiafError("it is not a .tiaf file: pack a WAV with `melformer tiaf pack IN.wav OUT.tiaf`")
+        with open_sound(raw, path.name) as file:
+            header = _read_header(file)
+            beats = _read_beats(file, header["n_beats"], header["scale"])
+        edges = None if header["edges"] is None else _unpack_edges(header["edges"], header["scale"], beats)
+        source = {key: header[key] for key in ("bpm", "sample_rate", "n_samples", "grid_beats_per_beat")}
+        return Tiaf(beats, edges=edges, **source)
 
 
-def _n_grid_beats(n_samples: int, bpm: float, sample_rate: int) -> int:
-    """The fewest beats that hold `n_samples`; the last edge may have been rounded up by half a sample."""
-    return max(1, math.ceil((n_samples - Fraction(1, 2)) * Fraction(bpm) / (60 * sample_rate)))
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Give every fault of a file the same class, and the file's name."""
+    try:
+        yield
+    except MelformerError as error:
+        raise TiafError(str(error) if name in str(error) else f"{name}: {error}") from None
 
 
-def _check_parts(tiaf: Tiaf) -> None:
-    beats, edges = tiaf.beats, tiaf.edges
-    if not isinstance(beats, np.ndarray) or beats.dtype != np.float32 or beats.ndim != 3:
-        raise TiafError("beats must be a float32 array of shape (n_beats, 40000, n_channels)")
-    if beats.shape[0] < 1 or beats.shape[1] != SAMPLES_PER_BEAT or beats.shape[2] not in (1, 2):
-        raise TiafError(f"beats must have the shape (n_beats, 40000, 1 or 2), got {beats.shape}")
-    if edges is not None and (edges.dtype != np.float32 or edges.shape != (2, EDGE_SAMPLES, beats.shape[2])):
-        raise TiafError(f"edges must be float32 of shape (2, {EDGE_SAMPLES}, {beats.shape[2]})")
-    if not all(np.isfinite([part.min(), part.max()]).all() for part in (beats, edges) if part is not None):
-        raise TiafError("the beats hold NaN or infinite samples")
-    if tiaf.grid_beats_per_beat not in (1, 2):
-        raise TiafError(f"grid_beats_per_beat is 1 or 2, got {tiaf.grid_beats_per_beat!r}")
-    needed = _n_grid_beats(tiaf.n_samples, tiaf.bpm * tiaf.grid_beats_per_beat, tiaf.sample_rate)
-    if tiaf.n_samples < 1 or needed != tiaf.n_beats:
+def _read_header(file: soundfile.SoundFile) -> dict[str, Any]:
+    if (file.format, file.subtype, file.samplerate) != ("FLAC", "PCM_24", NOMINAL_RATE):
+        raise TiafError("it is an ordinary FLAC, not a .tiaf: pack it with `melformer tiaf pack`")
+    text = file.comment
+    try:
+        if len(text) > _HEADER_BYTES:
+            raise ValueError("too long")
+        header = json.loads(text)
+    except (ValueError, RecursionError):
+        raise TiafError("its comment holds no tiaf header: the file is damaged or no .tiaf") from None
+    if not isinstance(header, dict) or header.get("format") != "tiaf":
+        raise TiafError("its comment holds no tiaf header: the file is damaged or no .tiaf")
+    if header.get("version") != VERSION:
         raise TiafError(
-            f"{tiaf.n_samples:,} samples at {tiaf.sample_rate:,} Hz and {tiaf.bpm:g} BPM make {needed} "
-            f"grid beats, not {tiaf.n_beats}"
+            f"it has version {header.get('version')!r}, this reader knows {VERSION}: update melformer"
         )
+    for key, kind in _HEADER_TYPES.items():
+        if not isinstance(header.get(key, ...), kind) or isinstance(header[key], bool):
+            raise TiafError(f"its header has no valid {key!r}")
+    return _check_header(header, file)
+
+
+def _check_header(header: dict[str, Any], file: soundfile.SoundFile) -> dict[str, Any]:
+    n_beats, scale = header["n_beats"], header["scale"]
+    if header["samples_per_beat"] != SAMPLES_PER_BEAT:
+        raise TiafError(f"it has {header['samples_per_beat']} samples per beat, not {SAMPLES_PER_BEAT:,}")
+    if not (2.0**-100 <= scale <= 2.0**100 and math.frexp(scale)[0] == 0.5):
+        raise TiafError(f"its scale {scale:g} is no power of two between 2^-100 and 2^100")
+    if not 1 <= n_beats <= MAX_VALUES // SAMPLES_PER_BEAT // file.channels:
+        raise TiafError(f"its header claims {n_beats:,} beats")
+    if file.frames != n_beats * SAMPLES_PER_BEAT:
+        raise TiafError(f"it holds {file.frames:,} samples, not {n_beats:,} beats of {SAMPLES_PER_BEAT:,}")
+    return header
+
+
+def _read_beats(file: soundfile.SoundFile, n_beats: int, scale: float) -> np.ndarray:
+    """The beats, one at a time: a header that claims more than there is costs no memory."""
+    beats = np.empty((n_beats, SAMPLES_PER_BEAT, file.channels), np.float32)
+    for index in range(n_beats):
+        levels = file.read(SAMPLES_PER_BEAT, dtype="int32", always_2d=True)
+        if len(levels) != SAMPLES_PER_BEAT:
+            raise TiafError(f"it ends in beat {index} of {n_beats}: the file is cut off")
+        beats[index] = (levels >> 8) * (scale / _LEVELS)
+    return beats
+
+
+def _to_levels(samples: np.ndarray, scale: float) -> np.ndarray:
+    levels = np.rint(samples * (_LEVELS / scale))
+    return np.clip(levels, -_LEVELS, _LEVELS - 1).astype(np.int32)
+
+
+def _pack_edges(edges: np.ndarray, scale: float) -> str:
+    """Little-endian 24-bit levels in base64, in the order of the array."""
+    levels = _to_levels(edges, scale).astype("<i4").reshape(-1, 1)
+    return base64.b64encode(levels.view(np.uint8)[:, :3].tobytes()).decode()
+
+
+def _unpack_edges(text: str, scale: float, beats: np.ndarray) -> np.ndarray:
+    shape = (2, EDGE_SAMPLES, beats.shape[2])
+    try:
+        data = np.frombuffer(base64.b64decode(text, validate=True), np.uint8).reshape(-1, 3)
+        levels = np.pad(data, ((0, 0), (1, 0))).view("<i4").reshape(shape) >> 8
+    except ValueError:
+        raise TiafError("its edges are no base64 of 24-bit samples") from None
+    return (levels * (scale / _LEVELS)).astype(np.float32)

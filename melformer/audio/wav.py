@@ -2,7 +2,10 @@
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -24,23 +27,19 @@ _BLOCK = 65_536
 def read_waveform(path: str | Path, max_s: float = MAX_S) -> Waveform:
     """Read a wav, flac, ogg, opus, mp3 or aiff file of at most `max_s` seconds, at its own rate.
 
-    The first bytes decide the format, not the name. Never decodes more than `max_s` seconds, whatever a header
-    claims. Errors: AudioError when the file is missing, unreadable, no such audio, too long, outside
+    The first bytes decide the format, not the name. Never decodes more than `max_s` seconds, whatever a
+    header claims. Errors: AudioError when the file is missing, unreadable, no such audio, too long, outside
     8,000..192,000 Hz or 1..8 channels, or holds NaN.
     """
     path = Path(path)
-    descriptor = _open_regular(path)
-    try:
-        check_kind(descriptor, path.name)
-        # A descriptor, not a name: by its name alone, libsndfile takes some files for headerless audio.
-        with soundfile.SoundFile(descriptor, closefd=False) as file:
-            return Waveform(_read_samples(file, path.name, max_s), file.samplerate)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(f"{path.name} is damaged ({_reason(error)}): export it again as WAV or FLAC") from None
-    except AudioError as error:
-        raise AudioError(f"{path.name}: {error}" if path.name not in str(error) else str(error)) from None
-    finally:
-        os.close(descriptor)
+    with open_regular(path) as raw:
+        check_kind(raw, path.name)
+        with open_sound(raw, path.name) as file:
+            samples = _read_samples(file, path.name, max_s)
+            try:
+                return Waveform(samples, file.samplerate)
+            except AudioError as error:
+                raise AudioError(f"{path.name}: {error}") from None
 
 
 def write_waveform(
@@ -71,7 +70,7 @@ def write_waveform(
 
 
 def to_integers(samples: np.ndarray, n_bits: int) -> np.ndarray:
-    """Float samples rounded to `n_bits` in the upper bits of int32, clipped at full scale. 0 bits: unchanged."""
+    """Samples rounded to `n_bits` in the upper bits of int32, clipped at full scale. 0 bits: unchanged."""
     if not n_bits:
         return samples
     scale = 2 ** (n_bits - 1)
@@ -79,27 +78,43 @@ def to_integers(samples: np.ndarray, n_bits: int) -> np.ndarray:
     return rounded.astype(np.int32) << (32 - n_bits)
 
 
-def _open_regular(path: Path) -> int:
-    """A descriptor of an ordinary, non-empty file: a pipe or a device could block or never end."""
+def open_regular(path: Path) -> BinaryIO:
+    """Open an ordinary, non-empty file: a pipe or a device could block or never end. Errors: AudioError."""
     try:
         # Without O_NONBLOCK, opening a pipe waits for its writer.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(path, flags)
     except (OSError, ValueError) as error:
         raise AudioError(f"{path.name or path} cannot be opened: {_reason(error)}") from None
     info = os.fstat(descriptor)
     if stat.S_ISREG(info.st_mode) and info.st_size:
-        return descriptor
+        return os.fdopen(descriptor, "rb")
     os.close(descriptor)
     raise AudioError(f"{path.name or path} is {'empty' if stat.S_ISREG(info.st_mode) else 'not a file'}")
+
+
+@contextmanager
+def open_sound(raw: BinaryIO, name: str) -> Iterator[soundfile.SoundFile]:
+    """Decode `raw` with libsndfile. Errors: AudioError for what it cannot decode."""
+    os.lseek(raw.fileno(), 0, os.SEEK_SET)  # raw.seek() moves within its buffer, not the descriptor
+    try:
+        # By a descriptor: by name, libsndfile takes some suffixes for headerless audio.
+        with soundfile.SoundFile(raw.fileno(), closefd=False) as file:
+            yield file
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{name} is damaged ({_reason(error)}): export it again as WAV or FLAC") from None
 
 
 def _read_samples(file: soundfile.SoundFile, name: str, max_s: float) -> np.ndarray:
     """Everything in the file as float32 (n_samples, n_channels), within the limits."""
     if file.format not in FORMATS or file.subtype not in SUBTYPES:
         raise AudioError(f"{name} is {file.format} {file.subtype}, which is not read here: export it as WAV")
-    rate = check_sample_rate(file.samplerate)
+    try:
+        rate = check_sample_rate(file.samplerate)
+    except AudioError as error:
+        raise AudioError(f"{name}: {error}") from None
     if not 1 <= file.channels <= MAX_CHANNELS:
-        raise AudioError(f"{name} has {file.channels} channels, the limit is {MAX_CHANNELS}: mix down to stereo")
+        raise AudioError(f"{name} has {file.channels} channels, at most {MAX_CHANNELS}: mix down to stereo")
     limit = int(min(max_s * rate, MAX_VALUES // file.channels))
     blocks, n_read = [], 0
     while n_read <= limit:
