@@ -8,9 +8,18 @@ from typing import Any, NoReturn
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, and whose options cannot be abbreviated."""
 
+    complete: Callable[["Parser"], None] | None = None
+    """Adds arguments once this very command is chosen: for those that are costly to know."""
+
     def __init__(self, **options: Any) -> None:
         # An abbreviation that works today can become ambiguous with the next option.
         super().__init__(**{"allow_abbrev": False, **options})
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        complete, self.complete = self.complete, None
+        if complete is not None:
+            complete(self)
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"melformer: {message} (see `{self.prog} --help`)\n")
