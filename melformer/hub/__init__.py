@@ -5,5 +5,12 @@ from melformer.hub.card import ModelCard, Source
 from melformer.hub.remote import find_bundle, load_bundle, pull_bundle, push_bundle
 
 __all__ = [
-    "Bundle", "ModelCard", "Source", "find_bundle", "load_bundle", "pull_bundle", "push_bundle", "save_bundle",
-]  # fmt: skip
+    "Bundle",
+    "ModelCard",
+    "Source",
+    "find_bundle",
+    "load_bundle",
+    "pull_bundle",
+    "push_bundle",
+    "save_bundle",
+]

@@ -19,8 +19,9 @@ For continuing a musician's own loop: locked to its beat, mostly in its own soun
 
 ## Limits
 
-It knows the kinds of music that are listed below: instrumental, at one steady tempo. Expect little of singing or
-speech. It does not know whose a loop is: what you may do with a continuation depends on your rights in the loop.
+It knows the kinds of music that are listed below: instrumental, at one steady tempo. Expect little of
+singing or speech. It does not know whose a loop is: what you may do with a continuation depends on your
+rights in the loop.
 """
 
 
