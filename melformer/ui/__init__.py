@@ -1,0 +1,1 @@
+"""The page a musician keeps open: sessions, streaming and the Gradio blocks around them."""

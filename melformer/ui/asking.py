@@ -1,0 +1,74 @@
+"""What a page or a script may ask for, checked before any work begins."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from melformer.errors import RequestError
+from melformer.generate import Settings
+from melformer.ui.limits import Limits
+
+MAX_SEED = 2**31 - 1
+KNOBS = ("temperature", "top_k", "top_p", "min_p", "variation", "own_sound")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """New beats, please: how many (None: endless), from which seed, after which take (None: after the loop).
+
+    `lead_in_s`: how much of the loop is heard before the first new beat.
+    """
+
+    n_beats: int | None
+    seed: int
+    settings: Any
+    keep: int | None = None
+    lead_in_s: float = 0.0
+
+
+def whole_number(value: Any, name: str, low: int, high: int) -> int:
+    """A whole number in [low, high], also when it arrives as 4.0 or "4". Errors: RequestError."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if isinstance(value, bool) or not (number.is_integer() and low <= number <= high):
+        raise RequestError(f"{name} must be a whole number from {low} to {high:,}, not {str(value)[:40]}.")
+    return int(number)
+
+
+def real_number(value: Any, name: str) -> float:
+    """A finite number. Errors: RequestError."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if isinstance(value, bool) or not math.isfinite(number):
+        raise RequestError(f"{name} must be a number, not {str(value)[:40]}.")
+    return number
+
+
+def read_settings(data: dict[str, Any]) -> Any:
+    """`Settings` from the knobs in `data`; what is missing keeps its default. Errors: RequestError."""
+    values: dict[str, Any] = {}
+    for knob in KNOBS:
+        if data.get(knob) is None:
+            continue
+        if knob == "top_k":
+            values[knob] = whole_number(data[knob], "top-k", 0, 1024)
+        else:
+            values[knob] = real_number(data[knob], knob.replace("_", "-"))
+    return Settings(**values)
+
+
+def read_wish(data: dict[str, Any], limits: Limits) -> Wish:
+    """Check what was asked for. Errors: RequestError, each with the limit in its sentence."""
+    n_beats = data.get("n_beats")
+    keep = data.get("keep")
+    return Wish(
+        n_beats=None if n_beats is None else whole_number(n_beats, "The number of beats", 1, limits.beats),
+        seed=whole_number(data.get("seed", 0), "The seed", 0, MAX_SEED),
+        settings=read_settings(data),
+        keep=None if keep is None else whole_number(keep, "The take", 1, 1_000_000),
+        lead_in_s=min(600.0, max(0.0, real_number(data.get("lead_in_s", 0.0), "The lead-in"))),
+    )

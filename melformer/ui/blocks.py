@@ -1,0 +1,97 @@
+"""The page as Gradio blocks, and how it is served."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from melformer.errors import MelformerError
+from melformer.ui.actions import SURPRISE, Actions, sentence
+from melformer.ui.api import add_api
+from melformer.ui.instrument import STATIC, Instrument
+from melformer.ui.limits import Limits
+from melformer.ui.session import Session
+from melformer.ui.sessions import Sessions
+
+logger = logging.getLogger(__name__)
+EXAMPLES = Path(__file__).parents[2] / "examples"
+TITLE = "Melformer: drop in a loop, hear it go on"
+PORT = 7860
+
+
+def example_loops(folder: Path = EXAMPLES) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.suffix in (".wav", ".flac", ".ogg"))
+
+
+def build_page(model: Any, limits: Limits | None = None, examples: list[Path] | None = None) -> gr.Blocks:
+    """The page for a model; nothing is loaded or served yet."""
+    limits = Limits.from_environment() if limits is None else limits
+    uploads = Path(gr.utils.get_upload_folder())
+    sessions = Sessions(model, limits, uploads / "melformer-sessions")
+    actions = Actions(sessions, example_loops() if examples is None else examples, uploads)
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as page:
+        instrument = Instrument(actions.call)
+        for event, stream in (("play", Session.play), ("choose", Session.choose)):
+            getattr(instrument, event)(
+                _streaming(sessions, stream),
+                outputs=instrument,
+                show_progress="hidden",
+                trigger_mode="multiple",
+                concurrency_limit=limits.queue,  # the desk decides who plays and shows the others their place
+                concurrency_id="model",
+                api_visibility="private",
+            )
+        add_api(sessions, actions)
+    page.queue(max_size=limits.queue)
+    page.sessions = sessions  # type: ignore[attr-defined]
+    return page
+
+
+def _streaming(
+    sessions: Sessions, stream: Callable[[Session, dict[str, Any]], Iterator[dict[str, Any]]]
+) -> Callable[[gr.EventData], Iterator[dict[str, Any]]]:
+    """An event's messages, each marked with the run the page gave it; a mistake becomes a message too."""
+
+    def messages(event: gr.EventData) -> Iterator[dict[str, Any]]:
+        data = dict(event._data or {})
+        run = data.get("run")
+        try:
+            for message in stream(sessions.find(data.get("token")), data):
+                yield {"run": run, **message}
+        except MelformerError as error:
+            yield {"run": run, "kind": "error", "message": sentence(error)}
+        except Exception:  # noqa: BLE001 the last boundary, as in Actions.call
+            logger.exception("A stream failed")
+            yield {"run": run, "kind": "error", "message": SURPRISE}
+
+    return messages
+
+
+def launch_options(limits: Limits) -> dict[str, Any]:
+    """Everything local: system fonts, our own styles, no analytics, no server-side rendering."""
+    theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    return {
+        "theme": theme,
+        "css_paths": [STATIC / "page.css", STATIC / "parts.css"],
+        "ssr_mode": False,
+        "max_file_size": f"{limits.upload_mb}mb",
+        "state_session_capacity": limits.sessions,
+        "footer_links": ["api"],
+        "show_error": False,
+        "run_history": False,
+    }
+
+
+def serve(name: str | None = None) -> None:
+    """Serve the page until interrupted: on 127.0.0.1:7860, or where GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say."""
+    from melformer.generate import Melformer
+
+    limits = Limits.from_environment()
+    page = build_page(Melformer.from_pretrained(name), limits)
+    options = launch_options(limits)
+    if "GRADIO_SERVER_PORT" not in os.environ and "SPACE_ID" not in os.environ:
+        options["server_port"] = PORT
+    page.launch(**options)

@@ -1,0 +1,138 @@
+"""Who may use the model, and when: a queue with places, and one beat at a time in turn."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import median
+
+from melformer.errors import RequestError
+
+# Of a machine's time, what streams may use together: the rest is for encoding, resampling and the page itself.
+MAX_LOAD = 0.7
+# Assumed share of the machine for a stream before any beat has been timed.
+UNKNOWN_LOAD = 0.5
+
+
+@dataclass(eq=False)
+class Player:
+    """One stream that plays or waits: its share of the machine (1.0: alone) and when it is expected to end."""
+
+    load: float
+    length_s: float | None = None
+    started_s: float | None = None
+
+    def remaining_s(self, now_s: float) -> float | None:
+        """Seconds until this stream ends; None while nobody can say."""
+        if self.length_s is None or self.started_s is None:
+            return self.length_s
+        return max(0.0, self.started_s + self.length_s - now_s)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in the queue: 1 is next; `wait_s` is None when an endless stream plays before."""
+
+    place: int
+    wait_s: float | None
+
+
+class Desk:
+    """Admits as many streams as the machine plays in real time, and gives the model to one beat at a time.
+
+    A machine that makes a beat in a tenth of its duration serves several listeners at once, so a queue of one
+    would let people wait for no reason; a slow machine serves one, and the others see their place.
+    """
+
+    def __init__(self, max_players: int = 4, max_people: int = 8) -> None:
+        self.max_players = max_players
+        self.max_people = max_people
+        self._changed = threading.Condition()
+        self._playing: list[Player] = []
+        self._waiting: list[Player] = []
+        self._turns: deque[object] = deque()
+        self._costs_s: deque[float] = deque(maxlen=32)
+
+    @property
+    def beat_cost_s(self) -> float | None:
+        """Median seconds that a beat takes to make, lately; None before the first."""
+        costs = list(self._costs_s)
+        return median(costs) if costs else None
+
+    @property
+    def n_waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def n_playing(self) -> int:
+        return len(self._playing)
+
+    def load_of(self, beat_s: float) -> float:
+        """The share of the machine that a stream with beats of `beat_s` seconds needs, at most 1."""
+        cost = self.beat_cost_s
+        return UNKNOWN_LOAD if cost is None else min(1.0, cost / beat_s)
+
+    def note_cost(self, compute_s: float) -> None:
+        self._costs_s.append(compute_s)
+
+    def enter(self, player: Player, poll_s: float = 0.25) -> Iterator[Place]:
+        """Yield the player's place until it may play. Errors: RequestError when too many people are here.
+
+        Always pair with `leave`, also when the iteration is abandoned.
+        """
+        with self._changed:
+            if self.n_playing + self.n_waiting >= self.max_people:
+                raise RequestError(
+                    f"{self.max_people} people are playing or waiting already. Please try again in a minute."
+                )
+            self._waiting.append(player)
+        while not self._admit(player):
+            yield self._place(player)
+            with self._changed:
+                self._changed.wait(poll_s)
+
+    def leave(self, player: Player) -> None:
+        with self._changed:
+            for people in (self._playing, self._waiting):
+                if player in people:
+                    people.remove(player)
+            self._changed.notify_all()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the model for one beat; whoever asked first is first."""
+        mine = object()
+        with self._changed:
+            self._turns.append(mine)
+            while self._turns[0] is not mine:
+                self._changed.wait()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._turns.remove(mine)
+                self._changed.notify_all()
+
+    def _admit(self, player: Player) -> bool:
+        with self._changed:
+            load = sum(other.load for other in self._playing) + player.load
+            fits = not self._playing or (load <= MAX_LOAD and self.n_playing < self.max_players)
+            if self._waiting[0] is not player or not fits:
+                return False
+            self._waiting.pop(0)
+            player.started_s = time.monotonic()
+            self._playing.append(player)
+            return True
+
+    def _place(self, player: Player) -> Place:
+        with self._changed:
+            index = self._waiting.index(player)
+            now_s = time.monotonic()
+            first_free = [other.remaining_s(now_s) for other in self._playing]
+            before = [other.length_s for other in self._waiting[:index]]
+        known = [seconds for seconds in first_free if seconds is not None]
+        if not known or None in before:
+            return Place(index + 1, None)
+        return Place(index + 1, min(known) + sum(seconds for seconds in before if seconds is not None))

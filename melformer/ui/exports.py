@@ -1,0 +1,86 @@
+"""Files to take away: audio at the loop's own rate, `.tiaf`, and a ZIP of all takes."""
+
+import json
+import re
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from melformer.audio.tiaf import Tiaf, write_tiaf
+from melformer.audio.wav import Waveform, write_waveform
+from melformer.errors import RequestError
+from melformer.files import atomic_path
+from melformer.ui.takes import Take
+
+ENCODINGS = {"wav": (".wav", "pcm16"), "wav24": (".wav", "pcm24"), "flac": (".flac", "pcm16"), "tiaf": (".tiaf", "")}
+SEAM_S = 0.03
+
+
+def file_name(take: Take, suffix: str, part: str = "whole") -> str:
+    """`NAME_120bpm_16beats_seed7.wav`; the part is named when it is not the whole take.
+
+    The beats are those of the file: the loop's own and the new ones, or only the new.
+    """
+    stem = re.sub(r"[_\-. ]*\d+(\.\d+)?[ _-]*bpm", "", take.loop.name, flags=re.IGNORECASE)
+    stem = re.sub(r"[^\w\- ]+", "_", stem).strip("_ ")[:60] or "loop"
+    n_beats = take.n_beats + (0 if part.startswith("new") else take.loop.prompt.n_beats)
+    mark = {"whole": "", "new": "_new", "whole-looped": "_looped", "new-looped": "_new_looped"}[part]
+    return f"{stem}_{take.loop.prompt.bpm:g}bpm_{n_beats}beats_seed{take.seed}{mark}{suffix}"
+
+
+def close_seam(waveform: Waveform, before: np.ndarray) -> Waveform:
+    """Blend the end into what is heard `before` the start (n, n_channels), at equal power, so that it loops."""
+    n = min(len(before), waveform.n_samples)
+    angle = (np.arange(n, dtype=np.float64)[:, None] + 0.5) / n * np.pi / 2
+    end = waveform.samples[-n:] * np.cos(angle) + before[-n:] * np.sin(angle)
+    return Waveform(np.concatenate([waveform.samples[:-n], end.astype(np.float32)]), waveform.sample_rate)
+
+
+def part_of(take: Take, part: str) -> Waveform:
+    """`whole` or `new`, with `-looped` behind it to close the seam. Errors: RequestError."""
+    if part not in ("whole", "new", "whole-looped", "new-looped"):
+        raise RequestError(f"A part is whole or new, looped or not; {part!r} is none of them.")
+    only_new = part.startswith("new")
+    if only_new and take.n_beats == 0:
+        raise RequestError("This take has no new beats yet. Press Continue first.")
+    waveform = take.new() if only_new else take.whole()
+    if not part.endswith("looped"):
+        return waveform
+    n = round(SEAM_S * waveform.sample_rate)
+    prompt = take.loop.prompt.waveform.samples
+    return close_seam(waveform, take.before_new(n) if only_new else prompt[-n:])
+
+
+def export_take(take: Take, folder: Path, kind: str = "wav", part: str = "whole") -> Path:
+    """Write one file into `folder` and give its path. Errors: RequestError for an unknown kind or part."""
+    if kind not in ENCODINGS:
+        raise RequestError(f"A take can be saved as {', '.join(ENCODINGS)}, not as {kind!r}.")
+    suffix, encoding = ENCODINGS[kind]
+    waveform = part_of(take, part)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / file_name(take, suffix, part)
+    if kind == "tiaf":
+        write_tiaf(path, Tiaf.from_waveform(waveform, take.loop.prompt.bpm))
+    else:
+        write_waveform(path, waveform, bpm=take.loop.prompt.bpm, encoding=encoding)
+    return path
+
+
+def export_all(takes: Sequence[Take], folder: Path) -> Path:
+    """A ZIP of every take as WAV, and `takes.json` with the seed and the settings of each."""
+    if not takes:
+        raise RequestError("There is no take yet. Press Continue first.")
+    path = folder / f"{Path(file_name(takes[-1], '')).name.split('_')[0]}_takes.zip"
+    notes = []
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for take in takes:
+            audio = export_take(take, folder / "zip")
+            name = f"take{take.number}_{audio.name}"
+            archive.write(audio, name)
+            audio.unlink()
+            notes.append({"file": name, "seed": take.seed, "settings": asdict(take.settings)})
+        archive.writestr("takes.json", json.dumps(notes, indent=2))
+    return path

@@ -1,0 +1,102 @@
+"""The loop that is to be continued: from a file, cropped, at another tempo, or a take used as a prompt."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from melformer.audio.grid import beat_edges, check_bpm
+from melformer.audio.tempo import find_tempo
+from melformer.audio.wav import Waveform, read_waveform
+from melformer.errors import RequestError
+from melformer.ui.limits import Limits
+
+BEATS_PER_BAR = (2, 3, 4, 5, 6, 7, 8, 9, 12)
+READ_AT_MOST_S = 600.0
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A prompt, the audio it was cut from (so that another BPM can cut it anew), and what the user is told."""
+
+    name: str
+    raw: Waveform
+    prompt: Any
+    beats_per_bar: int
+    source: str
+    confidence: float
+    messages: tuple[str, ...]
+    key: str = field(default_factory=lambda: uuid4().hex)
+
+    @property
+    def n_bars(self) -> float:
+        return self.prompt.n_beats / self.beats_per_bar
+
+    @property
+    def beat_s(self) -> float:
+        return 60.0 / self.prompt.bpm
+
+    def edges(self, n_new_beats: int = 0) -> Any:
+        """Where beats start, counted from the prompt's first sample: int64 (n_beats + n_new_beats + 1,)."""
+        prompt = self.prompt
+        return beat_edges(prompt.n_beats + n_new_beats, prompt.bpm, prompt.waveform.sample_rate)
+
+
+def check_beats_per_bar(value: Any) -> int:
+    if value not in BEATS_PER_BAR:
+        raise RequestError(f"A bar has one of {', '.join(map(str, BEATS_PER_BAR))} beats, not {value}.")
+    return int(value)
+
+
+def open_loop(model: Any, path: Path, limits: Limits, beats_per_bar: int = 4) -> Loop:
+    """Read a file and make it a prompt. Errors: AudioError, TempoError."""
+    raw = read_waveform(path, max_s=READ_AT_MOST_S)
+    tempo = find_tempo(raw, path=path)
+    messages = []
+    if raw.duration_s > limits.prompt_s:
+        messages.append(f"The file lasts {raw.duration_s:.0f} s; its first {limits.prompt_s} s are used.")
+        raw = raw.slice(0, round(limits.prompt_s * raw.sample_rate))
+    prompt = model.prompt(raw, bpm=tempo.bpm, start_s=tempo.start_s, beats_per_bar=beats_per_bar)
+    loop = Loop(
+        path.stem, raw, prompt, beats_per_bar, tempo.source, tempo.confidence, (*messages, *prompt.messages)
+    )
+    return shorten(model, loop, limits)
+
+
+def shorten(model: Any, loop: Loop, limits: Limits) -> Loop:
+    """Keep the last whole bars of a loop that is longer than the host allows."""
+    n_beats = loop.prompt.n_beats
+    if n_beats <= limits.prompt_beats:
+        return loop
+    kept = max(1, limits.prompt_beats // loop.beats_per_bar) * loop.beats_per_bar
+    note = f"The loop has {n_beats} beats; the last {kept} are used."
+    return crop_loop(model, loop, n_beats - kept, n_beats, note)
+
+
+def crop_loop(model: Any, loop: Loop, first: int, last: int, note: str | None = None) -> Loop:
+    """Keep beats [first, last). Errors: RequestError when nothing or too much is asked for."""
+    if not 0 <= first < last <= loop.prompt.n_beats:
+        raise RequestError(f"Beats {first + 1} to {last} are not all in the loop; it has {loop.prompt.n_beats}.")
+    edges = loop.edges()
+    raw = loop.prompt.waveform.slice(int(edges[first]), int(edges[last]))
+    prompt = model.prompt(raw, bpm=loop.prompt.bpm, start_s=0.0, beats_per_bar=loop.beats_per_bar)
+    note = note or f"Cropped to beats {first + 1} to {last}."
+    return Loop(loop.name, raw, prompt, loop.beats_per_bar, loop.source, loop.confidence, (note,))
+
+
+def retime_loop(model: Any, loop: Loop, bpm: float, beats_per_bar: int, limits: Limits) -> Loop:
+    """The same audio on another grid. Errors: TempoError, RequestError."""
+    bpm, beats_per_bar = check_bpm(bpm), check_beats_per_bar(beats_per_bar)
+    same = abs(bpm - loop.prompt.bpm) < 1e-9
+    prompt = model.prompt(loop.raw, bpm=bpm, start_s=0.0, beats_per_bar=beats_per_bar)
+    source, confidence = (loop.source, loop.confidence) if same else ("you", 1.0)
+    again = Loop(loop.name, loop.raw, prompt, beats_per_bar, source, confidence, tuple(prompt.messages))
+    return shorten(model, again, limits)
+
+
+def loop_of_take(model: Any, loop: Loop, whole: Waveform, number: int, limits: Limits) -> Loop:
+    """A take, prompt and new beats together, as the loop to continue from."""
+    prompt = model.prompt(whole, bpm=loop.prompt.bpm, start_s=0.0, beats_per_bar=loop.beats_per_bar)
+    note = f"Take {number} is the loop now."
+    again = Loop(loop.name, whole, prompt, loop.beats_per_bar, loop.source, loop.confidence, (note,))
+    return shorten(model, again, limits)

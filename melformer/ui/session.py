@@ -1,0 +1,244 @@
+"""What one visitor has on the desk: a loop, its takes, what can be undone, and the stream that plays."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from melformer.errors import RequestError
+from melformer.ui.asking import MAX_SEED, Wish, read_settings, read_wish, whole_number
+from melformer.ui.desk import Desk, Player
+from melformer.ui.limits import Limits
+from melformer.ui.loops import Loop, crop_loop, loop_of_take, open_loop, retime_loop
+from melformer.ui.performance import Performance
+from melformer.ui.takes import Take
+from melformer.ui.tape import Tape
+from melformer.ui.view import end_sentence, view_loop, view_of
+from melformer.ui.wire import code_columns, pack_beat
+
+UNDO_STEPS = 8
+STOP_WAIT_S = 2.0
+
+
+class Session:
+    """Everything that belongs to one visitor; safe to call from several threads, and knows nothing of Gradio.
+
+    `folder` holds the session's files and is removed with it.
+    """
+
+    def __init__(self, model: Any, desk: Desk, limits: Limits, folder: Path, paced: bool = True) -> None:
+        self.model = model
+        self.desk = desk
+        self.limits = limits
+        self.folder = folder
+        self.paced = paced
+        self.loop: Loop | None = None
+        self.takes: dict[int, Take] = {}
+        self._past: list[tuple[Loop | None, dict[int, Take]]] = []
+        self._n_takes = 0
+        self._n_tapes = 0
+        self._running: Performance | None = None
+        self._lock = threading.RLock()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def is_running(self) -> bool:
+        return self._running is not None
+
+    def load(self, path: Path, beats_per_bar: int = 4) -> dict[str, Any]:
+        """Take a file as the loop; earlier takes stay in the list. Errors: AudioError, TempoError."""
+        with self.desk.turn():
+            loop = open_loop(self.model, path, self.limits, beats_per_bar)
+        return self._put(loop)
+
+    def retime(self, bpm: float, beats_per_bar: int) -> dict[str, Any]:
+        loop = self.need_loop()
+        with self.desk.turn():
+            again = retime_loop(self.model, loop, bpm, beats_per_bar, self.limits)
+        return self._put(again)
+
+    def crop(self, first: int, last: int) -> dict[str, Any]:
+        loop = self.need_loop()
+        with self.desk.turn():
+            cropped = crop_loop(self.model, loop, first, last)
+        return self._put(cropped)
+
+    def use_take(self, number: int) -> dict[str, Any]:
+        """Make a take the loop that is continued from now on."""
+        take = self.need_take(number)
+        with self.desk.turn():
+            loop = loop_of_take(self.model, take.loop, take.whole(), take.number, self.limits)
+        return self._put(loop)
+
+    def remove_take(self, number: int) -> dict[str, Any]:
+        self.need_take(number)
+        with self._lock:
+            self._remember()
+            self.takes = {key: take for key, take in self.takes.items() if key != number}
+        return self.view()
+
+    def undo(self) -> dict[str, Any]:
+        """Go back to the loop and the takes before the last change. Errors: RequestError when there is none."""
+        self.stop()
+        with self._lock:
+            if not self._past:
+                raise RequestError("There is nothing to undo.")
+            self.loop, self.takes = self._past.pop()
+        return self.view()
+
+    def play(self, data: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Continue the loop, or keep going after a take: messages for the page, a beat at a time."""
+        wish = read_wish(data, self.limits)
+        performance = self._prepare(wish)
+        try:
+            yield from performance.messages(lambda: self._open_stream(wish, performance.take))
+        finally:
+            performance.stop("left")
+            with self._lock:
+                if self._running is performance:
+                    self._running = None
+        yield {"kind": "end", "reason": performance.reason, "message": end_sentence(performance), "view": self.view()}
+
+    def steer(self, data: dict[str, Any]) -> None:
+        """Change the knobs of the running stream, from the next beat on. Errors: RequestError."""
+        settings = read_settings(data)
+        if self._running is not None:
+            self._running.steer(settings)
+
+    def stop(self) -> None:
+        if self._running is not None:
+            self._running.stop()
+
+    def choose(self, data: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Several takes at once, with seeds that follow each other: places in the queue, then all takes."""
+        wish = read_wish(data, self.limits)
+        n_takes = whole_number(data.get("n_takes", 2), "The number of takes", 1, self.limits.batch)
+        if wish.n_beats is None:
+            raise RequestError("Several takes at once need a number of beats; endless is for one take.")
+        loop = self.need_loop()
+        player = Player(1.0, wish.n_beats * n_takes * (self.desk.beat_cost_s or 0.1))
+        seeds = [(wish.seed + k) % (MAX_SEED + 1) for k in range(n_takes)]
+        try:
+            for place in self.desk.enter(player):
+                yield {"kind": "waiting", "place": place.place, "wait_s": place.wait_s}
+            yield {"kind": "making", "n_takes": n_takes}
+            with self.desk.turn():
+                made = self.model.takes(loop.prompt, wish.n_beats, seeds=seeds, settings=wish.settings)
+        finally:
+            self.desk.leave(player)
+        numbers = self._keep_whole(loop, made)
+        yield {"kind": "end", "reason": "chosen", "message": "", "takes": numbers, "view": self.view()}
+
+    def beats(self, number: int, first: int, last: int) -> list[dict[str, Any]]:
+        """Beats [first, last) of a take once more, for a page that missed some."""
+        take = self.need_take(number)
+        return [
+            pack_beat(k, take.beat(k), take.codes[k], take.join if k == 0 else None)
+            for k in range(max(0, first), min(last, take.n_beats))
+        ]
+
+    def need_take(self, number: int) -> Take:
+        if number not in self.takes:
+            raise RequestError(f"Take {number} is not here any more.")
+        return self.takes[number]
+
+    def loop_view(self, key: str) -> dict[str, Any]:
+        """The loop, or an earlier one that a take was made from, with its samples."""
+        loops = [self.loop, *(take.loop for take in self.takes.values())]
+        for loop in loops:
+            if loop is not None and loop.key == key:
+                return view_loop(loop)
+        raise RequestError("This loop is not here any more.")
+
+    def view(self) -> dict[str, Any]:
+        with self._lock:
+            return view_of(self.loop, self.takes.values(), bool(self._past), self.is_running)
+
+    def need_loop(self) -> Loop:
+        if self.loop is None:
+            raise RequestError("Choose a loop first: drop a file, or try one of the examples.")
+        return self.loop
+
+    def _put(self, loop: Loop) -> dict[str, Any]:
+        self.stop()
+        with self._lock:
+            self._remember()
+            self.loop = loop
+        return self.view()
+
+    def _remember(self) -> None:
+        self._past = [*self._past, (self.loop, dict(self.takes))][-UNDO_STEPS:]
+
+    def _prepare(self, wish: Wish) -> Performance:
+        loop = self.need_loop()
+        if self._running is not None:
+            self._running.stop("left")
+            self._running.finished.wait(STOP_WAIT_S)  # its take must have its state before another begins
+        with self._lock:
+            if wish.keep is None:
+                self._n_takes += 1
+                waveform = loop.prompt.waveform
+                tape = Tape(self._tape_path(), waveform.n_channels, waveform.sample_rate)
+                take = Take(self._n_takes, loop, wish.seed, wish.settings, tape, [])
+            else:
+                take = self._extendable(self.need_take(wish.keep))
+            self._running = Performance(self.desk, self.limits, wish, take, self._keep_playing, self.paced)
+            return self._running
+
+    def _extendable(self, take: Take) -> Take:
+        if take.state is None:
+            raise RequestError(f"Take {take.number} cannot keep going: its last beat is still being made.")
+        if len(take.codes) == take.n_beats:
+            return take
+        tape = take.tape.branch(self._tape_path(), take.n_new_samples)  # an undone extension stays as it was
+        return replace(take, tape=tape, codes=take.codes[: take.n_beats])
+
+    def _open_stream(self, wish: Wish, take: Take) -> Any:
+        if wish.keep is None:
+            return self.model.stream(take.loop.prompt, n_beats=wish.n_beats, seed=wish.seed, settings=wish.settings)
+        stream = self.model.resume(take.state, n_beats=wish.n_beats)
+        stream.settings = wish.settings
+        return stream
+
+    def _keep_playing(self, performance: Performance) -> None:
+        with self._lock:
+            if not performance.kept:
+                self._remember()
+                performance.kept = True
+            self._keep(performance.take)
+
+    def _keep(self, take: Take) -> None:
+        with self._lock:
+            self.takes = {**self.takes, take.number: take}
+            while len(self.takes) > self.limits.kept_takes:
+                self.takes = {key: self.takes[key] for key in sorted(self.takes)[1:]}
+
+    def _keep_whole(self, loop: Loop, made: list[Any]) -> list[int]:
+        numbers = []
+        with self._lock:
+            self._remember()
+            for continuation in made:
+                self._n_takes += 1
+                numbers.append(self._n_takes)
+                self._keep(self._take_of(self._n_takes, loop, continuation))
+        return numbers
+
+    def _take_of(self, number: int, loop: Loop, continuation: Any) -> Take:
+        new = continuation.new
+        tape = Tape(self._tape_path(), new.n_channels, new.sample_rate)
+        tape.append(new.samples)
+        columns = np.array_split(code_columns(continuation.codes), continuation.n_beats)
+        n_join = round(0.03 * new.sample_rate)
+        end = loop.prompt.waveform.n_samples
+        join = continuation.waveform.samples[max(0, end - n_join) : end]
+        return Take(
+            number, loop, continuation.seed, continuation.settings, tape, list(columns),
+            continuation.n_beats, np.array(join), continuation.state,
+        )  # fmt: skip
+
+    def _tape_path(self) -> Path:
+        self._n_tapes += 1
+        return self.folder / f"tape{self._n_tapes}.f32"

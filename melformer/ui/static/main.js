@@ -1,0 +1,184 @@
+// Wires the page together.
+const state = {
+  token: null, view: null, limits: { beats: 256, upload_mb: 20 }, loop: null, store: null, run: null, lastRun: 0, busy: false,
+  loops: new Map(), stores: new Map(), missed: [], taps: [], costs: [], crop: { first: 0, last: 1 }, note: "",
+};
+const player = new Player((what) => (what === "position" ? sayPosition() : showPosition(), what === "ended" ? refresh() : undefined));
+const timeline = new Timeline(element, (k) => touchBeat(k));
+timeline.onLayout = () => { placeHandles(); showPosition(); };
+window.melformer = { state, player, timeline };
+
+function touchBeat(k) {
+  if (state.run) return; // a stream that plays is not interrupted by a stray touch
+  const beat = state.store.beats[k];
+  player.play(state.store, beat.start, Math.min(beat.start + beat.frames, state.store.playable));
+}
+
+function showPosition() {
+  if (state.store && player.store === state.store) timeline.place(player.position(), player.playing);
+  else if (state.store) timeline.place(0, false);
+}
+
+function animate() {
+  requestAnimationFrame(animate);
+  if (player.playing) showPosition();
+}
+
+function sayPosition() {
+  const store = state.store;
+  if (!store || player.store !== store || (state.run && !state.run.started)) return;
+  const k = store.beatAt(player.at), fresh = k - store.loop.n_beats;
+  const parts = [fresh < 0 ? `Your loop, beat ${k + 1} of ${store.loop.n_beats}` : `New beat ${fresh + 1}${endlessOr(store)}`];
+  if (state.run && state.run.costs.length) {
+    const cost = state.run.costs.slice(-16).reduce((a, b) => a + b, 0) / Math.min(16, state.run.costs.length);
+    parts.push(`${Math.max(0, player.aheadSeconds()).toFixed(1)} s ready ahead`);
+    if (cost > 0) parts.push(`made at ${Math.max(0.1, 60 / store.loop.bpm / cost).toFixed(cost > 60 / store.loop.bpm / 10 ? 1 : 0)}× real time`);
+  }
+  if (player.starved) parts.push(`the machine fell behind: ${(player.starved / store.rate).toFixed(2)} s of silence`);
+  status(parts.join(" · "));
+}
+
+function endlessOr(store) {
+  if (state.run && state.run.asked.n_beats === null) return "";
+  return ` of ${state.run ? state.run.first + state.run.asked.n_beats : store.nNew}`;
+}
+
+/** What can be pressed, and one sentence on where things stand. */
+function refresh() {
+  const { loop, store, run, view } = state;
+  const take = view && store && view.takes.find((one) => one.number === store.take);
+  const active = Boolean(run) || player.playing;
+  act("continue").hidden = active;
+  act("stop").hidden = !active;
+  act("continue").disabled = !loop || state.busy;
+  act("keep").disabled = !take || !take.can_keep_going || state.busy;
+  act("another").disabled = !loop || !view || !view.takes.length || state.busy;
+  act("choose").disabled = !loop || state.busy;
+  act("undo").disabled = !view || !view.can_undo || state.busy;
+  placeHandles();
+  if (take && store.nNew) state.stores.set(store.take, store);
+  if (active) return;
+  if (!loop) status("Choose a loop to begin.");
+  else if (take) status(`Take ${take.number}: ${plural(take.n_beats, "new beat")}, seed ${take.seed}. ${state.note || ""}`);
+  else status("Ready. Continue plays your loop and goes on from it.");
+}
+
+function wireFields() {
+  const words = { "mf-temperature": (v) => `${trim(v)}, ${temperatureWord(v)}`, "mf-variation": (v) => `${Math.round(v * 100)}%, ${variationWord(v)}` };
+  for (const output of findAll("output[data-for]")) {
+    const input = find(`#${output.dataset.for}`);
+    const show = () => setText(output, (words[input.id] || trim)(Number(input.value)));
+    input.addEventListener("input", show);
+    show();
+  }
+  for (const id of ["#mf-temperature", "#mf-variation", "#mf-own", "#mf-topk", "#mf-topp"]) find(id).addEventListener("input", steer);
+  find("#mf-volume").addEventListener("input", (event) => player.setVolume(Number(event.target.value)));
+  find("[data-loop-play]").addEventListener("change", (event) => { player.repeat = event.target.checked; player.feed(); });
+  find("[data-unit]").addEventListener("change", (event) => { find("#mf-count").disabled = event.target.value === "endless"; });
+  find("#mf-bpm").addEventListener("change", (event) => setTempo(Number(event.target.value)));
+  find("#mf-bar").addEventListener("change", () => state.loop && setTempo(state.loop.bpm));
+}
+
+function wireButtons() {
+  const todo = {
+    continue: () => continueLoop(), stop, keep: keepGoing, another: anotherTake, crop, tap, choose: chooseTakes, zip: saveAll,
+    half: () => setTempo(state.loop.bpm / 2), double: () => setTempo(state.loop.bpm * 2), theme: switchTheme,
+    dice: () => { find("#mf-seed").value = Math.floor(Math.random() * 10000); },
+    undo: async () => { silence(); await adoptAll(await call("undo")); },
+  };
+  for (const [name, run] of Object.entries(todo)) act(name).addEventListener("click", run);
+  findAll("[data-handle]").forEach(wireHandle);
+  wireTabs();
+}
+
+/** After undo the shown take may be gone, or shorter: show the loop, or the take as it now is. */
+async function adoptAll(view) {
+  if (!view) return;
+  const number = state.store ? state.store.take : 0;
+  state.loop = null;
+  await adopt(view);
+  if (view.takes.some((take) => take.number === number)) await showTake(number, false);
+}
+
+function wireTabs() {
+  const tabs = findAll("[role=tab]");
+  const open = (tab) => tabs.forEach((one) => {
+    one.setAttribute("aria-selected", String(one === tab));
+    one.tabIndex = one === tab ? 0 : -1;
+    find(`#${one.getAttribute("aria-controls")}`).hidden = one !== tab;
+    if (one === tab && one.id === "mf-tab-codes") openCodes();
+  });
+  tabs.forEach((tab, k) => {
+    tab.addEventListener("click", () => open(tab));
+    tab.addEventListener("keydown", (event) => {
+      if (event.key !== "ArrowRight" && event.key !== "ArrowLeft") return;
+      open(tabs[1 - k]);
+      tabs[1 - k].focus();
+    });
+  });
+}
+
+function wireDrop() {
+  const drop = find("[data-drop]"), input = find("#mf-file");
+  input.addEventListener("change", () => { openFile(input.files[0]); input.value = ""; });
+  element.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("mf-over"); });
+  element.addEventListener("dragleave", () => drop.classList.remove("mf-over"));
+  element.addEventListener("drop", (event) => { event.preventDefault(); drop.classList.remove("mf-over"); openFile(event.dataTransfer.files[0]); });
+}
+
+function wireKeys() {
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || find("#mf-play").hidden) return;
+    const at = event.target;
+    if (at.closest && at.closest("input:not([type=range]):not([type=checkbox]), select, textarea")) return;
+    if (event.key === " ") {
+      if (at.closest && at.closest("button, summary, [type=checkbox]")) return; // there, space already means press
+      event.preventDefault();
+      toggle();
+    } else if (event.key === "r" || event.key === "R") act("another").click();
+    else if ((event.key === "s" || event.key === "S") && state.store && state.store.take > 0) save(state.store.take, "wav");
+  });
+}
+
+function toggle() {
+  if (state.run || player.playing) stop();
+  else if (state.store && state.store.take > 0) player.play(state.store, 0).then(refresh);
+  else continueLoop();
+}
+
+function isDark() { return document.body.classList.contains("dark"); }
+
+function switchTheme() {
+  document.body.classList.toggle("dark");
+  localStorage.setItem("melformer-theme", isDark() ? "dark" : "light");
+  timeline.recolour();
+}
+
+async function hello() {
+  const answer = await call("hello", { token: sessionStorage.getItem("melformer-token") });
+  if (!answer) return;
+  state.token = answer.token;
+  state.limits = answer.limits;
+  sessionStorage.setItem("melformer-token", answer.token);
+  find("#mf-takes").max = answer.limits.batch;
+  for (const name of answer.examples) {
+    const words = name.replace(/\.[a-z]+$/, "").replace(/[_-]+/g, " ").replace(/ (\d+)bpm/i, ", $1 BPM");
+    find("[data-examples]").append(make("button", { type: "button", class: "mf-plain", onclick: () => openWith("example", { name }) }, words));
+  }
+  await adopt(answer.view);
+  const last = answer.view.takes[answer.view.takes.length - 1];
+  if (last) await showTake(last.number, false);
+}
+
+const chosenTheme = localStorage.getItem("melformer-theme");
+if (chosenTheme) document.body.classList.toggle("dark", chosenTheme === "dark");
+watch("value", () => receive(props.value));
+wireFields();
+wireButtons();
+wireDrop();
+wireKeys();
+wireCodes();
+timeline.recolour();
+new MutationObserver(() => timeline.recolour()).observe(document.body, { attributes: true, attributeFilter: ["class"] });
+requestAnimationFrame(animate);
+hello().then(() => element.setAttribute("data-ready", ""));

@@ -1,0 +1,133 @@
+// Feeds the worklet from a store, a few seconds ahead, and knows what is heard.
+const FEED_AHEAD_S = 4;
+const FADE_S = 0.012;
+
+class Player {
+  constructor(report) {
+    this.report = report;
+    this.run = 0;
+    this.playing = false;
+    this.repeat = false;
+    this.volume = 1;
+    this.at = 0;
+    this.starved = 0;
+    this.heardAt = 0;
+  }
+
+  /** Call inside a click: an audio context at the stream's own rate, since resampling would spike at the joins. */
+  unlock(rate, channels) {
+    if (this.context && this.context.sampleRate === rate && this.channels === channels) {
+      this.context.resume();
+      return this.ready;
+    }
+    if (this.context) this.context.close();
+    this.channels = channels;
+    this.context = new AudioContext({ sampleRate: rate, latencyHint: "playback" });
+    this.context.resume();
+    this.gain = this.context.createGain();
+    this.gain.gain.value = this.volume;
+    this.ready = this.prepare(this.context, this.gain, channels);
+    return this.ready;
+  }
+
+  async prepare(context, gain, channels) {
+    const url = URL.createObjectURL(new Blob([WORKLET_SOURCE], { type: "text/javascript" }));
+    await context.audioWorklet.addModule(url);
+    URL.revokeObjectURL(url);
+    this.node = new AudioWorkletNode(context, "melformer-fifo", { numberOfInputs: 0, outputChannelCount: [channels] });
+    this.node.port.onmessage = (event) => this.hear(event.data);
+    this.node.connect(gain);
+    gain.connect(context.destination);
+  }
+
+  /** Play `store` from `frame` until `stop` (default: as long as there is something). */
+  async play(store, frame = 0, stop = Infinity) {
+    const run = ++this.run;
+    await this.unlock(store.rate, store.channels);
+    if (run !== this.run) return;
+    this.store = store;
+    this.cursor = frame;
+    this.first = frame;
+    this.until = stop;
+    this.playing = true;
+    this.starved = 0;
+    this.at = frame;
+    this.pushed = 0;
+    this.played = 0;
+    this.heardAt = this.context.currentTime;
+    this.gain.gain.cancelScheduledValues(0);
+    this.gain.gain.value = this.volume;
+    this.node.port.postMessage({ clear: run });
+    this.feed();
+  }
+
+  feed() {
+    if (!this.playing || !this.store) return;
+    const ahead = FEED_AHEAD_S * this.store.rate;
+    while (this.pushed - this.played < ahead) {
+      const chunk = this.store.chunk(this.cursor, this.until);
+      if (!chunk) {
+        if (!this.atEnd()) return;
+        if (!this.repeat || this.until !== Infinity) return this.node.port.postMessage({ last: true });
+        this.cursor = 0;
+        this.first = 0;
+        continue;
+      }
+      const frames = chunk.pcm.length / chunk.channels;
+      this.cursor += frames;
+      this.pushed += frames;
+      this.node.port.postMessage(chunk, [chunk.pcm.buffer]);
+    }
+  }
+
+  atEnd() { return this.cursor >= this.until || (this.store.complete && this.cursor >= this.store.frames); }
+
+  hear(message) {
+    if (message.run !== this.run || !this.playing) return;
+    if (message.at !== undefined) this.at = message.at;
+    this.heardAt = message.time;
+    this.played = message.played;
+    this.starved = message.starved;
+    if (this.played === this.pushed && this.atEnd() && !(this.repeat && this.until === Infinity)) {
+      this.playing = false;
+      this.report("ended");
+      return;
+    }
+    this.feed();
+    this.report("position");
+  }
+
+  /** Where the listener is, in frames: the last report, moved on by the clock, less what the device still holds. */
+  position() {
+    if (!this.playing) return this.at;
+    const since = (this.context.currentTime - this.heardAt) * this.store.rate;
+    const latency = (this.context.outputLatency || this.context.baseLatency || 0) * this.store.rate;
+    const limit = this.until === Infinity ? this.store.frames : this.until;
+    return Math.max(this.first, Math.min(this.at + Math.max(0, since) - latency, limit));
+  }
+
+  aheadSeconds() { return this.store && this.playing ? (this.store.playable - this.at) / this.store.rate : 0; }
+
+  setVolume(volume) {
+    this.volume = volume;
+    if (!this.gain) return;
+    const now = this.context.currentTime;
+    this.gain.gain.cancelScheduledValues(now);
+    this.gain.gain.setValueAtTime(this.gain.gain.value, now);
+    this.gain.gain.linearRampToValueAtTime(volume, now + 0.02); // ends exactly at `volume`: full volume stays bit-exact
+  }
+
+  /** Fall silent within a few milliseconds, without a click. */
+  stop() {
+    if (!this.playing) return;
+    this.playing = false;
+    const run = ++this.run;
+    const now = this.context.currentTime;
+    this.gain.gain.setValueAtTime(this.volume, now);
+    this.gain.gain.linearRampToValueAtTime(0, now + FADE_S);
+    setTimeout(() => {
+      if (run === this.run) this.node.port.postMessage({ clear: run });
+    }, 3 * FADE_S * 1000);
+    this.report("stopped");
+  }
+}

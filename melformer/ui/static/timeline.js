@@ -1,0 +1,203 @@
+// One canvas over all beats: bar numbers, outline, tokens. Only what is in view is drawn, so a long stream costs no more.
+const BAR_ROW = 22, WAVE_ROW = 120, GAP = 10;
+const MIN_BEAT = 26, MAX_BEAT = 110;
+
+class Timeline {
+  constructor(root, onTouch) {
+    this.scroll = root.querySelector("[data-scroll]");
+    this.canvas = root.querySelector("[data-canvas]");
+    this.spacer = root.querySelector("[data-spacer]");
+    this.head = root.querySelector("[data-playhead]");
+    this.readout = root.querySelector("[data-readout]");
+    this.onTouch = onTouch;
+    this.chosen = -1;
+    this.follow = true;
+    this.tiles = new Map();
+    this.marks = new Map();
+    this.scroll.addEventListener("scroll", () => this.redraw());
+    this.scroll.addEventListener("pointerdown", () => { this.follow = false; });
+    this.scroll.addEventListener("wheel", () => { this.follow = false; }, { passive: true });
+    this.scroll.addEventListener("pointermove", (event) => this.point(event));
+    this.scroll.addEventListener("pointerleave", () => this.choose(-1));
+    this.scroll.addEventListener("click", (event) => this.touch(event));
+    this.scroll.addEventListener("keydown", (event) => this.key(event));
+    new ResizeObserver(() => this.layout()).observe(this.scroll);
+  }
+
+  show(store) {
+    if (store !== this.store) {
+      this.tiles.clear();
+      this.marks.clear();
+      this.chosen = -1;
+      this.scroll.scrollLeft = 0;
+    }
+    this.store = store;
+    this.layout();
+  }
+
+  recolour() {
+    const style = getComputedStyle(this.scroll);
+    const read = (name) => style.getPropertyValue(name).trim();
+    this.colours = { ink: read("--mf-ink"), soft: read("--mf-soft"), accent: read("--mf-accent"), line: read("--mf-line"), mark: read("--mf-mark"), font: style.fontFamily };
+    this.tiles.clear();
+    this.redraw();
+  }
+
+  /** Beats share the width while they fit; then they keep their size and the view scrolls. */
+  layout() {
+    if (!this.store) return;
+    const total = Math.max(this.store.beats.length, this.store.loop.n_beats + (this.store.planned || 0));
+    const width = this.scroll.clientWidth;
+    this.beatWidth = Math.max(MIN_BEAT, Math.min(MAX_BEAT, width / total));
+    this.total = total;
+    const codebooks = this.store.loop.codes.codebooks;
+    this.tokenRow = Math.max(72, Math.min(144, codebooks * 10));
+    this.height = BAR_ROW + WAVE_ROW + GAP + this.tokenRow;
+    const ratio = window.devicePixelRatio || 1;
+    const size = [Math.round(width * ratio), Math.round(this.height * ratio)];
+    if (this.canvas.width !== size[0] || this.canvas.height !== size[1]) [this.canvas.width, this.canvas.height] = size;
+    this.canvas.style.width = `${width}px`;
+    this.canvas.style.height = `${this.height}px`;
+    this.spacer.style.width = `${Math.ceil(total * this.beatWidth)}px`;
+    this.scroll.style.height = `${this.height}px`;
+    this.redraw();
+    if (this.onLayout) this.onLayout();
+  }
+
+  redraw() {
+    if (this.pending) return;
+    this.pending = requestAnimationFrame(() => {
+      this.pending = 0;
+      if (this.store) this.draw();
+    });
+  }
+
+  draw() {
+    if (!this.colours) this.recolour();
+    const g = this.canvas.getContext("2d");
+    const ratio = window.devicePixelRatio || 1;
+    const left = this.scroll.scrollLeft, width = this.scroll.clientWidth;
+    g.setTransform(ratio, 0, 0, ratio, 0, 0);
+    g.clearRect(0, 0, width, this.height);
+    g.translate(-left, 0);
+    const first = Math.max(0, Math.floor(left / this.beatWidth));
+    const last = Math.min(this.total, Math.ceil((left + width) / this.beatWidth) + 1);
+    for (let k = first; k < last; k++) this.drawBeat(g, k);
+    for (let k = first; k <= last; k++) this.drawLine(g, k);
+  }
+
+  drawBeat(g, k) {
+    const beat = this.store.beats[k], x = k * this.beatWidth;
+    const top = BAR_ROW + WAVE_ROW + GAP;
+    if (k === this.chosen) {
+      g.fillStyle = this.colours.soft;
+      g.fillRect(x, BAR_ROW, this.beatWidth, this.height - BAR_ROW);
+    }
+    if (!beat) {
+      g.fillStyle = this.colours.line;
+      g.fillRect(x + 2, BAR_ROW + WAVE_ROW / 2 - 0.5, this.beatWidth - 4, 1);
+      return;
+    }
+    g.fillStyle = beat.isNew ? this.colours.accent : this.colours.ink;
+    const bins = beat.outline.length / 2, step = this.beatWidth / bins, middle = BAR_ROW + WAVE_ROW / 2, scale = WAVE_ROW / 2 - 2;
+    for (let b = 0; b < bins; b++) {
+      const high = middle - beat.outline[2 * b + 1] * scale, low = middle - beat.outline[2 * b] * scale;
+      g.fillRect(x + b * step, high, Math.max(step - 0.2, 0.6), Math.max(1, low - high));
+    }
+    if (!beat.codes.columns) return;
+    g.imageSmoothingEnabled = false;
+    g.drawImage(this.tile(k), x + 0.5, top, this.beatWidth - 1, this.tokenRow);
+  }
+
+  drawLine(g, k) {
+    const bar = this.store.loop.beats_per_bar, x = Math.round(k * this.beatWidth) + 0.5;
+    const isBar = k % bar === 0;
+    g.strokeStyle = this.colours.line;
+    g.globalAlpha = isBar ? 1 : 0.45;
+    g.beginPath();
+    g.moveTo(x, isBar ? 4 : BAR_ROW);
+    g.lineTo(x, this.height);
+    g.stroke();
+    g.globalAlpha = 1;
+    if (isBar && k < this.total && this.beatWidth * bar > 24) {
+      g.fillStyle = this.colours.mark;
+      g.font = `12px ${this.colours.font}`;
+      g.fillText(String(k / bar + 1), x + 5, 15);
+    }
+    if (this.marks.has(k)) {
+      g.fillStyle = this.colours.accent;
+      g.fillRect(x - 2, BAR_ROW - 5, 5, 5);
+    }
+  }
+
+  /** A beat's codes, one pixel a token; drawn once, then only copied. */
+  tile(k) {
+    let tile = this.tiles.get(k);
+    if (tile) return tile;
+    const { codes, isNew } = this.store.beats[k];
+    tile = document.createElement("canvas");
+    tile.width = codes.columns;
+    tile.height = codes.codebooks;
+    const g = tile.getContext("2d");
+    g.fillStyle = isNew ? this.colours.accent : this.colours.ink;
+    for (let c = 0; c < codes.columns; c++) {
+      for (let q = 0; q < codes.codebooks; q++) {
+        // Neighbouring entries of a codebook have nothing in common, so their shades are spread.
+        g.globalAlpha = 0.08 + 0.82 * ((codes.data[c * codes.codebooks + q] * 0.618034) % 1);
+        g.fillRect(c, q, 1, 1);
+      }
+    }
+    this.tiles.set(k, tile);
+    return tile;
+  }
+
+  place(frame, playing) {
+    this.head.hidden = !this.store;
+    if (!this.store) return;
+    const k = this.store.beatAt(frame), beat = this.store.beats[k];
+    const x = (k + Math.min(1, (frame - beat.start) / beat.frames)) * this.beatWidth;
+    this.head.style.transform = `translateX(${x}px)`;
+    this.head.style.height = `${this.height}px`;
+    if (!playing || !this.follow) return;
+    const left = this.scroll.scrollLeft, width = this.scroll.clientWidth;
+    if (x < left || x > left + width * 0.8) this.scroll.scrollLeft = x - width * 0.3;
+  }
+
+  beatUnder(event) {
+    const box = this.scroll.getBoundingClientRect();
+    return Math.floor((event.clientX - box.left + this.scroll.scrollLeft) / this.beatWidth);
+  }
+
+  point(event) {
+    if (event.pointerType === "mouse" && this.store) this.choose(this.beatUnder(event));
+  }
+
+  touch(event) {
+    if (!this.store || event.target.closest("[data-handle]")) return;
+    const k = this.beatUnder(event);
+    this.choose(k);
+    if (this.store.beats[k]) this.onTouch(k);
+  }
+
+  key(event) {
+    if (!this.store || event.target !== this.scroll) return;
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (step) {
+      event.preventDefault();
+      this.choose(Math.max(0, Math.min(this.store.beats.length - 1, this.chosen + step)));
+      const x = this.chosen * this.beatWidth;
+      if (x < this.scroll.scrollLeft || x > this.scroll.scrollLeft + this.scroll.clientWidth - this.beatWidth) this.scroll.scrollLeft = x - 40;
+    } else if (event.key === "Enter" && this.store.beats[this.chosen]) this.onTouch(this.chosen);
+  }
+
+  choose(k) {
+    if (k === this.chosen) return;
+    this.chosen = k;
+    this.redraw();
+    const beat = this.store && this.store.beats[k];
+    if (!beat) { this.readout.textContent = "Touch a beat to hear it."; return; }
+    const bar = this.store.loop.beats_per_bar;
+    const codes = Array.from(beat.codes.data.subarray(0, beat.codes.codebooks)).join(" ");
+    this.readout.textContent = `Beat ${k + 1} · bar ${Math.floor(k / bar) + 1}.${(k % bar) + 1} · ${beat.isNew ? "new" : "your loop"} · first tokens ${codes}`;
+  }
+}

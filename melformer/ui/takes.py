@@ -1,0 +1,58 @@
+"""A take: a loop, a seed, and the beats that were made after it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from melformer.audio.wav import Waveform
+from melformer.ui.loops import Loop
+from melformer.ui.tape import Tape
+
+
+@dataclass(frozen=True)
+class Take:
+    """The first `n_beats` new beats of `tape` and `codes`, which only ever grow and may be shared by takes.
+
+    `codes`: one uint16 (n_columns, n_codebooks) a beat. `state` resumes the stream after the last beat, or is None.
+    """
+
+    number: int
+    loop: Loop
+    seed: int
+    settings: Any
+    tape: Tape
+    codes: list[np.ndarray]
+    n_beats: int = 0
+    join: np.ndarray | None = None
+    state: Any = None
+
+    @property
+    def n_new_samples(self) -> int:
+        edges = self.loop.edges(self.n_beats)
+        return int(edges[-1] - edges[self.loop.prompt.n_beats])
+
+    def beat(self, index: int) -> np.ndarray:
+        """Samples (n, n_channels) of new beat `index`."""
+        edges = self.loop.edges(index + 1)
+        start = int(edges[self.loop.prompt.n_beats])
+        return self.tape.read(int(edges[-2]) - start, int(edges[-1]) - start)
+
+    def new(self) -> Waveform:
+        """Only the new beats."""
+        return self.tape.waveform(0, self.n_new_samples)
+
+    def whole(self) -> Waveform:
+        """The loop, its joined end, and the new beats."""
+        prompt = self.loop.prompt.waveform
+        if self.n_beats == 0:
+            return prompt
+        join = np.zeros((0, prompt.n_channels), np.float32) if self.join is None else self.join
+        kept = prompt.samples[: prompt.n_samples - len(join)]
+        return Waveform(np.concatenate([kept, join, self.new().samples]), prompt.sample_rate)
+
+    def before_new(self, n_samples: int) -> np.ndarray:
+        """The `n_samples` that are heard just before the first new beat."""
+        prompt = self.loop.prompt.waveform
+        join = np.zeros((0, prompt.n_channels), np.float32) if self.join is None else self.join
+        return np.concatenate([prompt.samples[: prompt.n_samples - len(join)], join])[-n_samples:]

@@ -1,0 +1,66 @@
+"""The state of a session as plain numbers and words, the way the page shows it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from melformer.ui.loops import Loop
+from melformer.ui.takes import Take
+from melformer.ui.wire import code_columns, pack_codes, pcm16, text
+
+END_SENTENCES = {
+    "done": "",
+    "stopped": "Stopped. Keep going picks up from here.",
+    "left": "",
+    "rest": "An endless stream rests here. Keep going plays on.",
+    "others": "Somebody is waiting, so the endless stream makes way here. Keep going queues again.",
+}
+
+
+def end_sentence(performance: Any) -> str:
+    return END_SENTENCES.get(performance.reason, "")
+
+
+def view_loop(loop: Loop) -> dict[str, Any]:
+    """The loop with its samples and codes, as the page draws and plays it."""
+    waveform = loop.prompt.waveform
+    return {
+        "name": loop.name,
+        "bpm": loop.prompt.bpm,
+        "source": loop.source,
+        "confidence": round(float(loop.confidence), 2),
+        "messages": list(loop.messages),
+        "n_beats": loop.prompt.n_beats,
+        "beats_per_bar": loop.beats_per_bar,
+        "sample_rate": waveform.sample_rate,
+        "n_channels": waveform.n_channels,
+        "edges": loop.edges().tolist(),
+        "pcm": text(pcm16(waveform.samples)),
+        "codes": pack_codes(code_columns(loop.prompt.codes)),
+        "key": loop.key,
+    }
+
+
+def view_take(take: Take) -> dict[str, Any]:
+    """A line in the list of takes; its samples are fetched when they are wanted."""
+    return {
+        "number": take.number,
+        "seed": take.seed,
+        "n_beats": take.n_beats,
+        "temperature": take.settings.temperature,
+        "variation": take.settings.variation,
+        "can_keep_going": take.state is not None,
+        "loop_key": take.loop.key,
+        "loop_name": take.loop.name,
+        "bpm": take.loop.prompt.bpm,
+        "seconds": round(take.n_new_samples / take.tape.sample_rate, 2),
+    }
+
+
+def view_of(loop: Loop | None, takes: Iterable[Take], can_undo: bool, running: bool) -> dict[str, Any]:
+    """The whole session but for samples: loops are sent apart, by their key, since they are large."""
+    return {
+        "loop_key": None if loop is None else loop.key,
+        "takes": [view_take(take) for take in takes],
+        "can_undo": can_undo,
+        "running": running,
+    }

@@ -1,0 +1,138 @@
+"""A stand-in for the model, for the page's tests: the same interface, beats from arithmetic, at a speed of choice."""
+
+import time
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from melformer.audio.grid import beat_edges, fit_to_grid
+from melformer.audio.wav import Waveform
+from melformer.generate import Settings
+
+FRAMES, CODEBOOKS = 16, 12
+
+
+def codes_of(seed: int, n_beats: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 1024, (n_beats, FRAMES, CODEBOOKS))
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a stream stands: enough to go on bit for bit."""
+
+    prompt: Any
+    seed: int
+    index: int
+    settings: Any
+
+
+@dataclass
+class Stream:
+    """Beat k is the prompt's beat k, turned down by its seed, with noise as strong as the variation."""
+
+    prompt: Any
+    seed: int
+    n_beats: int | None
+    settings: Any
+    compute_s: float
+    index: int = 0
+    join: np.ndarray | None = None
+    n_made: int = 0
+
+    def __iter__(self) -> "Stream":
+        return self
+
+    def __next__(self) -> SimpleNamespace:
+        if self.n_beats is not None and self.n_made >= self.n_beats:
+            raise StopIteration
+        time.sleep(self.compute_s)
+        prompt, k = self.prompt, self.index
+        rate = prompt.waveform.sample_rate
+        edges = beat_edges(prompt.n_beats + k + 1, prompt.bpm, rate)
+        samples = self._samples(k, int(edges[-1] - edges[-2]))
+        if k == 0:
+            n = round(0.03 * rate)
+            fade = np.linspace(1, 0, n, dtype=np.float32)[:, None]
+            self.join = prompt.waveform.samples[-n:] * fade + 0.1 * (1 - fade)
+        self.index += 1
+        self.n_made += 1
+        codes = codes_of(1000 * self.seed + k, 1)
+        return SimpleNamespace(index=k, waveform=Waveform(samples, rate), codes=codes, compute_s=self.compute_s + 1e-4)
+
+    def _samples(self, k: int, n: int) -> np.ndarray:
+        prompt = self.prompt
+        edges = beat_edges(prompt.n_beats, prompt.bpm, prompt.waveform.sample_rate)
+        b = k % prompt.n_beats
+        source = prompt.waveform.samples[edges[b] : edges[b + 1]]
+        noise = np.random.default_rng([self.seed, k]).standard_normal((n, source.shape[1]))
+        quiet = 0.5 + 0.4 * ((self.seed * 7 + k) % 11) / 11
+        return (np.resize(source, (n, source.shape[1])) * quiet + 0.02 * self.settings.variation * noise).astype(np.float32)
+
+    def state(self) -> State:
+        return State(self.prompt, self.seed, self.index, self.settings)
+
+
+@dataclass
+class Model:
+    """The public methods that the page uses. `compute_s`: how long a beat takes."""
+
+    compute_s: float = 0.01
+    n_streams: int = 0
+    fail_at: int | None = None
+    streams: list[Stream] = field(default_factory=list)
+
+    def prompt(self, loop: Waveform, *, bpm: float, start_s: float | None = None, beats_per_bar: int = 4) -> Any:
+        fit = fit_to_grid(loop, bpm, start_s or 0.0)
+        messages = [fit.message] if fit.message else []
+        codes = codes_of(fit.n_beats, fit.n_beats)
+        return SimpleNamespace(waveform=fit.waveform, bpm=bpm, n_beats=fit.n_beats, codes=codes, messages=messages)
+
+    def stream(self, prompt: Any, n_beats: int | None = None, seed: int = 0, settings: Any = None) -> Stream:
+        stream = Stream(prompt, seed, n_beats, settings or Settings(), self.compute_s)
+        self.streams.append(stream)
+        return stream
+
+    def resume(self, state: State, n_beats: int | None = None) -> Stream:
+        stream = Stream(state.prompt, state.seed, n_beats, state.settings, self.compute_s, state.index)
+        self.streams.append(stream)
+        return stream
+
+    def takes(self, prompt: Any, n_beats: int, seeds: list[int], settings: Any = None) -> list[Any]:
+        return [self._whole(self.stream(prompt, n_beats, seed, settings)) for seed in seeds]
+
+    def _whole(self, stream: Stream) -> Any:
+        beats = list(stream)
+        prompt = stream.prompt.waveform
+        new = np.concatenate([beat.waveform.samples for beat in beats])
+        assert stream.join is not None
+        whole = np.concatenate([prompt.samples[: -len(stream.join)], stream.join, new])
+        return SimpleNamespace(
+            prompt=stream.prompt,
+            waveform=Waveform(whole, prompt.sample_rate),
+            new=Waveform(new, prompt.sample_rate),
+            codes=np.concatenate([beat.codes for beat in beats]),
+            seed=stream.seed,
+            settings=stream.settings,
+            n_beats=len(beats),
+            state=stream.state(),
+        )
+
+    def reconstruct(self, waveform: Waveform, bpm: float, n_codebooks: int | None = None) -> Waveform:
+        return Waveform(waveform.samples * np.float32((n_codebooks or 12) / 12), waveform.sample_rate)
+
+    def decode_codes(self, prompt: Any, codes: np.ndarray) -> Waveform:
+        return Waveform(prompt.waveform.samples * np.float32(0.5), prompt.waveform.sample_rate)
+
+
+def loop_samples(n_beats: int = 8, bpm: float = 120.0, rate: int = 44_100, n_channels: int = 2) -> Waveform:
+    """A loop that tells its beats apart: a burst on each, and a note that climbs."""
+    edges = beat_edges(n_beats, bpm, rate)
+    samples = np.zeros((int(edges[-1]), n_channels), np.float32)
+    for k in range(n_beats):
+        t = np.arange(edges[k + 1] - edges[k]) / rate
+        tone = 0.3 * np.sin(2 * np.pi * (110 * 2 ** ((k * 3 % 12) / 12)) * t) * np.exp(-3 * t)
+        click = 0.4 * np.exp(-t * 60) * np.random.default_rng(k).standard_normal(len(t))
+        samples[edges[k] : edges[k + 1]] = (tone + click)[:, None] * np.linspace(0.8, 1.0, n_channels)
+    return Waveform(np.clip(samples, -1, 1), rate)

@@ -1,0 +1,142 @@
+"""A real server with the stand-in model, and a real Chromium with a tap on its sound output."""
+
+import base64
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from page_double import Model
+
+CHROMIUM = next((path for path in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if path), None)
+
+# Everything that reaches the sound output passes a recorder, which is loaded before the page's own worklet is ready.
+TAP = """
+(() => {
+  const code = `registerProcessor("tap", class extends AudioWorkletProcessor {
+    process(inputs, outputs) {
+      const input = inputs[0];
+      for (let c = 0; c < outputs[0].length; c++) if (input[c]) outputs[0][c].set(input[c]);
+      const frames = new Float32Array(256);
+      for (let c = 0; c < 2; c++) for (let k = 0; k < 128; k++) frames[2 * k + c] = input.length ? input[Math.min(c, input.length - 1)][k] : 0;
+      this.port.postMessage(frames, [frames.buffer]);
+      return true;
+    }
+  })`;
+  const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+  const addModule = AudioWorklet.prototype.addModule, connect = AudioNode.prototype.connect;
+  window.tapped = [];
+  AudioWorklet.prototype.addModule = async function (...args) {
+    await addModule.call(this, url);
+    return addModule.apply(this, args);
+  };
+  AudioNode.prototype.connect = function (target, ...rest) {
+    if (!(target instanceof AudioDestinationNode) || this.isTap) return connect.call(this, target, ...rest);
+    const tap = new AudioWorkletNode(this.context, "tap", { outputChannelCount: [2], channelCount: 2, channelCountMode: "explicit", channelInterpretation: "discrete" });
+    tap.isTap = true;
+    tap.port.onmessage = (event) => window.tapped.push(event.data);
+    connect.call(this, tap);
+    return connect.call(tap, target);
+  };
+  window.readTap = () => {
+    const bytes = new Uint8Array(window.tapped.length * 1024);
+    window.tapped.forEach((frames, k) => bytes.set(new Uint8Array(frames.buffer), k * 1024));
+    window.tapped = [];
+    let text = "";
+    for (let k = 0; k < bytes.length; k += 32768) text += String.fromCharCode.apply(null, bytes.subarray(k, k + 32768));
+    return btoa(text);
+  };
+})();
+"""
+
+
+@dataclass
+class Server:
+    """A running page: its address, its model and its sessions."""
+
+    url: str
+    model: Model
+    sessions: Any
+
+
+@contextmanager
+def serving(model: Model, examples: list[Path] | None = None, **limits: Any) -> Iterator[Server]:
+    from melformer.ui.blocks import build_page, launch_options
+    from melformer.ui.limits import Limits
+
+    bounds = Limits(**limits)
+    page = build_page(model, bounds, examples or [])
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(bounds))
+    try:
+        yield Server(url.rstrip("/"), model, page.sessions)
+    finally:
+        page.sessions.close()
+        page.close(verbose=False)
+
+
+def need_chromium() -> str:
+    """The browser's path. Without one the tests are skipped, but never in CI."""
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI needs Chromium for the page's tests: install Debian's chromium")
+        pytest.skip("no Chromium here")
+    return CHROMIUM
+
+
+@contextmanager
+def browsing() -> Iterator[Any]:
+    """A Chromium that may not leave this machine."""
+    path = need_chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def open_page(browser: Any, url: str, **options: Any) -> Any:
+    """A fresh visitor: own storage, own session. Requests that leave this machine are listed in `page.left`."""
+    context = browser.new_context(accept_downloads=True, **options)
+    page = context.new_page()
+    page.left = []
+    page.faults = []
+    page.on("request", lambda request: page.left.append(request.url) if _is_outside(request.url) else None)
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.add_init_script(TAP)
+    page.goto(url)
+    page.wait_for_selector("[data-ready]", timeout=20_000)
+    return page
+
+
+def _is_outside(url: str) -> bool:
+    return not url.startswith(("http://127.0.0.1", "data:", "blob:"))
+
+
+def read_tap(page: Any) -> np.ndarray:
+    """What reached the sound output since the last reading: float32 (n_samples, 2)."""
+    return np.frombuffer(base64.b64decode(page.evaluate("readTap()")), dtype="<f4").reshape(-1, 2)
+
+
+def as_integers(samples: np.ndarray) -> np.ndarray:
+    """The output as 16-bit integers; fails when any sample is not exactly one."""
+    scaled = samples.astype(np.float64) * 32768
+    assert np.array_equal(scaled, np.rint(scaled)), "the output holds values that no 16-bit sample has"
+    return scaled.astype(np.int64)
+
+
+def find_start(heard: np.ndarray, expected: np.ndarray) -> int:
+    """Where `expected` begins in what was heard, by its first loud stretch."""
+    loud = int(np.flatnonzero(np.abs(expected[:, 0]) > 0)[0])
+    probe = expected[loud : loud + 64]
+    for at in np.flatnonzero(np.all(heard == probe[0], axis=1)):
+        if np.array_equal(heard[at : at + 64], probe):
+            return int(at) - loud
+    raise AssertionError("the expected sound was never heard")
