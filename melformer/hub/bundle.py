@@ -87,10 +87,16 @@ def read_config(path: Path) -> Config:
 def expected_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor that a model of this configuration holds; allocates no weights."""
     from melformer.codec.codec import Codec
-    from melformer.transformer.model import Transformer
+    from melformer.transformer.model import BeatTransformer
 
+    codec = config.codec
     with torch.device("meta"):
-        parts = {"codec": Codec(config.codec), "transformer": Transformer(config)}
+        parts = {
+            "codec": Codec(codec),
+            "transformer": BeatTransformer(
+                config.transformer, codec.latent_frames_per_beat, codec.codebook_size
+            ),
+        }
     return {
         f"{part}.{name}": tuple(tensor.shape)
         for part, module in parts.items()
