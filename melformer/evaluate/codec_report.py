@@ -10,9 +10,10 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from melformer.config import CodecConfig
 from melformer.errors import MelformerError
 from melformer.evaluate import codec_part, tables
-from melformer.evaluate.codes import bits_per_second
+from melformer.evaluate.codes import bits_per_second, folded_bpm
 from melformer.evaluate.material import folder_clips
 
 
@@ -36,24 +37,17 @@ def main(argv: list[str] | None = None) -> int:
 
 def report(arguments: argparse.Namespace) -> str:
     """The report as text or JSON."""
-    from melformer import Melformer  # imports torch: after the arguments have been checked
-
-    model = Melformer.from_pretrained(arguments.checkpoint)
-    config = model.config.codec
     clips = folder_clips(arguments.loops)[0][: arguments.limit]
+    config, reconstruct, encode = load(arguments.checkpoint)
     sizes = (config.latent_frames_per_beat, config.n_codebooks, config.codebook_size)
     systems = {
         "this codec": codec_part.measure_codec(
-            clips, lambda w, bpm: model.reconstruct(w, bpm), lambda bpm: bits_per_second(*sizes, bpm) / 1000.0
+            clips, reconstruct, lambda bpm: bits_per_second(*sizes, folded_bpm(bpm)) / 1000.0
         )
     }
     if arguments.references:
         systems |= codec_part.measure_references(clips)
-    codes = None
-    if not arguments.no_codes:
-        codes = codec_part.measure_codes(
-            clips, lambda w, bpm: model.prompt(w, bpm=bpm).codes, config.codebook_size
-        )
+    codes = None if arguments.no_codes else codec_part.measure_codes(clips, encode, config.codebook_size)
     if arguments.json:
         return json.dumps(
             {"systems": {k: asdict(v) for k, v in systems.items()}, "codes": codes and asdict(codes)}
@@ -62,6 +56,23 @@ def report(arguments: argparse.Namespace) -> str:
     parts += [tables.clips_table(systems["this codec"])] if arguments.clips else []
     parts += [tables.codes_table(codes)] if codes else []
     return "\n\n".join(parts)
+
+
+def load(checkpoint: Path) -> tuple[CodecConfig, codec_part.Reconstruct, codec_part.Encode]:
+    """A whole model, or a codec still in training (`codec.safetensors`)."""
+    if (checkpoint / "codec.safetensors").exists():
+        from melformer.evaluate.bare_codec import BareCodec  # imports torch
+
+        bare = BareCodec(checkpoint)
+        return bare.config, bare.reconstruct, bare.encode
+    from melformer.generate import Melformer
+
+    model = Melformer.from_pretrained(str(checkpoint))
+    return (
+        model.config.codec,
+        lambda waveform, bpm: model.reconstruct(waveform, bpm),
+        lambda waveform, bpm: model.prompt(waveform, bpm=bpm).codes,
+    )
 
 
 if __name__ == "__main__":
