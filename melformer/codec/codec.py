@@ -1,0 +1,169 @@
+"""The VQ-VAE over beats: encoder, quantizer, decoder."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from melformer.codec.blocks import BlockStack
+from melformer.codec.quantizer import Quantized, ResidualVectorQuantizer
+from melformer.codec.stft import BeatSTFT
+from melformer.config import CodecConfig
+
+
+class Encoder(nn.Module):
+    """Spectra of one beat → latents; a beat's latents depend on that beat alone.
+
+    Complex (B, frames_per_beat, n_bins) → (B, latent_frames_per_beat, latent_dim).
+    """
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        sizes = (config.expansion, config.kernel_size, False)
+        self.project_in = nn.Linear(2 * config.n_bins, config.frame_dim)
+        self.frame_blocks = BlockStack(config.n_encoder_layers, config.frame_dim, *sizes)
+        self.stride = config.stride
+        self.pool = nn.Linear(config.stride * config.frame_dim, config.latent_dim)
+        self.latent_blocks = BlockStack(config.n_encoder_latent_layers, config.latent_dim, *sizes)
+        self.norm = nn.LayerNorm(config.latent_dim)
+
+    def forward(self, spectra: Tensor) -> Tensor:
+        frames, _ = self.frame_blocks(self.project_in(compress(spectra)))
+        latents = self.pool(frames.unflatten(1, (-1, self.stride)).flatten(2))
+        return self.norm(self.latent_blocks(latents)[0])
+
+
+def compress(spectra: Tensor, power: float = 0.3) -> Tensor:
+    """Power-compressed real and imaginary parts: complex (..., n) → float (..., 2n)."""
+    magnitude = spectra.abs().clamp_min(1e-7)
+    scaled = torch.view_as_real(spectra) * magnitude.pow(power - 1.0)[..., None]
+    return scaled.transpose(-1, -2).flatten(-2)
+
+
+@dataclass
+class DecoderState:
+    """What a decoder carries from beat to beat: the inputs its convolutions still see, and unfinished samples."""
+
+    latent_blocks: list[Tensor]
+    frame_blocks: list[Tensor]
+    carry: Tensor
+    frame: int
+
+
+class Decoder(nn.Module):
+    """Latents → samples, causally and late by `delay_samples`, with an inverse-STFT head as in Vocos.
+
+    The head gives every bin a magnitude and a phase, and a second magnitude for a fixed pattern of noise, so
+    that hiss needs no learned phase. The pattern repeats every beat: the same codes sound the same.
+    """
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        sizes = (config.expansion, config.kernel_size, True)
+        ratio = config.work_samples_per_beat / config.samples_per_beat
+        self.stft = BeatSTFT(
+            config.work_samples_per_beat, config.frames_per_beat, round(config.n_fft * ratio), config.n_bins
+        )
+        self.stride, self.lookahead = config.stride, config.lookahead_frames
+        self.latent_blocks = BlockStack(config.n_decoder_latent_layers, config.latent_dim, *sizes)
+        self.expand = nn.Linear(config.latent_dim, config.stride * config.frame_dim)
+        self.frame_blocks = BlockStack(config.n_decoder_layers, config.frame_dim, *sizes)
+        self.norm = nn.LayerNorm(config.frame_dim)
+        self.head = nn.Linear(config.frame_dim, 4 * config.n_bins)
+        self.register_buffer("noise", self._noise())
+
+    def _noise(self) -> Tensor:
+        """Spectra of one beat of white noise that wraps around: complex (frames_per_beat, n_bins) as reals."""
+        stft = self.stft
+        beat = torch.randn(stft.samples_per_beat, generator=torch.Generator().manual_seed(0))
+        padding = (stft.n_fft - stft.hop_length) // 2
+        spectra = stft.frames(torch.cat([beat[-padding:], beat, beat[:padding]])[None])[0]
+        return torch.view_as_real(spectra / spectra.abs().square().mean().sqrt()).contiguous()
+
+    @property
+    def delay_samples(self) -> int:
+        """Samples (of the work grid) by which the output of a stream is late."""
+        return (self.lookahead * self.stride + self.stft.delay_frames) * self.stft.hop_length
+
+    def spectra(self, latents: Tensor, state: DecoderState | None) -> tuple[Tensor, DecoderState]:
+        """(B, T, latent_dim) → complex (B, T·stride, n_bins), `lookahead` latent frames late."""
+        frames, latent_states = self.latent_blocks(latents, state.latent_blocks if state else None)
+        frames = self.expand(frames).unflatten(-1, (self.stride, -1)).flatten(1, 2)
+        frames, frame_states = self.frame_blocks(frames, state.frame_blocks if state else None)
+        magnitude, noise_magnitude, real, imaginary = self.head(self.norm(frames)).float().chunk(4, dim=-1)
+        first = state.frame if state else -self.lookahead * self.stride
+        position = (first + torch.arange(frames.shape[1])) % self.stft.frames_per_beat
+        length = (real.square() + imaginary.square() + 1e-6).sqrt()
+        direction = torch.complex(real / length, imaginary / length)
+        spectra = _magnitude(magnitude) * direction
+        spectra = spectra + _magnitude(noise_magnitude) * torch.view_as_complex(self.noise)[position]
+        carry = state.carry if state else spectra.real.new_zeros(0)
+        return spectra, DecoderState(latent_states, frame_states, carry, int(first + frames.shape[1]))
+
+    def forward(self, latents: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
+        """(B, T, latent_dim) → samples (B, T·stride·hop), late by `delay_samples`, and the state to go on with."""
+        spectra, new_state = self.spectra(latents, state)
+        if state is None:  # what comes out before the first latent's own frames is no sound of anybody's
+            late = self.lookahead * self.stride
+            spectra = torch.cat([torch.zeros_like(spectra[:, :late]), spectra[:, late:]], dim=1)
+        samples, new_state.carry = self.stft.overlap_add(
+            self.stft.segments(spectra), state.carry if state else None
+        )
+        return samples, new_state
+
+
+def _magnitude(logarithm: Tensor) -> Tensor:
+    return torch.exp(logarithm.clamp(max=6.0) - 6.0)  # starts near silence; at most full scale
+
+
+class Codec(nn.Module):
+    """Encoder, quantizer, decoder: beats in, codes out, and back."""
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stft = BeatSTFT(config.samples_per_beat, config.frames_per_beat, config.n_fft, config.n_bins)
+        self.encoder = Encoder(config)
+        self.quantizer = ResidualVectorQuantizer(
+            config.latent_dim, config.n_codebooks, config.codebook_size, config.codebook_dim
+        )
+        self.decoder = Decoder(config)
+
+    def encode_latents(self, beats: Tensor) -> Tensor:
+        """Beats (B, samples_per_beat), 40,000 samples or the work grid's → latents before quantising."""
+        stft = self.decoder.stft if beats.shape[-1] == self.decoder.stft.samples_per_beat else self.stft
+        return self.encoder(stft.analyse(beats))
+
+    @torch.inference_mode()
+    def encode(self, beats: Tensor) -> Tensor:
+        """Beats (n_beats, samples_per_beat) → codes int64 (n_beats, latent_frames_per_beat, n_codebooks).
+
+        One beat at a time: a batch may round differently, and the same beat must always give the same codes.
+        """
+        return torch.cat([self.quantizer.encode(self.encode_latents(beat[None])) for beat in beats])
+
+    @torch.inference_mode()
+    def decode(self, codes: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
+        """Codes (B, n_beats, frames, n_codebooks) → samples (B, n_beats · work_samples_per_beat), late, and state."""
+        latents = self.quantizer.decode(codes.flatten(1, 2))
+        return self.decoder(latents, state)
+
+    @torch.inference_mode()
+    def decode_loop(self, codes: Tensor) -> Tensor:
+        """A whole loop without delay: codes (n_beats, frames, n) → (n_beats · work_samples_per_beat,).
+
+        What comes before the first beat is the last one, and the reverse, as when the loop plays round.
+        """
+        around = torch.cat([codes[-1:], codes, codes[:1]])[None]
+        samples, _ = self.decode(around)
+        start = self.decoder.delay_samples + self.decoder.stft.samples_per_beat
+        return samples[0, start : start + len(codes) * self.decoder.stft.samples_per_beat]
+
+    def forward(
+        self, beats: Tensor, depths: Tensor | None = None, bypass: bool = False
+    ) -> tuple[Tensor, Quantized]:
+        """Training pass over crops: (B, n_beats, work samples) → late samples (B, n_beats · work), and the quantised."""
+        latents = self.encode_latents(beats.flatten(0, 1)).unflatten(0, beats.shape[:2]).flatten(1, 2)
+        quantized = self.quantizer(latents.float(), depths, bypass)
+        samples, _ = self.decoder(quantized.latents)
+        return samples, quantized

@@ -1,0 +1,126 @@
+"""Residual vector quantisation with small factorised codebooks."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """Quantised latents (B, T, latent_dim), codes (B, T, n_codebooks), and the two training losses (scalars)."""
+
+    latents: Tensor
+    codes: Tensor
+    codebook_loss: Tensor
+    commitment_loss: Tensor
+
+
+class VectorQuantizer(nn.Module):
+    """One codebook: latents are projected to `codebook_dim`, and the nearest entry is chosen.
+
+    Few dimensions keep the entries in use (Yu et al. 2021, "Improved VQGAN"; Kumar et al. 2023, DAC); entries
+    that fall out of use all the same are moved onto latents that are seen.
+    """
+
+    def __init__(self, latent_dim: int, codebook_size: int, codebook_dim: int) -> None:
+        super().__init__()
+        self.project_in = nn.Linear(latent_dim, codebook_dim)
+        self.project_out = nn.Linear(codebook_dim, latent_dim)
+        self.codebook = nn.Parameter(torch.randn(codebook_size, codebook_dim))
+        self.register_buffer("usage", torch.ones(codebook_size))
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """Latents of codes: int64 (B, T) → (B, T, latent_dim)."""
+        return self.project_out(F.embedding(codes, self.codebook))
+
+    def encode(self, latents: Tensor) -> Tensor:
+        """Nearest entries: (B, T, latent_dim) → int64 (B, T)."""
+        return self._nearest(self.project_in(latents))
+
+    def _nearest(self, projected: Tensor) -> Tensor:
+        scores = projected.float() @ self.codebook.float().T - 0.5 * self.codebook.float().square().sum(dim=-1)
+        return scores.argmax(dim=-1)
+
+    def forward(self, latents: Tensor, bypass: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Training step: → latents (B, T, latent_dim), codes (B, T), codebook and commitment loss (B, T).
+
+        Gradients pass straight through to the projected latents; `bypass` leaves out the rounding to entries.
+        """
+        projected = self.project_in(latents)
+        codes = self._nearest(projected)
+        if bypass:
+            zeros = projected.new_zeros(codes.shape)
+            return self.project_out(projected), codes, zeros, zeros
+        if self.training:
+            self._count(codes)
+        entries = F.embedding(codes, self.codebook)
+        codebook_loss = (entries - projected.detach()).square().mean(dim=-1)
+        commitment_loss = (projected - entries.detach()).square().mean(dim=-1)
+        straight = projected + (entries - projected).detach()
+        return self.project_out(straight), codes, codebook_loss, commitment_loss
+
+    @torch.no_grad()
+    def _count(self, codes: Tensor) -> None:
+        counts = torch.bincount(codes.flatten(), minlength=len(self.codebook)).float()
+        self.usage.mul_(0.99).add_(counts * (0.01 * len(self.codebook) / codes.numel()))
+
+    @torch.no_grad()
+    def restart(self, latents: Tensor, generator: torch.Generator, threshold: float) -> int:
+        """Move entries used less than `threshold` of their share onto random latents; says how many moved."""
+        dead = (self.usage < threshold).nonzero()[:, 0]
+        pool = self.project_in(latents).reshape(-1, self.codebook.shape[1])
+        if len(dead):
+            chosen = torch.randint(len(pool), (len(dead),), generator=generator)
+            self.codebook[dead] = pool[chosen].to(self.codebook.dtype)
+            self.usage[dead] = 1.0
+        return len(dead)
+
+
+class ResidualVectorQuantizer(nn.Module):
+    """Codebooks in a row, each quantising what the earlier ones left over (SoundStream)."""
+
+    def __init__(self, latent_dim: int, n_codebooks: int, codebook_size: int, codebook_dim: int) -> None:
+        super().__init__()
+        self.codebooks = nn.ModuleList(
+            VectorQuantizer(latent_dim, codebook_size, codebook_dim) for _ in range(n_codebooks)
+        )
+
+    def encode(self, latents: Tensor) -> Tensor:
+        """(B, T, latent_dim) → codes int64 (B, T, n_codebooks)."""
+        codes = []
+        for codebook in self.codebooks:
+            codes.append(codebook.encode(latents))
+            latents = latents - codebook.lookup(codes[-1])
+        return torch.stack(codes, dim=-1)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes int64 (B, T, n) of the first n codebooks → latents (B, T, latent_dim)."""
+        return torch.stack([book.lookup(codes[..., q]) for q, book in zip(range(codes.shape[-1]), self.codebooks)]).sum(0)
+
+    def forward(self, latents: Tensor, depths: Tensor | None = None, bypass: bool = False) -> Quantized:
+        """Quantise; `depths` (B,) limits how many codebooks each item uses (quantizer dropout).
+
+        `bypass` trains the projections alone: rounding to random entries would teach the decoder to ignore them.
+        """
+        residual, total, codes = latents, torch.zeros_like(latents), []
+        losses = [latents.new_zeros(()), latents.new_zeros(())]
+        for q, codebook in enumerate(self.codebooks):
+            mask = latents.new_ones(len(latents)) if depths is None else (depths > q).to(latents.dtype)
+            found, book_codes, *parts = codebook(residual, bypass)
+            total = total + found * mask[:, None, None]
+            residual = residual - found.detach()
+            codes.append(book_codes)
+            for i, part in enumerate(parts):
+                losses[i] = losses[i] + (part.mean(dim=1) * mask).mean()
+        return Quantized(total, torch.stack(codes, dim=-1), *losses)
+
+    @torch.no_grad()
+    def restart(self, latents: Tensor, generator: torch.Generator, threshold: float = 0.03) -> int:
+        """Restart little-used entries of every codebook from latents (B, T, latent_dim); says how many moved."""
+        moved = 0
+        for codebook in self.codebooks:
+            moved += codebook.restart(latents, generator, threshold)
+            latents = latents - codebook.lookup(codebook.encode(latents))
+        return moved

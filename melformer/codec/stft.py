@@ -1,0 +1,59 @@
+"""Short-time Fourier analysis of single beats, and streaming overlap-add synthesis."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class BeatSTFT(nn.Module):
+    """STFT on a beat grid: `frames_per_beat` frames, centred in their hops, `n_bins` bins kept.
+
+    The same module serves any grid of a beat: with 40,000 samples per beat and n_fft 2500, or with 24,000
+    and n_fft 1500, bin b stands for the same number of cycles per beat, and the values agree, because a
+    smaller grid merely leaves out the bins that are not kept. `torch.istft` would not do: it wants the whole
+    signal and trims its edges, where a stream carries the unfinished overlap from beat to beat.
+    """
+
+    def __init__(self, samples_per_beat: int, frames_per_beat: int, n_fft: int, n_bins: int) -> None:
+        super().__init__()
+        if samples_per_beat % frames_per_beat or n_fft % (samples_per_beat // frames_per_beat):
+            raise ValueError(f"{frames_per_beat} frames and n_fft {n_fft} do not divide a beat exactly")
+        self.samples_per_beat, self.frames_per_beat = samples_per_beat, frames_per_beat
+        self.n_fft, self.n_bins = n_fft, n_bins
+        self.hop_length = samples_per_beat // frames_per_beat
+        self.overlap = n_fft // self.hop_length
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+
+    @property
+    def delay_frames(self) -> int:
+        """Frames that must follow a hop of samples before it is complete."""
+        return self.overlap // 2
+
+    def analyse(self, beats: Tensor) -> Tensor:
+        """Each beat alone, its edges reflected: (B, samples_per_beat) → complex (B, frames_per_beat, n_bins)."""
+        padding = (self.n_fft - self.hop_length) // 2
+        return self.frames(F.pad(beats[:, None], (padding, padding), mode="reflect")[:, 0])
+
+    def frames(self, padded: Tensor) -> Tensor:
+        """Windowed spectra of every hop: (B, T·hop + n_fft − hop) → complex (B, T, n_bins), unit full-scale sine."""
+        segments = padded.unfold(-1, self.n_fft, self.hop_length) * self.window
+        return torch.fft.rfft(segments)[..., : self.n_bins] * (2.0 / self.window.sum())
+
+    def segments(self, spectra: Tensor) -> Tensor:
+        """Windowed waves of each frame: complex (B, T, n_bins) → (B, T, overlap, hop_length)."""
+        waves = torch.fft.irfft(spectra * (self.window.sum() / 2.0), n=self.n_fft) * self.window
+        # sum of squared periodic Hann windows at this overlap
+        return waves.unflatten(-1, (self.overlap, self.hop_length)) * (8.0 / (3.0 * self.overlap))
+
+    def overlap_add(self, segments: Tensor, carry: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Add frames where they overlap: (B, T, overlap, hop) → samples (B, T·hop) and the carry (B, overlap−1, hop).
+
+        Output sample 0 belongs `delay_frames` hops before frame 0's own hop: a stream is late by that much.
+        """
+        batch, n_frames = segments.shape[:2]
+        total = segments.new_zeros(batch, n_frames + self.overlap - 1, self.hop_length)
+        if carry is not None:
+            total[:, : self.overlap - 1] += carry
+        for j in range(self.overlap):
+            total[:, j : j + n_frames] += segments[:, :, j]
+        return total[:, :n_frames].flatten(1), total[:, n_frames:]

@@ -1,0 +1,205 @@
+"""Every size and default of a model, written once; saved as JSON beside the weights."""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from melformer.errors import ConfigError
+
+
+def _check_range(section: str, name: str, value: Any, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise ConfigError(f"{section}.{name} is {value!r}; it must be a number from {low} to {high}.")
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """Sizes of the VQ-VAE. `frames_per_beat` STFT frames make `latent_frames_per_beat` latent frames.
+
+    `n_bins` is the number of STFT bins kept: the model's band is n_bins * 40,000 / n_fft cycles per beat.
+    """
+
+    samples_per_beat: int = 40_000
+    frames_per_beat: int = 80
+    n_fft: int = 2_500
+    n_bins: int = 750
+    latent_frames_per_beat: int = 16
+    n_codebooks: int = 12
+    codebook_size: int = 1_024
+    codebook_dim: int = 8
+    latent_dim: int = 384
+    frame_dim: int = 384
+    n_encoder_layers: int = 2
+    n_encoder_latent_layers: int = 2
+    n_decoder_layers: int = 5
+    n_decoder_latent_layers: int = 3
+    expansion: int = 3
+    kernel_size: int = 7
+    lookahead_frames: int = 1
+
+    LIMITS = {
+        "samples_per_beat": (40_000, 40_000), "frames_per_beat": (8, 160), "n_fft": (100, 20_000),
+        "n_bins": (16, 4_000), "latent_frames_per_beat": (1, 160), "n_codebooks": (1, 32),
+        "codebook_size": (2, 16_384), "codebook_dim": (2, 64), "latent_dim": (8, 2_048),
+        "frame_dim": (8, 2_048), "n_encoder_layers": (0, 24), "n_encoder_latent_layers": (0, 24),
+        "n_decoder_layers": (0, 24), "n_decoder_latent_layers": (0, 24), "expansion": (1, 8),
+        "kernel_size": (1, 31), "lookahead_frames": (0, 8),
+    }  # fmt: skip
+
+    def __post_init__(self) -> None:
+        _check_fields(self, "codec")
+        if self.samples_per_beat % self.frames_per_beat or self.frames_per_beat % self.latent_frames_per_beat:
+            raise ConfigError(
+                f"codec: {self.samples_per_beat} samples, {self.frames_per_beat} frames and "
+                f"{self.latent_frames_per_beat} latent frames per beat must divide each other exactly."
+            )
+        if self.n_fft % self.hop_length or self.n_fft // self.hop_length % 2 == 0:
+            raise ConfigError(f"codec.n_fft {self.n_fft} must be an odd multiple of the hop {self.hop_length}.")
+        if self.n_bins > self.n_fft // 2 or self.kernel_size % 2 == 0:
+            raise ConfigError("codec: n_bins must be at most n_fft / 2, and kernel_size odd.")
+        if self.work_samples_per_beat * self.n_fft != 2 * self.n_bins * self.samples_per_beat:
+            raise ConfigError(f"codec.n_bins {self.n_bins} does not give a whole number of samples per beat.")
+        if self.lookahead_frames >= self.latent_frames_per_beat:
+            raise ConfigError("codec.lookahead_frames must be shorter than a beat.")
+
+    @property
+    def hop_length(self) -> int:
+        """Samples of the 40,000-per-beat grid from one STFT frame to the next."""
+        return self.samples_per_beat // self.frames_per_beat
+
+    @property
+    def stride(self) -> int:
+        """STFT frames per latent frame."""
+        return self.frames_per_beat // self.latent_frames_per_beat
+
+    @property
+    def work_samples_per_beat(self) -> int:
+        """Samples per beat of the grid that just holds `n_bins`: the decoder synthesises on it."""
+        return 2 * self.n_bins * self.samples_per_beat // self.n_fft
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Sizes of the language model over beats: a beat level, and a small in-beat level."""
+
+    dim: int = 384
+    n_layers: int = 5
+    n_heads: int = 6
+    n_kv_heads: int = 2
+    context_beats: int = 128
+    beat_dim: int = 256
+    n_beat_layers: int = 3
+    n_beat_heads: int = 4
+    n_beat_kv_heads: int = 2
+    embedding_dim: int = 16
+    pointer_dim: int = 64
+    hidden_multiple: int = 32
+    delays: tuple[int, ...] = (0, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4)
+    rope_base: float = 10_000.0
+    dropout: float = 0.1
+
+    LIMITS = {
+        "dim": (8, 4_096), "n_layers": (1, 64), "n_heads": (1, 64), "n_kv_heads": (1, 64),
+        "context_beats": (4, 4_096), "beat_dim": (8, 2_048), "n_beat_layers": (1, 32),
+        "n_beat_heads": (1, 64), "n_beat_kv_heads": (1, 64), "embedding_dim": (1, 512),
+        "pointer_dim": (4, 512), "hidden_multiple": (1, 1_024), "rope_base": (10, 1e8), "dropout": (0, 0.9),
+    }  # fmt: skip
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "delays", tuple(self.delays))
+        _check_fields(self, "transformer")
+        for dim, heads, kv_heads in (
+            (self.dim, self.n_heads, self.n_kv_heads),
+            (self.beat_dim, self.n_beat_heads, self.n_beat_kv_heads),
+        ):
+            if dim % heads or heads % kv_heads or dim // heads % 2:
+                raise ConfigError(
+                    f"transformer: {heads} heads must divide the width {dim} into even parts, and "
+                    f"{kv_heads} key-value heads must divide the heads."
+                )
+        steps = list(self.delays)
+        if not steps or steps[0] != 0 or steps != sorted(steps) or steps[-1] > 16:
+            raise ConfigError(f"transformer.delays {steps} must start at 0, never fall, and stay within 16.")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole model: codec, transformer, and what a checkpoint says of itself."""
+
+    codec: CodecConfig = field(default_factory=CodecConfig)
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        if self.version != 1:
+            raise ConfigError(f"This configuration has version {self.version!r}; this Melformer reads version 1.")
+        if len(self.transformer.delays) != self.codec.n_codebooks:
+            raise ConfigError(
+                f"transformer.delays names {len(self.transformer.delays)} codebooks, the codec has "
+                f"{self.codec.n_codebooks}."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries, lists and numbers, ready for JSON."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_dict(cls, values: Any) -> "Config":
+        """Build from `to_dict`'s form. Errors: ConfigError for an unknown key or a value out of range."""
+        sections = {"codec": CodecConfig, "transformer": TransformerConfig}
+        values = dict(_known("config", values, {"codec", "transformer", "version"}))
+        for name, section in sections.items():
+            if name in values:
+                known = {f.name for f in dataclasses.fields(section)}
+                values[name] = section(**_known(name, values[name], known))
+        return cls(**values)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Config":
+        """Read a JSON file. Errors: ConfigError when it is missing, no JSON, or out of range."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+            return cls.from_dict(json.loads(text))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            raise ConfigError(f"{path} is no readable configuration: {error}") from error
+
+
+def _known(section: str, values: Any, names: set[str]) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise ConfigError(f"{section} must be a table of names and values, not {type(values).__name__}.")
+    unknown = sorted(set(values) - names)
+    if unknown:
+        raise ConfigError(f"{section} has the unknown key {unknown[0]!r}; known keys are {sorted(names)}.")
+    return values
+
+
+def _check_fields(config: Any, section: str) -> None:
+    for name, limits in config.LIMITS.items():
+        value = getattr(config, name)
+        _check_range(section, name, value, *limits)
+        default = next(f.default for f in dataclasses.fields(config) if f.name == name)
+        if isinstance(default, int) and not isinstance(value, int):
+            raise ConfigError(f"{section}.{name} is {value!r}; it must be a whole number.")
+        if not math.isfinite(value):
+            raise ConfigError(f"{section}.{name} is {value!r}; it must be finite.")
+    for step in getattr(config, "delays", ()):
+        _check_range(section, "delays", step, 0, 16)
+
+
+PRESETS: dict[str, Config] = {
+    "base": Config(),
+    "tiny": Config(
+        codec=CodecConfig(
+            n_codebooks=3, codebook_size=64, latent_dim=32, frame_dim=32, n_encoder_layers=1,
+            n_encoder_latent_layers=1, n_decoder_layers=1, n_decoder_latent_layers=1,
+        ),
+        transformer=TransformerConfig(
+            dim=32, n_layers=2, n_heads=4, n_kv_heads=2, context_beats=32, beat_dim=32, n_beat_layers=1,
+            n_beat_heads=4, n_beat_kv_heads=2, embedding_dim=8, pointer_dim=16, delays=(0, 1, 1), dropout=0.0,
+        ),
+    ),
+}  # fmt: skip
+"""`base` is what ships; `tiny` trains in a minute, for tests."""

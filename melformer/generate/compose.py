@@ -1,0 +1,71 @@
+"""The transformer at work: one model beat of codes after another, for one or several takes at once."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from melformer.generate.prompt import Prompt
+from melformer.generate.sampling import Settings, mixture, sample_codes
+from melformer.transformer.model import UNKNOWN_BAR_POSITION, BeatTransformer, Conditioning, TransformerState
+
+MIN_BATCH = 2
+"""Takes are computed in batches of at least two rows: a single row goes through other matrix kernels, which round
+differently, and a seed must give the same take alone and among many."""
+
+
+class Composer:
+    """Continues a prompt's codes; `seeds` (K,) are the takes. Every draw is a pure function of (seed, beat)."""
+
+    def __init__(
+        self, transformer: BeatTransformer, prompt: Prompt, seeds: list[int], state: TransformerState | None = None
+    ) -> None:
+        self.transformer, self.seeds = transformer, seeds
+        self.bar = max(1, round(prompt.beats_per_bar * prompt.model_beats_per_beat))
+        self.tempo = float(np.log2(prompt.model_bpm / 120.0))
+        self.batch = max(MIN_BATCH, len(seeds))
+        self.n_prompt = len(prompt.codes)
+        self.state = self._read(prompt.codes) if state is None else state
+
+    @torch.inference_mode()
+    def _read(self, codes: np.ndarray) -> TransformerState:
+        """Let the transformer hear the prompt once, for all takes."""
+        state = self.transformer.begin(self.batch, self._conditioning(0))
+        for beat in torch.from_numpy(codes):
+            said = beat.expand(self.batch, *beat.shape)
+            self.transformer.advance(state, said, self._conditioning(state.position + 1))
+        return state
+
+    def _conditioning(self, position: int) -> Conditioning:
+        # the prompt ends on a bar line, as loops do
+        bar_position = (position - self.n_prompt) % self.bar
+        known = bar_position if self.bar <= UNKNOWN_BAR_POSITION else UNKNOWN_BAR_POSITION
+        return Conditioning(torch.full((self.batch,), self.tempo), torch.full((self.batch, 1), known))
+
+    @property
+    def n_composed(self) -> int:
+        """Model beats composed so far."""
+        return self.state.position - self.n_prompt
+
+    @torch.inference_mode()
+    def next_beat(self, settings: Settings) -> Tensor:
+        """The next model beat of every take: int64 (K, n_frames, n_codebooks)."""
+        pattern = self.transformer.pattern
+        draws = self._draws(pattern.n_steps)
+        caches = self.transformer.steps.empty_caches(self.batch)
+        steps = torch.zeros(self.batch, pattern.n_steps, self.transformer.n_codebooks, dtype=torch.int64)
+        said = None
+        for step in range(pattern.n_steps):
+            prediction = self.transformer.step(self.state, step, said, caches)
+            probabilities = mixture(prediction, self.state.columns.codes[:, :, step], settings.variation)
+            said = sample_codes(probabilities, settings, draws[:, step]) * pattern.present[step]
+            steps[:, step] = said
+        codes = pattern.to_frames(steps)
+        self.transformer.advance(self.state, codes, self._conditioning(self.state.position + 1))
+        return codes[: len(self.seeds)]
+
+    def _draws(self, n_steps: int) -> Tensor:
+        seeds = self.seeds + [self.seeds[-1]] * (self.batch - len(self.seeds))
+        shape = (n_steps, self.transformer.n_codebooks)
+        return torch.from_numpy(
+            np.stack([np.random.default_rng([seed, self.n_composed]).random(shape, np.float32) for seed in seeds])
+        )

@@ -1,0 +1,45 @@
+"""Where the decoder's mono sound stands in the prompt's picture: level and colour of each channel."""
+
+import numpy as np
+
+N_BANDS = 24
+LOWEST_HZ = 60.0
+_LIMIT_DB = 9.0
+
+
+def channel_gains(prompt: np.ndarray, sample_rate: int, decoded: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+    """Gains that give the decoder's sound the prompt's level in every band and channel.
+
+    `prompt` (n, channels) and its rate; `decoded` (n_bins,) mean power of the decoder's sound for the same music at
+    `frequencies` (n_bins,) Hz, in the scale of `band_power` → float32 (channels, n_bins).
+    """
+    edges = np.concatenate([[0.0], np.geomspace(LOWEST_HZ, 20_000.0, N_BANDS)])
+    centres = np.concatenate([[LOWEST_HZ / 2.0], np.sqrt(edges[1:-1] * edges[2:])])
+    power, hz = mean_power(prompt, sample_rate)
+    theirs = _in_bands(power, hz, edges)  # (N_BANDS, channels)
+    ours = _in_bands(decoded[:, None], frequencies, edges)
+    overall = np.sqrt(theirs.sum(axis=0) / max(float(ours.sum()), 1e-12))
+    floor = 1e-7 * float(ours.sum()) + 1e-12
+    gains = np.where(ours > floor, np.sqrt(theirs / np.maximum(ours, floor)), overall)
+    limit = 10.0 ** (_LIMIT_DB / 20.0)
+    loudest = max(float(overall.max()), 1e-6)
+    gains = np.clip(gains, 0.0, loudest * limit)
+    return np.stack([np.interp(frequencies, centres, gains[:, c]) for c in range(gains.shape[1])]).astype(np.float32)
+
+
+def mean_power(samples: np.ndarray, sample_rate: int, n_fft: int = 2_048) -> tuple[np.ndarray, np.ndarray]:
+    """Mean power of each bin, so that their sum is the mean square: (n, channels) → (n_bins, channels), Hz (n_bins,)."""
+    window = np.hanning(n_fft + 1)[:-1].astype(np.float32)
+    padded = np.pad(samples, ((0, max(0, n_fft - len(samples))), (0, 0)))
+    segments = np.lib.stride_tricks.sliding_window_view(padded, n_fft, axis=0)[:: n_fft // 2]
+    spectra = np.abs(np.fft.rfft(segments * window, axis=-1)) ** 2  # (T, channels, n_bins)
+    power = 2.0 * spectra.mean(axis=0).T / (n_fft * float((window**2).sum()))
+    return power, np.fft.rfftfreq(n_fft, 1.0 / sample_rate)
+
+
+def _in_bands(power: np.ndarray, hz: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Power summed in bands: (n_bins, channels) → (len(edges) − 1, channels); the last band takes all above."""
+    band = np.clip(np.searchsorted(edges, hz, side="right") - 1, 0, len(edges) - 2)
+    out = np.zeros((len(edges) - 1, power.shape[1]))
+    np.add.at(out, band, power)
+    return out

@@ -1,0 +1,173 @@
+"""Melformer: a codec and a transformer that continue loops."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from melformer.audio.grid import beat_edges
+from melformer.audio.wav import Waveform
+from melformer.codec.codec import Codec
+from melformer.config import Config
+from melformer.errors import RequestError
+from melformer.generate.compose import Composer
+from melformer.generate.prompt import Prompt, encode, make_prompt
+from melformer.generate.sampling import Settings
+from melformer.generate.state import StreamState, wake
+from melformer.generate.stream import BeatStream
+from melformer.generate.takes import Beat, TakeStreams
+from melformer.generate.voice import Voice
+from melformer.hub import load_bundle
+from melformer.transformer.model import BeatTransformer
+
+MAX_NEW_BEATS = 100_000
+MAX_TAKES = 16
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """A finished continuation: `waveform` is prompt, join and new part; `new` the new part alone; `codes` int64
+    (model beats, frames, n_codebooks) of the new part; `state` goes on from its end (None for a take of many)."""
+
+    prompt: Prompt
+    waveform: Waveform
+    new: Waveform
+    codes: np.ndarray
+    lags: np.ndarray
+    seed: int
+    settings: Settings
+    n_beats: int
+    compute_s: float
+    state: StreamState | None
+
+
+class Melformer(nn.Module):
+    """A trained model: `codec` and `transformer`, and what musicians do with them."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.codec = Codec(config.codec)
+        self.transformer = BeatTransformer(
+            config.transformer, config.codec.latent_frames_per_beat, config.codec.codebook_size
+        )
+        self.eval()
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path | None = None, revision: str | None = None) -> "Melformer":
+        """The embedded checkpoint, a folder, or "user/repo" of the Hugging Face Hub at a revision.
+
+        Errors: CheckpointError when it is missing, damaged or does not fit its configuration.
+        """
+        bundle = load_bundle(name, revision)
+        model = cls(bundle.config)
+        model.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in bundle.tensors.items()})
+        return model
+
+    def prompt(self, loop: str | Path | Waveform, **options: Any) -> Prompt:
+        """A loop ready to be continued; options: bpm, start_s, beats_per_bar. Errors: see `make_prompt`."""
+        return make_prompt(self.codec, loop, **options)
+
+    def stream(
+        self, loop: str | Path | Waveform | Prompt, n_beats: int | None = None, seed: int = 0,
+        settings: Settings | None = None, **options: Any,
+    ) -> BeatStream:  # fmt: skip
+        """An iterator of new beats, endless if `n_beats` is None. Errors: RequestError and those of `prompt`."""
+        check_request(n_beats, [seed])
+        prompt = loop if isinstance(loop, Prompt) else self.prompt(loop, **options)
+        return BeatStream(self._takes(prompt, [seed]), settings or Settings(), n_beats, seed)
+
+    def resume(self, state: StreamState, n_beats: int | None = None) -> BeatStream:
+        """Go on from a saved state: `n_beats` more beats, or endlessly. Errors: RequestError."""
+        check_request(n_beats, [])
+        takes, settings = wake(self.codec, self.transformer, state)
+        end = None if n_beats is None else takes.index + n_beats
+        return BeatStream(takes, settings, end, state.facts["seed"])
+
+    def continue_loop(
+        self, loop: str | Path | Waveform | Prompt, n_beats: int = 16, seed: int = 0,
+        settings: Settings | None = None, progress: Callable[[Beat], None] | None = None, **options: Any,
+    ) -> Continuation:  # fmt: skip
+        """The whole continuation at once; `progress` is called with every beat."""
+        stream = self.stream(loop, n_beats, seed, settings, **options)
+        beats = []
+        for beat in stream:
+            beats.append(beat)
+            if progress is not None:
+                progress(beat)
+        assert stream.join is not None
+        return _assemble(stream.prompt, stream.join, beats, seed, stream.settings, stream.state())
+
+    def takes(
+        self, loop: str | Path | Waveform | Prompt, n_beats: int = 16, seeds: list[int] | None = None,
+        settings: Settings | None = None, **options: Any,
+    ) -> list[Continuation]:  # fmt: skip
+        """Several continuations, composed in one batch; each is what its seed gives alone."""
+        seeds = [0, 1, 2, 3] if seeds is None else seeds
+        check_request(n_beats, seeds)
+        prompt = loop if isinstance(loop, Prompt) else self.prompt(loop, **options)
+        settings = settings or Settings()
+        streams = self._takes(prompt, seeds)
+        columns = [streams.next_beats(settings) for _ in range(n_beats)]
+        return [
+            _assemble(prompt, join, list(beats), seed, settings, None)
+            for join, beats, seed in zip(streams.joins, zip(*columns), seeds)
+        ]
+
+    def _takes(self, prompt: Prompt, seeds: list[int]) -> TakeStreams:
+        voices = [Voice(self.codec, prompt) for _ in seeds]
+        return TakeStreams(Composer(self.transformer, prompt, seeds), voices, prompt)
+
+    def reconstruct(self, waveform: Waveform, bpm: float, n_codebooks: int | None = None) -> Waveform:
+        """Encode and decode a loop (its whole beats), with the first `n_codebooks` codebooks.
+
+        Errors: TempoError, RequestError for a number of codebooks the model does not have.
+        """
+        most = self.config.codec.n_codebooks
+        if n_codebooks is not None and not 1 <= n_codebooks <= most:
+            raise RequestError(f"{n_codebooks} codebooks were asked for; this model has 1 to {most}.")
+        prompt = self.prompt(waveform, bpm=bpm, start_s=0.0)
+        return self.decode_codes(prompt, prompt.codes[..., :n_codebooks])
+
+    def decode_codes(self, prompt: Prompt, codes: np.ndarray) -> Waveform:
+        """All codes as sound in the prompt's level, colour and rate: (model beats, frames, n) → a loop."""
+        voice = Voice(self.codec, prompt)
+        return Waveform(voice.decode_loop(torch.from_numpy(codes)), prompt.waveform.sample_rate)
+
+    def encode(self, waveform: Waveform, bpm: float) -> np.ndarray:
+        """Codes of a loop's whole beats: int64 (model beats, frames, n_codebooks)."""
+        n_beats = round(waveform.duration_s * bpm / 60.0)
+        return encode(self.codec, waveform, bpm, n_beats)
+
+
+def check_request(n_beats: int | None, seeds: list[int]) -> None:
+    """Errors: RequestError for a number of beats, of takes or a seed that is out of range."""
+    if n_beats is not None and (isinstance(n_beats, bool) or not isinstance(n_beats, (int, np.integer))):
+        raise RequestError(f"The number of beats is {n_beats!r}; it must be a whole number.")
+    if n_beats is not None and not 1 <= n_beats <= MAX_NEW_BEATS:
+        raise RequestError(f"{n_beats:,} beats were asked for; give 1 to {MAX_NEW_BEATS:,}.")
+    if len(seeds) > MAX_TAKES:
+        raise RequestError(f"{len(seeds)} takes were asked for; give at most {MAX_TAKES}.")
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+            raise RequestError(f"The seed is {seed!r}; it must be a whole number from 0 to 2^63 - 1.")
+
+
+def _assemble(
+    prompt: Prompt, join: np.ndarray, beats: list[Beat], seed: int, settings: Settings, state: StreamState | None
+) -> Continuation:
+    rate = prompt.waveform.sample_rate
+    new = np.concatenate([beat.waveform.samples for beat in beats])
+    edges = beat_edges(prompt.n_beats + len(beats), prompt.bpm, rate)
+    assert len(new) == edges[-1] - edges[prompt.n_beats]
+    whole = np.concatenate([prompt.waveform.samples[: -len(join)], join, new])
+    codes = np.concatenate([beat.codes.reshape(-1, *beat.codes.shape[2:]) for beat in beats])
+    lags = np.concatenate([beat.lags for beat in beats])
+    return Continuation(
+        prompt, Waveform(whole, rate), Waveform(new, rate), codes, lags, seed, settings, len(beats),
+        sum(beat.compute_s for beat in beats), state,
+    )  # fmt: skip

@@ -1,0 +1,103 @@
+"""A musician's loop, fitted to its beat grid and written in codes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from melformer.audio.grid import beat_edges, check_bpm, fit_to_grid
+from melformer.audio.tempo import Tempo, find_tempo
+from melformer.audio.tiaf import Tiaf
+from melformer.audio.wav import Waveform, read_waveform
+from melformer.codec.codec import Codec
+from melformer.data import fold_bpm
+from melformer.errors import RequestError
+
+MIN_BEATS, MAX_BEATS = 2, 64
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A loop ready to be continued.
+
+    `waveform` is the user's own samples, whole beats of them, at their own rate. `codes` is int64 (model beats,
+    frames, n_codebooks): the model's tempo lies in [90, 180) BPM, so a beat is `model_beats_per_beat` (1/2, 1, 2 or
+    4) model beats. `messages` tell the user what was found and changed.
+    """
+
+    waveform: Waveform
+    bpm: float
+    tempo: Tempo
+    n_beats: int
+    beats_per_bar: int
+    codes: np.ndarray
+    messages: list[str]
+    name: str
+
+    @property
+    def model_bpm(self) -> float:
+        """The tempo that the model sees."""
+        return fold_bpm(self.bpm)[0]
+
+    @property
+    def model_beats_per_beat(self) -> float:
+        """Model beats in one beat: 1/2, 1, 2 or 4."""
+        return fold_bpm(self.bpm)[1]
+
+    @property
+    def n_model_beats(self) -> float:
+        """Where the prompt ends, in model beats: a half is possible above 180 BPM."""
+        return self.n_beats * self.model_beats_per_beat
+
+
+def make_prompt(
+    codec: Codec,
+    loop: str | Path | Waveform,
+    bpm: float | None = None,
+    start_s: float | None = None,
+    beats_per_bar: int = 4,
+) -> Prompt:
+    """Read, find the tempo, fit to the grid, encode.
+
+    Errors: AudioError and TempoError of the reading; RequestError for a loop under two beats or a bar of less
+    than 1 or more than 16 beats.
+    """
+    if isinstance(beats_per_bar, bool) or not isinstance(beats_per_bar, int) or not 1 <= beats_per_bar <= 16:
+        raise RequestError(f"beats_per_bar is {beats_per_bar!r}; a bar has 1 to 16 beats.")
+    if bpm is not None:
+        check_bpm(bpm)
+    path = None if isinstance(loop, Waveform) else Path(loop)
+    waveform = loop if isinstance(loop, Waveform) else read_waveform(loop)
+    tempo = find_tempo(waveform, path=path, bpm=bpm, start_s=start_s)
+    fit = fit_to_grid(waveform, tempo.bpm, tempo.start_s)
+    messages = [fit.message] if fit.message else []
+    if fit.n_beats < MIN_BEATS:
+        raise RequestError(
+            f"The loop has {fit.n_beats} beat{'s' if fit.n_beats != 1 else ''} at {tempo.bpm:g} BPM; it must have at "
+            f"least {MIN_BEATS}. Give a longer loop, or check the BPM."
+        )
+    waveform, n_beats = fit.waveform, fit.n_beats
+    if n_beats > MAX_BEATS:
+        kept = MAX_BEATS // beats_per_bar * beats_per_bar
+        edges = beat_edges(n_beats, tempo.bpm, waveform.sample_rate)
+        waveform = waveform.slice(int(edges[n_beats - kept]), int(edges[n_beats]))
+        messages.append(f"The loop has {n_beats} beats; its last {kept} are continued.")
+        n_beats = kept
+    codes = encode(codec, waveform, tempo.bpm, n_beats)
+    return Prompt(waveform, tempo.bpm, tempo, n_beats, beats_per_bar, codes, messages, path.stem if path else "loop")
+
+
+def encode(codec: Codec, waveform: Waveform, bpm: float, n_beats: int) -> np.ndarray:
+    """Codes of the last whole model beats: int64 (model beats, frames, n_codebooks).
+
+    An odd beat before the first whole model beat (above 180 BPM) is left out, so that beats end together.
+    """
+    folded, factor = fold_bpm(bpm)
+    n_model = int(n_beats * factor)
+    skipped = int(beat_edges(n_beats, bpm, waveform.sample_rate)[round(n_beats - n_model / factor)])
+    mono = waveform.mono().slice(skipped, waveform.n_samples)
+    beats = Tiaf.from_waveform(mono, folded).beats[:n_model, :, 0]
+    if len(beats) < n_model:  # the last edge may be a sample short of the grid's
+        beats = np.concatenate([beats, np.zeros((n_model - len(beats), beats.shape[1]), np.float32)])
+    return codec.encode(torch.from_numpy(np.ascontiguousarray(beats))).numpy()

@@ -1,0 +1,115 @@
+"""Training the VQ-VAE on beats."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from melformer.codec.codec import Codec
+from melformer.codec.losses import CodecLoss
+from melformer.config import Config
+from melformer.data import BeatDataset
+from melformer.files import atomic_path
+from melformer.train.loop import TrainOptions
+
+BASE_CODEC_OPTIONS = TrainOptions()
+TINY_CODEC_OPTIONS = replace(
+    BASE_CODEC_OPTIONS, steps=40, batch_size=4, lr=2e-3, warmup_steps=5, ema_decay=0.9, validate_every=20, save_every=20
+)
+
+
+class CodecTask:
+    """Reconstruct random crops of a few whole beats, with some codebooks left out half of the time."""
+
+    def __init__(self, config: Config, cache: Path, options: TrainOptions, crop_beats: int = 3) -> None:
+        torch.manual_seed(options.seed)
+        self.config, self.options, self.crop_beats = config, options, crop_beats
+        self.module: Codec = Codec(config.codec)
+        self.criterion = CodecLoss(self.module.decoder.stft)
+        self.train_set = BeatDataset(cache, held_out=False, minimum_beats=crop_beats)
+        self.held_out = BeatDataset(cache, held_out=True, minimum_beats=crop_beats)
+        self.bypass_steps = options.warmup_steps
+
+    def loss(self, model: nn.Module, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
+        size = self.options.batch_size
+        crops = np.stack([self.train_set.augmented_crop(rng, self.crop_beats) for _ in range(size)])
+        n_codebooks = self.config.codec.n_codebooks
+        depths = torch.from_numpy(
+            np.where(rng.random(size) < 0.5, n_codebooks, rng.integers(1, n_codebooks + 1, size))
+        )
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        beats = torch.from_numpy(crops)
+        samples, quantized = model(beats, depths, step < self.bypass_steps)
+        with torch.autocast("cpu", enabled=False):
+            parts = self.criterion(*self._aligned(samples.float(), beats), generator)
+        parts["codebook"], parts["commitment"] = quantized.codebook_loss, quantized.commitment_loss
+        parts["total"] = parts["total"] + parts["codebook"] + 0.25 * parts["commitment"]
+        return parts
+
+    def _aligned(self, samples: Tensor, beats: Tensor) -> tuple[Tensor, Tensor]:
+        """What is finished of the decoder's late samples, and the target they stand for."""
+        delay = self.module.decoder.delay_samples
+        return samples[:, delay:], beats.flatten(1)[:, :-delay]
+
+    def after_step(self, step: int) -> list[str]:
+        """Start the codebooks from latents when the bypass ends, then bring dead entries back now and then.
+
+        The latents are those of fresh crops, a function of the step alone; all processes end with the same codebooks.
+        """
+        starts = step == self.bypass_steps
+        if not starts and (step < self.bypass_steps or step % 50 or step > 0.8 * self.options.steps):
+            return []
+        rng = np.random.default_rng([self.options.seed, step, 2**31])
+        crops = np.concatenate([self.train_set.augmented_crop(rng, self.crop_beats) for _ in range(24)])
+        with torch.no_grad():
+            latents = self.module.encode_latents(torch.from_numpy(crops))
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        self.module.quantizer.restart(latents, generator, 2.0 if starts else 0.03)
+        if dist.is_initialized():
+            for book in self.module.quantizer.codebooks:
+                dist.broadcast(book.codebook.data, 0)
+                dist.broadcast(book.usage, 0)
+        return [f"quantizer.codebooks.{q}.codebook" for q in range(len(self.module.quantizer.codebooks))]
+
+    @torch.inference_mode()
+    def validate(self) -> dict[str, float]:
+        """Losses on 32 held-out crops (always the same), and the share of each codebook that they use."""
+        rng = np.random.default_rng(0)
+        crops = np.stack([self.held_out.crop(rng, self.crop_beats) for _ in range(32)])
+        beats = torch.from_numpy(crops)
+        sums: dict[str, float] = {}
+        codes = []
+        for batch in beats.split(8):
+            samples, quantized = self.module(batch)
+            generator = torch.Generator().manual_seed(0)
+            criterion = self.criterion
+            n_scales, criterion.n_scales = criterion.n_scales, len(criterion.scales)
+            parts = criterion(*self._aligned(samples, batch), generator)
+            criterion.n_scales = n_scales
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + float(value) / 4.0
+            codes.append(quantized.codes)
+        flat = torch.cat(codes).flatten(0, 1)
+        used = [len(flat[:, q].unique()) / self.config.codec.codebook_size for q in range(flat.shape[1])]
+        return {k: round(v, 4) for k, v in sums.items()} | {"used_first": used[0], "used_last": used[-1]}
+
+    def export(self, directory: Path, record: dict[str, Any]) -> None:
+        """Write `config.json` and `codec.safetensors` (16-bit floats) to a folder."""
+        save_codec(directory, self.config, self.module)
+
+
+def save_codec(directory: Path, config: Config, codec: Codec) -> None:
+    """A codec alone, ready to be frozen under a transformer."""
+    import json
+
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = {name: t.to(torch.float16).contiguous() for name, t in codec.state_dict().items()}
+    with atomic_path(directory / "codec.safetensors") as temporary:
+        save_file(tensors, temporary)
+    with atomic_path(directory / "config.json") as temporary:
+        temporary.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")

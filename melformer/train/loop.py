@@ -1,0 +1,207 @@
+"""One training loop for every model: exact resume, any number of processes, a log that is always written."""
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from melformer.errors import CheckpointError, RequestError
+from melformer.files import atomic_path
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a run is made of. A batch is `batch_size` items per process and micro-batch."""
+
+    steps: int = 20_000
+    batch_size: int = 16
+    accumulate: int = 1
+    lr: float = 5e-4
+    warmup_steps: int = 300
+    decay_fraction: float = 0.25
+    weight_decay: float = 0.01
+    beta1: float = 0.8
+    beta2: float = 0.99
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+    validate_every: int = 500
+    save_every: int = 250
+    seed: int = 0
+    bf16: bool = True
+
+    def __post_init__(self) -> None:
+        whole = ("steps", "batch_size", "accumulate", "validate_every", "save_every")
+        for name in whole:
+            if not 1 <= getattr(self, name) <= 10**8:
+                raise RequestError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if not 0 < self.lr < 1 or not 0 <= self.ema_decay < 1 or not 0 <= self.decay_fraction <= 1:
+            raise RequestError("lr must lie between 0 and 1, ema_decay and decay_fraction from 0 to 1.")
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate: linear warm-up, constant, linear decay to a hundredth over the last fraction."""
+        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        left = (self.steps - step) / max(1.0, self.decay_fraction * self.steps)
+        return self.lr * warm * min(1.0, max(0.01, left))
+
+
+class Task(Protocol):
+    """What the loop needs to know of a model: its loss on one micro-batch, a validation, a way out."""
+
+    module: nn.Module
+
+    def loss(self, model: nn.Module, rng: np.random.Generator, step: int) -> dict[str, Tensor]: ...
+
+    def after_step(self, step: int) -> list[str]:
+        """Names of parameters that were moved by hand, so that their averages start anew."""
+        ...
+
+    def validate(self) -> dict[str, float]: ...
+
+    def export(self, directory: Path, record: dict[str, Any]) -> None: ...
+
+
+class Trainer:
+    """Runs a `Task`; everything it draws is a pure function of (seed, step, rank, micro-batch)."""
+
+    def __init__(self, task: Task, options: TrainOptions, run: Path) -> None:
+        self.task, self.options, self.run = task, options, run
+        self.rank, self.world = _join_processes()
+        self.model: nn.Module = task.module
+        if self.world > 1:
+            self.model = nn.parallel.DistributedDataParallel(task.module)
+        self.optimizer = torch.optim.AdamW(
+            task.module.parameters(), lr=options.lr, betas=(options.beta1, options.beta2),
+            weight_decay=options.weight_decay, fused=True,
+        )  # fmt: skip
+        self.ema = {name: p.detach().clone() for name, p in task.module.named_parameters()}
+        self.step, self.seconds = 0, 0.0
+
+    def resume(self) -> None:
+        """Go on from `run/state.pt`. Errors: CheckpointError when it is missing or damaged."""
+        path = self.run / "state.pt"
+        try:
+            state = torch.load(path, weights_only=True, map_location="cpu")
+            self.task.module.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.ema, self.step, self.seconds = state["ema"], state["step"], state["seconds"]
+        except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
+            raise CheckpointError(f"{path} cannot be resumed: {error}. Start a new run, or name another.") from error
+
+    def save(self) -> None:
+        """Write the whole state to `run/state.pt`, all of it or nothing."""
+        if self.rank:
+            return
+        state = {
+            "model": self.task.module.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema, "step": self.step, "seconds": self.seconds,
+        }  # fmt: skip
+        with atomic_path(self.run / "state.pt") as temporary:
+            torch.save(state, temporary)
+
+    def fit(self) -> None:
+        """Train to `options.steps`, logging to `run/log.jsonl`, and export the averaged weights at the end."""
+        self.run.mkdir(parents=True, exist_ok=True)
+        bar = tqdm(total=self.options.steps, initial=self.step, disable=bool(self.rank), unit="step", mininterval=2)
+        running: dict[str, float] = {}
+        while self.step < self.options.steps:
+            start = time.perf_counter()
+            metrics = self._train_step()
+            self.seconds += time.perf_counter() - start
+            self.step += 1
+            self._restart_averages(self.task.after_step(self.step))
+            for name, value in metrics.items():
+                running[name] = running.get(name, value) * 0.98 + value * 0.02
+            bar.update()
+            bar.set_postfix({k: f"{v:.3f}" for k, v in running.items()}, refresh=False)
+            self._punctuate(metrics, running)
+        bar.close()
+        self.save()
+        self._export()
+
+    def _punctuate(self, metrics: dict[str, float], running: dict[str, float]) -> None:
+        if self.step % 20 == 0:
+            self._log({"step": self.step, "seconds": round(self.seconds, 1), **{k: round(v, 5) for k, v in running.items()}})
+        if self.step % self.options.validate_every == 0:
+            self._log({"step": self.step, "validation": self._with_ema(self.task.validate)})
+        if self.step % self.options.save_every == 0:
+            self.save()
+            self._export()
+
+    def _train_step(self) -> dict[str, float]:
+        options = self.options
+        for group in self.optimizer.param_groups:
+            group["lr"] = options.lr_at(self.step)
+        metrics: dict[str, float] = {}
+        for micro in range(options.accumulate):
+            rng = np.random.default_rng([options.seed, self.step, self.rank, micro])
+            torch.manual_seed(int(rng.integers(2**62)))
+            with self._sync(micro == options.accumulate - 1):
+                with torch.autocast("cpu", dtype=torch.bfloat16, enabled=options.bf16):
+                    losses = self.task.loss(self.model, rng, self.step)
+                (losses["total"] / options.accumulate).backward()
+            for name, value in losses.items():
+                metrics[name] = metrics.get(name, 0.0) + float(value.detach()) / options.accumulate
+        norm = nn.utils.clip_grad_norm_(self.task.module.parameters(), options.clip_norm)
+        metrics["norm"] = float(norm)
+        if torch.isfinite(norm):  # one bad batch must not end a long run
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._average()
+        return metrics
+
+    def _sync(self, last: bool) -> Any:
+        if isinstance(self.model, nn.parallel.DistributedDataParallel) and not last:
+            return self.model.no_sync()
+        return torch.enable_grad()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.options.ema_decay, (1 + self.step) / (10 + self.step))
+        names, parameters = zip(*self.task.module.named_parameters())
+        torch._foreach_lerp_([self.ema[name] for name in names], list(parameters), 1.0 - decay)
+
+    def _restart_averages(self, names: list[str]) -> None:
+        parameters = dict(self.task.module.named_parameters())
+        for name in names:
+            self.ema[name].copy_(parameters[name].detach())
+
+    def _with_ema(self, function: Any) -> Any:
+        parameters = dict(self.task.module.named_parameters())
+        kept = {name: p.detach().clone() for name, p in parameters.items()}
+        self.task.module.eval()
+        try:
+            with torch.no_grad():
+                for name, p in parameters.items():
+                    p.copy_(self.ema[name])
+                return function()
+        finally:
+            with torch.no_grad():
+                for name, p in parameters.items():
+                    p.copy_(kept[name])
+            self.task.module.train()
+
+    def _export(self) -> None:
+        if not self.rank:
+            record = {"steps": self.step, "seconds": round(self.seconds), "processes": self.world}
+            self._with_ema(lambda: self.task.export(self.run / "checkpoint", record))
+
+    def _log(self, entry: dict[str, Any]) -> None:
+        if not self.rank:
+            with open(self.run / "log.jsonl", "a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+
+
+def _join_processes() -> tuple[int, int]:
+    """Rank and number of processes, as `torchrun` tells; 0 and 1 without it."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return int(os.environ.get("RANK", "0")), world

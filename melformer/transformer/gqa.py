@@ -1,0 +1,45 @@
+"""Grouped-query attention with rotary positions."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from melformer.transformer.kv_cache import KVCache
+from melformer.transformer.rope import rotate, rotation
+
+
+class GroupedQueryAttention(nn.Module):
+    """Causal self-attention in which groups of query heads share keys and values (Ainslie et al. 2023).
+
+    A position sees itself and the `window − 1` positions before it.
+    """
+
+    def __init__(self, dim: int, n_heads: int, n_kv_heads: int, window: int, rope_base: float) -> None:
+        super().__init__()
+        self.n_heads, self.n_kv_heads, self.head_dim = n_heads, n_kv_heads, dim // n_heads
+        self.window, self.rope_base = window, rope_base
+        self.project_in = nn.Linear(dim, (n_heads + 2 * n_kv_heads) * self.head_dim, bias=False)
+        self.project_out = nn.Linear(dim, dim, bias=False)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """All positions at once: (B, T, dim) → (B, T, dim)."""
+        n_positions = hidden.shape[1]
+        queries, keys, values = self._heads(hidden, torch.arange(n_positions))
+        distance = torch.arange(n_positions)[:, None] - torch.arange(n_positions)
+        mask = (distance >= 0) & (distance < self.window)
+        return self._attend(queries, keys, values, mask)
+
+    def step(self, hidden: Tensor, position: int, cache: KVCache) -> Tensor:
+        """One position, its past in `cache`: (B, 1, dim) → (B, 1, dim)."""
+        queries, keys, values = self._heads(hidden, torch.tensor([position]))
+        return self._attend(queries, *cache.append(keys, values, position), None)
+
+    def _heads(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        heads = self.project_in(hidden).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        queries, keys, values = heads.split([self.n_heads, self.n_kv_heads, self.n_kv_heads], dim=1)
+        turn = rotation(positions, self.head_dim, self.rope_base)
+        return rotate(queries, *turn), rotate(keys, *turn), values
+
+    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, enable_gqa=True)
+        return self.project_out(mixed.transpose(1, 2).flatten(2))

@@ -1,0 +1,36 @@
+"""Keys and values of what a layer has seen, in a ring of fixed size."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class KVCache:
+    """One layer's keys and values, each (B, n_kv_heads, capacity, head_dim); slot = position mod capacity.
+
+    Keys are stored already rotated, so their order in the ring does not matter to attention. Memory and time
+    per step stay the same however long a stream lasts.
+    """
+
+    keys: Tensor
+    values: Tensor
+
+    @classmethod
+    def empty(cls, batch: int, n_kv_heads: int, capacity: int, head_dim: int) -> "KVCache":
+        """A cache with nothing in it."""
+        shape = (batch, n_kv_heads, capacity, head_dim)
+        return cls(torch.zeros(shape), torch.zeros(shape))
+
+    @property
+    def capacity(self) -> int:
+        return self.keys.shape[2]
+
+    def append(self, keys: Tensor, values: Tensor, position: int) -> tuple[Tensor, Tensor]:
+        """Store one step (B, n_kv_heads, 1, head_dim) at `position`; give all that is held, oldest slots first."""
+        slot = position % self.capacity
+        self.keys[:, :, slot : slot + 1] = keys
+        self.values[:, :, slot : slot + 1] = values
+        held = min(position + 1, self.capacity)
+        return self.keys[:, :, :held], self.values[:, :, :held]

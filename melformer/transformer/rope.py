@@ -1,0 +1,17 @@
+"""Rotary position embeddings."""
+
+import torch
+from torch import Tensor
+
+
+def rotation(positions: Tensor, head_dim: int, base: float) -> tuple[Tensor, Tensor]:
+    """Cosines and sines for positions (T,): each (T, head_dim / 2). Pair i turns by position · base^(−2i / head_dim)."""
+    exponents = torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim
+    angles = positions.to(torch.float64)[:, None] * base**-exponents  # float64: a stream may last for hours
+    return angles.cos().float(), angles.sin().float()
+
+
+def rotate(heads: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Turn the pairs (x[i], x[i + head_dim/2]) of every head: (B, n_heads, T, head_dim) (Su et al. 2021)."""
+    first, second = heads.chunk(2, dim=-1)
+    return torch.cat([first * cosines - second * sines, first * sines + second * cosines], dim=-1).type_as(heads)
