@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from melformer.audio import Waveform, beat_edges
+from melformer.audio.grid import beat_edges
+from melformer.audio.waveform import Waveform
 
 RATE = 44_100
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from evaluate_band import RATE, play
 
-from melformer.audio import Waveform, beat_edges
+from melformer.audio.grid import beat_edges
+from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError
 from melformer.evaluate import beats, continuation, references
 from melformer.evaluate.seam import seam_quality

@@ -163,7 +163,7 @@ def test_impossible_codes_are_named_errors(bad):
 
 
 def test_stability_counts_the_codes_that_survive():
-    from melformer.audio import Waveform
+    from melformer.audio.waveform import Waveform
 
     clip = Waveform(tones(220.0), RATE)
 

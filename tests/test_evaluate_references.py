@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from evaluate_band import RATE, play
 
-from melformer.audio import Waveform, beat_edges, write_waveform
+from melformer.audio.grid import beat_edges
+from melformer.audio.wav import write_waveform
+from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError, RequestError
 from melformer.evaluate import choose_clips, codec_part, compare, material, references, tables
 

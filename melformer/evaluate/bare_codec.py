@@ -9,8 +9,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from melformer.audio import Waveform
 from melformer.audio.resample import resample_span
+from melformer.audio.waveform import Waveform
 from melformer.codec.codec import Codec
 from melformer.config import Config
 from melformer.errors import CheckpointError

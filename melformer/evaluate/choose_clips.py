@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from melformer.audio import Waveform, read_waveform, resample
+from melformer.audio.resample import resample
+from melformer.audio.wav import read_waveform
+from melformer.audio.waveform import Waveform
 from melformer.evaluate import onsets
 
 N_CLIPS = 60

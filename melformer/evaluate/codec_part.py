@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from melformer.audio import Waveform
+from melformer.audio.waveform import Waveform
 from melformer.evaluate import codes as code_statistics
 from melformer.evaluate.compare import Comparison, compare, mean_of, nanmean
 from melformer.evaluate.material import Clip
@@ -77,8 +78,7 @@ def measure_codes(clips: Sequence[Clip], encode: Encode, codebook_size: int) -> 
     bits_per_beat = per_clip[0].shape[1] * sum(book.entropy_bits for book in use)
     seconds_per_beat = sum(c.waveform.duration_s for c in clips) / sum(len(codes) for codes in per_clip)
     survived = [
-        code_statistics.stability(lambda w, bpm=clip.bpm: encode(w, bpm), clip.waveform.mono())
-        for clip in clips
+        code_statistics.stability(partial(encode, bpm=clip.bpm), clip.waveform.mono()) for clip in clips
     ]
     stability = {name: np.mean([s[name] for s in survived], axis=0).tolist() for name in survived[0]}
     return CodesReport(use, bits_per_beat / seconds_per_beat / 1000.0, stability)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from melformer.audio import Waveform
+from melformer.audio.waveform import Waveform
 from melformer.errors import RequestError
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from melformer.audio import Waveform, beat_edges, resample
+from melformer.audio.grid import beat_edges
+from melformer.audio.resample import resample
+from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError
 from melformer.evaluate import onsets, tone
 from melformer.evaluate.beats import (

@@ -14,7 +14,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from melformer.audio import Waveform, beat_edges, find_tempo, fit_to_grid, read_waveform, write_waveform
+from melformer.audio.grid import beat_edges, fit_to_grid
+from melformer.audio.tempo import find_tempo
+from melformer.audio.wav import read_waveform, write_waveform
+from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError, MelformerError
 
 SONIC_PI = Path("/usr/share/sonic-pi/samples")

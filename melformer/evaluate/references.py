@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from melformer.audio import Waveform, beat_edges, resample
+from melformer.audio.grid import beat_edges
+from melformer.audio.resample import resample
+from melformer.audio.waveform import Waveform
 from melformer.errors import RequestError
 
 OPUS_KBPS = (6, 12, 24)

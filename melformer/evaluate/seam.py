@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from melformer.audio import Waveform, resample
+from melformer.audio.resample import resample
+from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError
 
 SAMPLE_RATE = 44_100
