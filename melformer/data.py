@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from melformer.audio.fold import fold_bpm
 from melformer.audio.resample import resample_span
 from melformer.audio.grid import check_bpm, fit_to_grid
 from melformer.audio.wav import Waveform, read_waveform
@@ -18,16 +19,6 @@ from melformer.errors import AudioError, RequestError, TempoError
 from melformer.files import atomic_path
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".tiaf")
-
-
-def fold_bpm(bpm: float) -> tuple[float, float]:
-    """The model's tempo in [90, 180) and model beats per beat, a power of two: 75 → (150, 2)."""
-    factor = 1.0
-    while bpm * factor < 90.0:
-        factor *= 2.0
-    while bpm * factor >= 180.0:
-        factor /= 2.0
-    return bpm * factor, factor
 
 
 @dataclass(frozen=True)

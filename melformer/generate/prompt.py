@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from melformer.audio.fold import fold_bpm
 from melformer.audio.grid import beat_edges, check_bpm, fit_to_grid
 from melformer.audio.tempo import Tempo, find_tempo
 from melformer.audio.tiaf import Tiaf
 from melformer.audio.wav import Waveform, read_waveform
 from melformer.codec.codec import Codec
-from melformer.data import fold_bpm
 from melformer.errors import RequestError
 
 MIN_BEATS, MAX_BEATS = 2, 64
