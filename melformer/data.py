@@ -12,8 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from melformer.audio.fold import fold_bpm
-from melformer.audio.resample import resample_span
 from melformer.audio.grid import check_bpm, fit_to_grid
+from melformer.audio.resample import resample_span
 from melformer.audio.wav import Waveform, read_waveform
 from melformer.errors import AudioError, RequestError, TempoError
 from melformer.files import atomic_path

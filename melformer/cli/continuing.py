@@ -70,7 +70,7 @@ def _generate(
         seeds = [args.seed + take for take in range(args.takes)]
         return model.takes(prompt, args.beats, seeds=seeds, settings=settings)
     progress = Progress(args.beats)
-    return [model.continue_loop(prompt, args.beats, seed=args.seed, settings=settings, on_beat=progress.show)]
+    return [model.continue_loop(prompt, args.beats, seed=args.seed, settings=settings, progress=progress.show)]
 
 
 def _write(take: "Continuation", given: Path | None, args: Namespace) -> Path:
