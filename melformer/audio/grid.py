@@ -69,7 +69,7 @@ def fit_to_grid(waveform: Waveform, bpm: float, start_s: float = 0.0) -> GridFit
     Errors: TempoError when less than three quarters of a beat is left, or `start_s` is outside the clip.
     """
     bpm = check_bpm(bpm)
-    start = _start_sample(waveform, start_s)
+    start = round(check_start(waveform, start_s) * waveform.sample_rate)
     n_left, rate = waveform.n_samples - start, waveform.sample_rate
     n_beats = math.floor(beats_in(n_left, bpm, rate) + PAD_AT_MOST_BEATS)
     if n_beats < 1:
@@ -85,14 +85,15 @@ def fit_to_grid(waveform: Waveform, bpm: float, start_s: float = 0.0) -> GridFit
     return GridFit(fitted, n_beats, _fit_message(n_samples - n_left, start, n_beats, bpm, rate))
 
 
-def _start_sample(waveform: Waveform, start_s: float) -> int:
+def check_start(waveform: Waveform, start_s: float) -> float:
+    """Give the time of the first beat in seconds. Errors: TempoError when it lies outside the clip."""
     try:
-        start_s = float(start_s)
-    except (TypeError, ValueError):
+        value = float(start_s)
+    except (TypeError, ValueError, OverflowError):
         raise TempoError(f"the start must be a number of seconds, got {start_s!r}") from None
-    if not 0 <= start_s < waveform.duration_s:
-        raise TempoError(f"the start {start_s:g} s is outside the clip of {waveform.duration_s:.2f} s")
-    return min(round(start_s * waveform.sample_rate), waveform.n_samples - 1)
+    if not 0 <= value < waveform.duration_s:
+        raise TempoError(f"the start {value:g} s is outside the clip of {waveform.duration_s:.2f} s")
+    return value
 
 
 def _fit_message(n_added: int, start: int, n_beats: int, bpm: float, rate: int) -> str | None:

@@ -95,9 +95,7 @@ def _read_header(file: soundfile.SoundFile) -> dict[str, Any]:
     if not isinstance(header, dict) or header.get("format") != "tiaf":
         raise TiafError("its comment holds no tiaf header: the file is damaged or no .tiaf")
     if header.get("version") != VERSION:
-        raise TiafError(
-            f"it has version {header.get('version')!r}, this reader knows {VERSION}: update melformer"
-        )
+        raise TiafError(f"it has version {header.get('version')!r}, this reader knows {VERSION}: update melformer")
     for key, kind in _HEADER_TYPES.items():
         if not isinstance(header.get(key, ...), kind) or isinstance(header[key], bool):
             raise TiafError(f"its header has no valid {key!r}")

@@ -42,9 +42,7 @@ def read_waveform(path: str | Path, max_s: float = MAX_S) -> Waveform:
                 raise AudioError(f"{path.name}: {error}") from None
 
 
-def write_waveform(
-    path: str | Path, waveform: Waveform, *, bpm: float | None = None, encoding: str = "pcm16"
-) -> None:
+def write_waveform(path: str | Path, waveform: Waveform, *, bpm: float | None = None, encoding: str = "pcm16") -> None:
     """Write a `.wav` or `.flac` file (the suffix decides), whole or not at all.
 
     Samples are never rescaled. pcm16 and pcm24 round them and clip at full scale; float keeps every bit.

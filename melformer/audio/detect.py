@@ -1,0 +1,152 @@
+"""Tempo from the sound itself: candidates from the clip's length and from its onsets, ranked together.
+
+A loop lasts a whole number of beats, so its length allows only a few tempi; its onsets repeat at beats, at
+bars, and between. Neither decides alone: a clip may be cut anywhere, and a repeating pattern does not say
+which of its multiples is the beat. A linear score over both, made into probabilities, does (docs/tempo.md).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from melformer.audio.grid import MAX_BPM, MIN_BPM
+from melformer.audio.onsets import Onsets, find_onsets
+from melformer.audio.waveform import Waveform
+
+N_PHASES = 32
+MIN_LENGTH_BPM, MAX_LENGTH_BPM = 50.0, 220.0
+SAME_BPM = 0.005  # candidates nearer than this share their probability
+_GRID_BPM = np.geomspace(MIN_BPM, MAX_BPM, 520)
+_N_FREE = 10
+# Lags in beats whose autocorrelation is averaged into one feature each.
+_LAGS = ((1.0,), (2.0,), (4.0,), (0.5, 1.5, 2.5), (0.25, 0.75, 1.25))
+# One for each feature, in the order of `features`; fitted as docs/tempo.md tells.
+WEIGHTS = np.array(
+    [
+        0.91,
+        1.1,
+        2.64,
+        6.0,
+        -1.83,
+        0.53,
+        -2.12,
+        -30.0,
+        0.27,
+        2.65,
+        0.55,
+        -1.38,
+        -1.14,
+        2.24,
+        19.57,
+        31.25,
+        25.13,
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A tempo found in the sound, its probability, and how many beats the clip then has (0: not by length)."""
+
+    bpm: float
+    probability: float
+    n_beats: int
+
+
+def detect(waveform: Waveform, onsets: Onsets | None = None) -> Detection | None:
+    """The most probable tempo of 40..240 BPM, or None where nothing begins and no number of beats fits."""
+    onsets = find_onsets(waveform) if onsets is None else onsets
+    bpms, counts = candidates(onsets, waveform.duration_s)
+    if not len(bpms):
+        return None
+    scores = features(onsets, bpms, counts) @ WEIGHTS
+    odds = np.exp(scores - scores.max())
+    best = int(scores.argmax())
+    alike = np.abs(bpms / bpms[best] - 1) < SAME_BPM
+    return Detection(float(bpms[best]), float(odds[alike].sum() / odds.sum()), int(counts[best]))
+
+
+def candidates(onsets: Onsets, duration_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """Tempi to be ranked: BPM, and how many beats each gives the clip (0: found from the onsets alone)."""
+    counts = np.array([count for count in range(1, 513) if count <= 8 or count % 4 == 0 or count % 6 == 0])
+    by_length = 60 * counts / duration_s
+    fits = (by_length >= MIN_LENGTH_BPM) & (by_length <= MAX_LENGTH_BPM)
+    by_length, counts = by_length[fits], counts[fits]
+    free = np.array([_refine(onsets, bpm) for bpm in _peaks(onsets)])
+    return np.concatenate([free, by_length]), np.concatenate([np.zeros(len(free), int), counts])
+
+
+def features(onsets: Onsets, bpms: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """What speaks for each candidate, (n_candidates, 17): periodicity, usual tempo, length, pulse."""
+    octaves = np.log2(bpms / 115)
+    power_of_two = (counts & (counts - 1) == 0) & (counts >= 4)
+    length = [
+        counts > 0,
+        power_of_two,
+        (counts % 4 == 0) & ~power_of_two & (counts > 0),
+        (counts % 3 == 0) & (counts % 4 != 0),
+        counts % 2 == 1,
+    ]
+    correlation = _autocorrelation(onsets.strength)
+    columns = [_mean_at(correlation, onsets.rate, bpms, lags) for lags in _LAGS]
+    columns += [octaves, octaves**2, np.maximum(0, np.log2(bpms / 180))]
+    columns += [np.asarray(column, float) for column in length]
+    pulses = np.array([_pulse(fold(onsets.strength + onsets.low, onsets.rate, bpm)) for bpm in bpms]).reshape(-1, 4)
+    columns += [*pulses[:, :3].T, pulses[:, 3] * (counts > 0)]
+    return np.stack(columns, axis=1)
+
+
+def fold(strength: np.ndarray, rate: float, bpm: float, n_phases: int = N_PHASES) -> np.ndarray:
+    """Mean onset strength at each phase of the beat: (n_phases,), phase 0 at the clip's start."""
+    phases = (np.arange(len(strength)) * (bpm / 60 / rate * n_phases)).astype(int) % n_phases
+    n_each = np.bincount(phases, minlength=n_phases)
+    return np.bincount(phases, strength, n_phases) / np.maximum(n_each, 1)
+
+
+def _pulse(folded: np.ndarray) -> tuple[float, ...]:
+    """How sharply onsets gather once a beat and four times a beat, and at their best phase and at phase 0."""
+    total = folded.sum() + 1e-9
+    harmonics = np.abs(np.fft.rfft(folded)) / total
+    return harmonics[1], harmonics[4], folded.max() / total, max(folded[0], folded[-1]) / total
+
+
+def _peaks(onsets: Onsets) -> np.ndarray:
+    """The most periodic tempi, coarsely, at most ten."""
+    correlation = _autocorrelation(onsets.strength) + 0.5 * _autocorrelation(onsets.low)
+    salience = _mean_at(correlation, onsets.rate, _GRID_BPM, (1.0, 2.0, 3.0, 4.0))
+    if not salience.any():
+        return np.empty(0)
+    salience = salience - 0.15 * np.log2(_GRID_BPM / 115) ** 2
+    inner = np.flatnonzero((salience[1:-1] >= salience[:-2]) & (salience[1:-1] > salience[2:])) + 1
+    return _GRID_BPM[inner[np.argsort(-salience[inner])[:_N_FREE]]]
+
+
+def _refine(onsets: Onsets, bpm: float) -> float:
+    """The tempo near `bpm` whose beats, halves and quarters collect most onset strength in the whole clip."""
+    times = np.arange(len(onsets.strength)) / onsets.rate
+    width = np.clip(0.4 * 60 / bpm / max(times[-1], 1e-9), 0.002, 0.015)
+    near = bpm * np.linspace(1 - width, 1 + width, 41)
+    turns = np.exp(-2j * np.pi * np.outer(near / 60, times))
+    strength = sum(weight * np.abs(turns**power @ onsets.strength) for power, weight in ((1, 1.0), (2, 1.0), (4, 0.7)))
+    return float(np.clip(near[np.argmax(strength)], MIN_BPM, MAX_BPM))
+
+
+def _autocorrelation(strength: np.ndarray) -> np.ndarray:
+    """Of the curve smoothed by 10 ms, 1 at lag 0; lags that few frames overlap are trusted less."""
+    steps = np.arange(-8, 9)
+    kernel = np.exp(-0.5 * (steps / 2) ** 2)
+    smooth = np.convolve(strength, kernel / kernel.sum(), "full")[8:-8]
+    smooth = smooth - smooth.mean()
+    n_frames = len(smooth)
+    n_fft = 1 << (2 * n_frames).bit_length()
+    products = np.fft.irfft(np.abs(np.fft.rfft(smooth, n_fft)) ** 2, n_fft)[:n_frames]
+    products /= np.maximum(n_frames - np.arange(n_frames), 0.15 * n_frames)
+    return products / products[0] if products[0] > 1e-9 else np.zeros(n_frames)
+
+
+def _mean_at(correlation: np.ndarray, rate: float, bpms: np.ndarray, lags: tuple[float, ...]) -> np.ndarray:
+    """The mean correlation at these lags in beats, as far as the clip is long enough; else 0."""
+    frames = np.outer(60 / bpms * rate, lags)
+    inside = frames <= 0.85 * len(correlation)
+    values = np.interp(frames, np.arange(len(correlation)), correlation) * inside
+    return values.sum(axis=1) / np.maximum(inside.sum(axis=1), 1)
