@@ -12,9 +12,6 @@ from melformer.errors import RequestError
 if TYPE_CHECKING:
     from melformer.generate import Continuation, Melformer, Prompt, Settings
 
-MAX_TAKES = 16
-
-
 def add_parsers(commands: Any) -> None:
     parser = add_command(commands, "continue", continue_, "continue a loop, on the beat, in its own sound")
     add_loop(parser)
@@ -42,7 +39,7 @@ def _add_number(
 
 
 def continue_(args: Namespace) -> None:
-    from melformer.generate import Melformer, Settings
+    from melformer.generate.model import MAX_TAKES, Melformer, Settings
 
     if not 1 <= args.takes <= MAX_TAKES:
         raise RequestError(f"--takes is {args.takes}; it must be from 1 to {MAX_TAKES}.")

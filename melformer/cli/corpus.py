@@ -14,7 +14,7 @@ def add_parsers(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed: the same bytes")
     parser.add_argument("--workers", type=int, default=1, metavar="W", help="processes")
     parser.add_argument("--styles", nargs="+", metavar="STYLE", help="only these styles")
-    parser.add_argument("--exclude", nargs="+", metavar="STYLE", help="all but these styles")
+    parser.add_argument("--exclude", nargs="+", default=(), metavar="STYLE", help="all but these styles")
 
 
 def build(args: Namespace) -> None:

@@ -52,7 +52,7 @@ def _save_codes(prompt: Any, path: Any) -> None:
     with atomic_path(path) as temporary:
         np.savez_compressed(
             temporary, codes=np.asarray(prompt.codes), bpm=prompt.bpm,
-            beats_per_model_beat=prompt.beats_per_model_beat,
+            model_beats_per_beat=prompt.model_beats_per_beat,
         )  # fmt: skip
 
 
