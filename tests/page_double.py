@@ -1,4 +1,4 @@
-"""A stand-in for the model, for the page's tests: the same interface, beats from arithmetic, at a speed of choice."""
+"""A stand-in for the model in the page's tests: the same interface, beats from arithmetic, any speed."""
 
 import time
 from dataclasses import dataclass, field
@@ -68,7 +68,8 @@ class Stream:
         source = prompt.waveform.samples[edges[b] : edges[b + 1]]
         noise = np.random.default_rng([self.seed, k]).standard_normal((n, source.shape[1]))
         quiet = 0.5 + 0.4 * ((self.seed * 7 + k) % 11) / 11
-        return (np.resize(source, (n, source.shape[1])) * quiet + 0.02 * self.settings.variation * noise).astype(np.float32)
+        tone = np.resize(source, (n, source.shape[1])) * quiet
+        return (tone + 0.02 * self.settings.variation * noise).astype(np.float32)
 
     def state(self) -> State:
         return State(self.prompt, self.seed, self.index, self.settings)

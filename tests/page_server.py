@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from page_double import Model
 
-CHROMIUM = next((path for path in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if path), None)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((path for path in map(shutil.which, NAMES) if path), None)
 
-# Everything that reaches the sound output passes a recorder, which is loaded before the page's own worklet is ready.
+# Everything that reaches the sound output passes a recorder, loaded before the page's own worklet is ready.
 TAP = """
 (() => {
   const code = `registerProcessor("tap", class extends AudioWorkletProcessor {
@@ -23,7 +24,10 @@ TAP = """
       const input = inputs[0];
       for (let c = 0; c < outputs[0].length; c++) if (input[c]) outputs[0][c].set(input[c]);
       const frames = new Float32Array(256);
-      for (let c = 0; c < 2; c++) for (let k = 0; k < 128; k++) frames[2 * k + c] = input.length ? input[Math.min(c, input.length - 1)][k] : 0;
+      for (let k = 0; k < 256; k++) {
+        const channel = input[Math.min(k % 2, input.length - 1)];
+        frames[k] = channel ? channel[k >> 1] : 0;
+      }
       this.port.postMessage(frames, [frames.buffer]);
       return true;
     }
@@ -37,7 +41,9 @@ TAP = """
   };
   AudioNode.prototype.connect = function (target, ...rest) {
     if (!(target instanceof AudioDestinationNode) || this.isTap) return connect.call(this, target, ...rest);
-    const tap = new AudioWorkletNode(this.context, "tap", { outputChannelCount: [2], channelCount: 2, channelCountMode: "explicit", channelInterpretation: "discrete" });
+    const tap = new AudioWorkletNode(this.context, "tap", {
+      outputChannelCount: [2], channelCount: 2, channelCountMode: "explicit", channelInterpretation: "discrete",
+    });
     tap.isTap = true;
     tap.port.onmessage = (event) => window.tapped.push(event.data);
     connect.call(this, tap);
@@ -48,7 +54,9 @@ TAP = """
     window.tapped.forEach((frames, k) => bytes.set(new Uint8Array(frames.buffer), k * 1024));
     window.tapped = [];
     let text = "";
-    for (let k = 0; k < bytes.length; k += 32768) text += String.fromCharCode.apply(null, bytes.subarray(k, k + 32768));
+    for (let k = 0; k < bytes.length; k += 32768) {
+      text += String.fromCharCode.apply(null, bytes.subarray(k, k + 32768));
+    }
     return btoa(text);
   };
 })();
@@ -103,7 +111,7 @@ def browsing() -> Iterator[Any]:
 
 
 def open_page(browser: Any, url: str, **options: Any) -> Any:
-    """A fresh visitor: own storage, own session. Requests that leave this machine are listed in `page.left`."""
+    """A fresh visitor with a session of its own. Requests that leave this machine are listed in `page.left`."""
     context = browser.new_context(accept_downloads=True, **options)
     page = context.new_page()
     page.left = []

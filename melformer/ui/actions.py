@@ -1,4 +1,4 @@
-"""What the page can ask for between two streams: one entry point, each answer a dict, each mistake a sentence."""
+"""What the page can ask for between two streams: one entry point, and each mistake a sentence."""
 
 import logging
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from melformer.ui.session import Session
 from melformer.ui.sessions import Sessions
 
 logger = logging.getLogger(__name__)
-SURPRISE = "Something went wrong on our side; it was written to the log. Your loop and takes are kept: please try again."
+SURPRISE = "Something went wrong here and was written to the log. Your loop and takes are kept: please try again."
 MAX_BEATS_AT_ONCE = 64
 
 
 class Actions:
-    """Calls of the page, by name. `uploads` is the only folder that files may come from; `examples` the loops offered."""
+    """Calls of the page, by name. Files come only from `uploads`, the loops offered from `examples`."""
 
     def __init__(self, sessions: Sessions, examples: list[Path], uploads: Path) -> None:
         self.sessions = sessions
@@ -37,11 +37,11 @@ class Actions:
             session = self.sessions.find(data.get("token"))
             todo = ACTIONS.get(str(data.get("do")))
             if todo is None:
-                raise RequestError(f"The page asked for {str(data.get('do'))[:40]!r}, which is unknown. Reload it.")
+                raise RequestError(f"No such request: {str(data.get('do'))[:40]!r}. Reload the page.")
             return {"ok": todo(self, session, data)}
         except MelformerError as error:
             return {"error": sentence(error)}
-        except Exception:  # noqa: BLE001 the last boundary: a visitor gets a sentence, the host gets the trace
+        except Exception:
             logger.exception("A call of the page failed: %s", str(data)[:200])
             return {"error": SURPRISE}
 
@@ -50,6 +50,7 @@ class Actions:
         token = data.get("token")
         try:
             session = self.sessions.find(token)
+            session.settle()
         except RequestError:
             token = self.sessions.create()
             session = self.sessions.find(token)
@@ -115,7 +116,8 @@ def _stop(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
 
 def _export(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
     take = session.need_take(_take(data))
-    return str(export_take(take, session.folder, str(data.get("kind", "wav")), str(data.get("part", "whole"))))
+    kind, part = str(data.get("kind", "wav")), str(data.get("part", "whole"))
+    return str(export_take(take, session.folder, kind, part))
 
 
 def _zip(actions: Actions, session: Session, data: dict[str, Any]) -> Any:

@@ -1,7 +1,7 @@
 """The API for scripts: `/continue` streams beats, `/continue_whole` gives a file."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
@@ -15,8 +15,21 @@ from melformer.ui.sessions import Sessions
 
 def add_api(sessions: Sessions, actions: Actions) -> None:
     """Register both endpoints in the blocks that are being built."""
+    endpoints = Endpoints(sessions, actions)
+    options: dict[str, Any] = {"concurrency_limit": sessions.limits.queue, "concurrency_id": "model"}
+    gr.api(endpoints.continue_stream, api_name="continue", **options)
+    gr.api(endpoints.continue_whole, api_name="continue_whole", **options)
+
+
+class Endpoints:
+    """Each request has a session of its own, forgotten when it ends; beats are made as fast as they can be."""
+
+    def __init__(self, sessions: Sessions, actions: Actions) -> None:
+        self.sessions = sessions
+        self.actions = actions
 
     def continue_stream(
+        self,
         loop: dict,
         n_beats: int = 16,
         seed: int = 0,
@@ -24,25 +37,17 @@ def add_api(sessions: Sessions, actions: Actions) -> None:
         temperature: float = 1.0,
         variation: float = 0.5,
     ) -> Iterator[dict]:
-        """Continue a loop: one object a beat, with PCM16 samples and codes as base64; the first tells the format."""
-        session, wish = _begin(loop, n_beats, seed, bpm, temperature, variation)
-        try:
-            prompt = session.need_loop().prompt
-            yield {
-                "kind": "loop",
-                "bpm": prompt.bpm,
-                "n_beats": prompt.n_beats,
-                "sample_rate": prompt.waveform.sample_rate,
-                "n_channels": prompt.waveform.n_channels,
-                "messages": list(prompt.messages),
-            }
-            for message in _sentences(session.play(wish)):
+        """Continue a loop: one object a beat, samples and codes as base64; the first tells the format."""
+        with self._session(keep_files=False) as session:
+            self._load(session, loop, bpm)
+            yield _format(session)
+            wish = {"n_beats": _counted(n_beats), "seed": seed, "temperature": temperature, "variation": variation}
+            for message in session.play(wish):
                 if message["kind"] in ("waiting", "beat"):
                     yield message
-        finally:
-            sessions.forget(wish["token"])
 
     def continue_whole(
+        self,
         loop: dict,
         n_beats: int = 16,
         seed: int = 0,
@@ -52,47 +57,45 @@ def add_api(sessions: Sessions, actions: Actions) -> None:
         part: str = "whole",
         kind: str = "wav",
     ) -> dict:
-        """Continue a loop and give the file: the loop and the new beats, or only the new; wav, wav24, flac or tiaf."""
-        session, wish = _begin(loop, n_beats, seed, bpm, temperature, variation)
-        try:
-            for _ in _sentences(session.play(wish)):
+        """Continue a loop and give the file, with the loop or only the new beats: wav, wav24, flac, tiaf."""
+        with self._session(keep_files=True) as session:
+            self._load(session, loop, bpm)
+            wish = {"n_beats": _counted(n_beats), "seed": seed, "temperature": temperature, "variation": variation}
+            for _ in session.play(wish):
                 pass
-            take = session.need_take(1)
-            path = _export(session, take, kind, part)
-            return gr.FileData(path=str(path), orig_name=path.name, mime_type=None).model_dump()
-        finally:
-            sessions.forget(wish["token"], keep_files=True)
+            path = export_take(session.need_take(1), session.folder, kind, part)
+            return gr.FileData(path=str(path), orig_name=path.name).model_dump()
 
-    def _begin(loop: Any, n_beats: int, seed: int, bpm: float | None, temperature: float, variation: float) -> Any:
-        if n_beats is None:
-            raise gr.Error("The number of beats must be a whole number; only the page plays endlessly.")
-        token = sessions.create(paced=False)
-        session = sessions.find(token)
+    @contextmanager
+    def _session(self, keep_files: bool) -> Iterator[Session]:
+        """A session for one request; mistakes leave it as Gradio's errors, whose sentences reach the client."""
+        token = self.sessions.create(paced=False)
         try:
-            path = actions.uploaded(loop.get("path") if isinstance(loop, dict) else loop)
-            session.load(path)
-            if bpm is not None:
-                session.retime(bpm, 4)
+            yield self.sessions.find(token)
         except MelformerError as error:
-            sessions.forget(token)
             raise gr.Error(sentence(error)) from None
-        wish = {"n_beats": n_beats, "seed": seed, "temperature": temperature, "variation": variation, "token": token}
-        return session, wish
+        finally:
+            self.sessions.forget(token, keep_files)
 
-    options: dict[str, Any] = {"concurrency_limit": sessions.limits.queue, "concurrency_id": "model"}
-    gr.api(continue_stream, api_name="continue", **options)
-    gr.api(continue_whole, api_name="continue_whole", **options)
-
-
-def _sentences(messages: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    try:
-        yield from messages
-    except MelformerError as error:
-        raise gr.Error(sentence(error)) from None
+    def _load(self, session: Session, loop: Any, bpm: float | None) -> None:
+        session.load(self.actions.uploaded(loop.get("path") if isinstance(loop, dict) else loop))
+        if bpm is not None:
+            session.retime(bpm, 4)
 
 
-def _export(session: Session, take: Any, kind: str, part: str) -> Path:
-    try:
-        return export_take(take, session.folder, kind, part)
-    except RequestError as error:
-        raise gr.Error(sentence(error)) from None
+def _counted(n_beats: Any) -> Any:
+    if n_beats is None:
+        raise RequestError("The number of beats must be given; only the page plays endlessly.")
+    return n_beats
+
+
+def _format(session: Session) -> dict[str, Any]:
+    prompt = session.need_loop().prompt
+    return {
+        "kind": "loop",
+        "bpm": prompt.bpm,
+        "n_beats": prompt.n_beats,
+        "sample_rate": prompt.waveform.sample_rate,
+        "n_channels": prompt.waveform.n_channels,
+        "messages": list(prompt.messages),
+    }

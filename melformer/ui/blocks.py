@@ -11,7 +11,7 @@ import gradio as gr
 from melformer.errors import MelformerError
 from melformer.ui.actions import SURPRISE, Actions, sentence
 from melformer.ui.api import add_api
-from melformer.ui.instrument import STATIC, Instrument
+from melformer.ui.instrument import make_instrument, page_styles
 from melformer.ui.limits import Limits
 from melformer.ui.session import Session
 from melformer.ui.sessions import Sessions
@@ -33,7 +33,7 @@ def build_page(model: Any, limits: Limits | None = None, examples: list[Path] | 
     sessions = Sessions(model, limits, uploads / "melformer-sessions")
     actions = Actions(sessions, example_loops() if examples is None else examples, uploads)
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as page:
-        instrument = Instrument(actions.call)
+        instrument = make_instrument(actions.call)
         for event, stream in (("play", Session.play), ("choose", Session.choose)):
             getattr(instrument, event)(
                 _streaming(sessions, stream),
@@ -46,7 +46,7 @@ def build_page(model: Any, limits: Limits | None = None, examples: list[Path] | 
             )
         add_api(sessions, actions)
     page.queue(max_size=limits.queue)
-    page.sessions = sessions  # type: ignore[attr-defined]
+    page.sessions = sessions
     return page
 
 
@@ -63,7 +63,7 @@ def _streaming(
                 yield {"run": run, **message}
         except MelformerError as error:
             yield {"run": run, "kind": "error", "message": sentence(error)}
-        except Exception:  # noqa: BLE001 the last boundary, as in Actions.call
+        except Exception:
             logger.exception("A stream failed")
             yield {"run": run, "kind": "error", "message": SURPRISE}
 
@@ -75,7 +75,7 @@ def launch_options(limits: Limits) -> dict[str, Any]:
     theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     return {
         "theme": theme,
-        "css_paths": [STATIC / "page.css", STATIC / "parts.css"],
+        "head": page_styles(),
         "ssr_mode": False,
         "max_file_size": f"{limits.upload_mb}mb",
         "state_session_capacity": limits.sessions,
@@ -86,7 +86,7 @@ def launch_options(limits: Limits) -> dict[str, Any]:
 
 
 def serve(name: str | None = None) -> None:
-    """Serve the page until interrupted: on 127.0.0.1:7860, or where GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say."""
+    """Serve the page until interrupted, on 127.0.0.1:7860 or where GRADIO_SERVER_NAME and _PORT say."""
     from melformer.generate import Melformer
 
     limits = Limits.from_environment()

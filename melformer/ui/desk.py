@@ -10,7 +10,7 @@ from statistics import median
 
 from melformer.errors import RequestError
 
-# Of a machine's time, what streams may use together: the rest is for encoding, resampling and the page itself.
+# What streams may use of the machine together: the rest is for encoding, resampling and the page itself.
 MAX_LOAD = 0.7
 # Assumed share of the machine for a stream before any beat has been timed.
 UNKNOWN_LOAD = 0.5
@@ -18,7 +18,7 @@ UNKNOWN_LOAD = 0.5
 
 @dataclass(eq=False)
 class Player:
-    """One stream that plays or waits: its share of the machine (1.0: alone) and when it is expected to end."""
+    """One stream that plays or waits: its share of the machine (1.0: alone) and how long it will play."""
 
     load: float
     length_s: float | None = None
@@ -53,7 +53,7 @@ class Desk:
         self._playing: list[Player] = []
         self._waiting: list[Player] = []
         self._turns: deque[object] = deque()
-        self._costs_s: deque[float] = deque(maxlen=32)
+        self._costs_s: deque[float] = deque(maxlen=8)
 
     @property
     def beat_cost_s(self) -> float | None:

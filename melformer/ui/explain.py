@@ -1,5 +1,6 @@
-"""For the curious: a loop through 1 to 8 codebooks, as sound and as a picture, and with its tokens rewritten."""
+"""For the curious: a loop through few or many codebooks, seen and heard, and with its tokens rewritten."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ LOW_HZ = 40.0
 
 
 def spectrum(waveform: Waveform) -> dict[str, Any]:
-    """Loudness over time and pitch, 0..255 from FLOOR_DB under the loudest: rows from high to low, base64 uint8."""
+    """Loudness over time and pitch, 0..255 from FLOOR_DB under the loudest; rows from high to low."""
     samples = waveform.mono().samples[:, 0]
     padded = np.pad(samples, (N_FFT // 2, N_FFT // 2))
     n_columns = min(MAX_COLUMNS, max(1, len(samples) // 256))
@@ -27,7 +28,7 @@ def spectrum(waveform: Waveform) -> dict[str, Any]:
     power = np.abs(np.fft.rfft(frames, axis=1)) ** 2
     edges_hz = np.geomspace(LOW_HZ, min(16_000, waveform.sample_rate / 2), N_ROWS + 1)
     bins = np.clip((edges_hz * N_FFT / waveform.sample_rate).astype(int), 0, N_FFT // 2)
-    rows = np.stack([power[:, a : max(a + 1, b)].mean(axis=1) for a, b in zip(bins[:-1], bins[1:], strict=True)])
+    rows = np.stack([power[:, a : max(a + 1, b)].mean(axis=1) for a, b in pairwise(bins)])
     level_db = 10 * np.log10(rows / max(rows.max(), 1e-12) + 1e-12)
     levels = np.clip(255 * (1 + level_db / FLOOR_DB), 0, 255).astype(np.uint8)[::-1]
     return {"rows": N_ROWS, "columns": n_columns, "data": text(levels)}
@@ -49,13 +50,13 @@ def decode_with(model: Any, loop: Loop, n_codebooks: Any) -> dict[str, Any]:
 
 
 def decode_rewritten(model: Any, loop: Loop, order: Any) -> dict[str, Any]:
-    """The loop with the tokens of beat `order[k]["from"]` at beat k, reversed in time where asked. Errors: RequestError."""
+    """The loop with beat `order[k]["from"]` at place k, reversed in time where asked. Errors: RequestError."""
     n_beats = loop.prompt.n_beats
     if not isinstance(order, list) or len(order) != n_beats:
         raise RequestError(f"A rewritten loop needs its {n_beats} beats in order.")
     codes = np.asarray(loop.prompt.codes)
     if codes.shape[0] % n_beats:
-        raise RequestError("At this tempo two beats share one column of tokens; halve the BPM to rewrite them.")
+        raise RequestError("At this tempo two beats share their tokens; halve the BPM to rewrite them.")
     per_beat = codes.shape[0] // n_beats
     rewritten = codes.copy()
     for k, item in enumerate(order):
@@ -70,4 +71,5 @@ def _packed(decoded: Waveform, loop: Loop, words: str) -> dict[str, Any]:
     samples = np.zeros((prompt.n_samples, prompt.n_channels), np.float32)
     n = min(prompt.n_samples, decoded.n_samples)
     samples[:n] = decoded.samples[:n]
-    return {"pcm": text(pcm16(samples)), "spectrum": spectrum(Waveform(samples, prompt.sample_rate)), "words": words}
+    picture = spectrum(Waveform(samples, prompt.sample_rate))
+    return {"pcm": text(pcm16(samples)), "spectrum": picture, "words": words}

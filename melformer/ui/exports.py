@@ -15,7 +15,12 @@ from melformer.errors import RequestError
 from melformer.files import atomic_path
 from melformer.ui.takes import Take
 
-ENCODINGS = {"wav": (".wav", "pcm16"), "wav24": (".wav", "pcm24"), "flac": (".flac", "pcm16"), "tiaf": (".tiaf", "")}
+ENCODINGS = {
+    "wav": (".wav", "pcm16"),
+    "wav24": (".wav", "pcm24"),
+    "flac": (".flac", "pcm16"),
+    "tiaf": (".tiaf", ""),
+}
 SEAM_S = 0.03
 
 
@@ -32,7 +37,7 @@ def file_name(take: Take, suffix: str, part: str = "whole") -> str:
 
 
 def close_seam(waveform: Waveform, before: np.ndarray) -> Waveform:
-    """Blend the end into what is heard `before` the start (n, n_channels), at equal power, so that it loops."""
+    """Blend the end, at equal power, into what is heard `before` the start (n, n_channels): it loops."""
     n = min(len(before), waveform.n_samples)
     angle = (np.arange(n, dtype=np.float64)[:, None] + 0.5) / n * np.pi / 2
     end = waveform.samples[-n:] * np.cos(angle) + before[-n:] * np.sin(angle)

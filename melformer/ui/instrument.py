@@ -20,35 +20,32 @@ def page_html() -> str:
     return read_static("page.html").replace("@codes@", read_static("codes.html"))
 
 
+def page_styles() -> str:
+    """A style element for the head: Gradio rewrites what `css=` is given, and loses rules for the dark page."""
+    return f"<style>{read_static('page.css')}{read_static('parts.css')}</style>"
+
+
 def page_script() -> str:
     """All scripts as one function body; the worklet travels inside as text, so nothing else is fetched."""
     worklet = f"const WORKLET_SOURCE = {json.dumps(read_static('worklet.js'))};"
     return "\n".join([worklet, *(read_static(f"{name}.js") for name in SCRIPTS)])
 
 
-class Instrument(gr.HTML):
-    """Shows the page; its value is the last message of a stream, and its events `play` and `choose` begin one."""
+def make_instrument(call: Callable[[dict[str, Any]], dict[str, Any]]) -> gr.HTML:
+    """The page's component: its value is the last message of a stream; its events `play` and `choose` begin one.
 
-    def __init__(self, call: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        def server_call(data: dict[str, Any]) -> dict[str, Any]:
-            return call(data)
+    `call` answers what the page asks between streams. Not a subclass: for those, Gradio writes a stub file beside
+    the source when it is imported.
+    """
 
-        server_call.__name__ = "call"
-        super().__init__(
-            value=None,
-            html_template=page_html(),
-            js_on_load=page_script(),
-            apply_default_css=False,
-            server_functions=[server_call],
-            elem_id="melformer",
-        )
+    def server_call(data: dict[str, Any]) -> dict[str, Any]:
+        return call(data)
 
-    def postprocess(self, value: Any) -> Any:
-        """Messages are dicts, sent as they are."""
-        return value
-
-    def preprocess(self, payload: Any) -> Any:
-        return payload
-
-    def api_info(self) -> dict[str, Any]:
-        return {"type": "object"}
+    server_call.__name__ = "call"
+    return gr.HTML(
+        html_template=page_html(),
+        js_on_load=page_script(),
+        apply_default_css=False,
+        server_functions=[server_call],
+        elem_id="melformer",
+    )

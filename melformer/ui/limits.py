@@ -16,14 +16,14 @@ def _limit(default: float, low: float, high: float, meaning: str) -> Any:
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on what one visitor may ask of the host; `from_environment` reads MELFORMER_<NAME IN CAPITALS>."""
+    """Bounds on what one visitor may ask of the host; each is the variable MELFORMER_<NAME IN CAPITALS>."""
 
     upload_mb: int = _limit(20, 1, 1000, "largest file that can be uploaded, MB")
-    prompt_beats: int = _limit(64, 4, 512, "longest loop to continue, beats; of a longer one the last bars are kept")
+    prompt_beats: int = _limit(64, 4, 64, "longest loop, beats; of a longer one the last bars are used")
     prompt_s: int = _limit(120, 5, 600, "longest part of an upload that is read, seconds")
     beats: int = _limit(256, 1, 512, "most beats in one request")
     endless_beats: int = _limit(2400, 16, 100_000, "beats after which an endless stream rests")
-    shared_beats: int = _limit(64, 4, 100_000, "beats after which an endless stream makes way for somebody waiting")
+    shared_beats: int = _limit(64, 4, 100_000, "beats after which an endless stream makes way for others")
     batch: int = _limit(4, 1, 16, "most takes made at once")
     kept_takes: int = _limit(24, 1, 200, "takes kept in a session; the oldest goes first")
     players: int = _limit(4, 1, 64, "most streams at the same time, if the machine is fast enough for them")
@@ -62,8 +62,6 @@ def limits_table() -> str:
     """The limits as a Markdown table, one row a variable; docs/api.md carries it."""
     rows = ["| variable | default | from | to | meaning |", "|---|---|---|---|---|"]
     for item in fields(Limits):
-        data = item.metadata
-        rows.append(
-            f"| `{PREFIX}{item.name.upper()}` | {item.default} | {data['low']} | {data['high']} | {data['meaning']} |"
-        )
+        name, data = PREFIX + item.name.upper(), item.metadata
+        rows.append(f"| `{name}` | {item.default} | {data['low']} | {data['high']} | {data['meaning']} |")
     return "\n".join(rows)

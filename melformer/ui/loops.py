@@ -17,7 +17,7 @@ READ_AT_MOST_S = 600.0
 
 @dataclass(frozen=True)
 class Loop:
-    """A prompt, the audio it was cut from (so that another BPM can cut it anew), and what the user is told."""
+    """A prompt, the audio it was cut from (`start_s` in, for cutting it anew), and what the user is told."""
 
     name: str
     raw: Waveform
@@ -26,6 +26,7 @@ class Loop:
     source: str
     confidence: float
     messages: tuple[str, ...]
+    start_s: float = 0.0
     key: str = field(default_factory=lambda: uuid4().hex)
 
     @property
@@ -57,9 +58,8 @@ def open_loop(model: Any, path: Path, limits: Limits, beats_per_bar: int = 4) ->
         messages.append(f"The file lasts {raw.duration_s:.0f} s; its first {limits.prompt_s} s are used.")
         raw = raw.slice(0, round(limits.prompt_s * raw.sample_rate))
     prompt = model.prompt(raw, bpm=tempo.bpm, start_s=tempo.start_s, beats_per_bar=beats_per_bar)
-    loop = Loop(
-        path.stem, raw, prompt, beats_per_bar, tempo.source, tempo.confidence, (*messages, *prompt.messages)
-    )
+    told = (*messages, *prompt.messages)
+    loop = Loop(path.stem, raw, prompt, beats_per_bar, tempo.source, tempo.confidence, told, tempo.start_s)
     return shorten(model, loop, limits)
 
 
@@ -76,7 +76,7 @@ def shorten(model: Any, loop: Loop, limits: Limits) -> Loop:
 def crop_loop(model: Any, loop: Loop, first: int, last: int, note: str | None = None) -> Loop:
     """Keep beats [first, last). Errors: RequestError when nothing or too much is asked for."""
     if not 0 <= first < last <= loop.prompt.n_beats:
-        raise RequestError(f"Beats {first + 1} to {last} are not all in the loop; it has {loop.prompt.n_beats}.")
+        raise RequestError(f"Beats {first + 1} to {last} are not in the loop; it has {loop.prompt.n_beats}.")
     edges = loop.edges()
     raw = loop.prompt.waveform.slice(int(edges[first]), int(edges[last]))
     prompt = model.prompt(raw, bpm=loop.prompt.bpm, start_s=0.0, beats_per_bar=loop.beats_per_bar)
@@ -88,9 +88,10 @@ def retime_loop(model: Any, loop: Loop, bpm: float, beats_per_bar: int, limits: 
     """The same audio on another grid. Errors: TempoError, RequestError."""
     bpm, beats_per_bar = check_bpm(bpm), check_beats_per_bar(beats_per_bar)
     same = abs(bpm - loop.prompt.bpm) < 1e-9
-    prompt = model.prompt(loop.raw, bpm=bpm, start_s=0.0, beats_per_bar=beats_per_bar)
+    prompt = model.prompt(loop.raw, bpm=bpm, start_s=loop.start_s, beats_per_bar=beats_per_bar)
     source, confidence = (loop.source, loop.confidence) if same else ("you", 1.0)
-    again = Loop(loop.name, loop.raw, prompt, beats_per_bar, source, confidence, tuple(prompt.messages))
+    told = tuple(prompt.messages)
+    again = Loop(loop.name, loop.raw, prompt, beats_per_bar, source, confidence, told, loop.start_s)
     return shorten(model, again, limits)
 
 

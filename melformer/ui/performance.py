@@ -44,7 +44,7 @@ class Performance:
         self.settings = settings
 
     def messages(self, open_stream: Callable[[], Any]) -> Iterator[dict[str, Any]]:
-        """Places in the queue, then the start, then beats. The take is kept after each beat, its state at the end."""
+        """Places in the queue, the start, then beats. The take is kept after each, with its state at the end."""
         player = Player(self.desk.load_of(self.take.loop.beat_s), self._length_s())
         try:
             for place in self.desk.enter(player):
@@ -136,7 +136,8 @@ class Performance:
     def _wait_for_the_listener(self, made: int) -> None:
         loop = self.take.loop
         # The first bar is made at once, however far ahead that is: there is something to see, and the join is safe.
-        if not self.paced or made < loop.beats_per_bar or self.desk.load_of(loop.beat_s) > COMFORTABLE_LOAD:
+        slow = self.desk.load_of(loop.beat_s) > COMFORTABLE_LOAD
+        if not self.paced or made < loop.beats_per_bar or slow:
             return
         while not self.reason and self._ahead_s() > self.limits.ahead_s:
             time.sleep(NAP_S)

@@ -100,7 +100,8 @@ class Session:
             with self._lock:
                 if self._running is performance:
                     self._running = None
-        yield {"kind": "end", "reason": performance.reason, "message": end_sentence(performance), "view": self.view()}
+        words = end_sentence(performance)
+        yield {"kind": "end", "reason": performance.reason, "message": words, "view": self.view()}
 
     def steer(self, data: dict[str, Any]) -> None:
         """Change the knobs of the running stream, from the next beat on. Errors: RequestError."""
@@ -131,6 +132,13 @@ class Session:
             self.desk.leave(player)
         numbers = self._keep_whole(loop, made)
         yield {"kind": "end", "reason": "chosen", "message": "", "takes": numbers, "view": self.view()}
+
+    def settle(self) -> None:
+        """Stop the stream and wait until its take is whole; a reloaded page begins with this."""
+        running = self._running
+        if running is not None:
+            running.stop("left")
+            running.finished.wait(STOP_WAIT_S)
 
     def beats(self, number: int, first: int, last: int) -> list[dict[str, Any]]:
         """Beats [first, last) of a take once more, for a page that missed some."""
@@ -174,9 +182,7 @@ class Session:
 
     def _prepare(self, wish: Wish) -> Performance:
         loop = self.need_loop()
-        if self._running is not None:
-            self._running.stop("left")
-            self._running.finished.wait(STOP_WAIT_S)  # its take must have its state before another begins
+        self.settle()  # a take must have its state before another begins
         with self._lock:
             if wish.keep is None:
                 self._n_takes += 1

@@ -15,7 +15,7 @@ from melformer.ui.session import Session
 
 
 class Sessions:
-    """Creates, finds and forgets sessions. A page keeps its token, so that a reload finds everything again."""
+    """Creates, finds and forgets sessions. A page keeps its token, so a reload finds everything again."""
 
     def __init__(
         self, model: Any, limits: Limits, folder: Path, clock: Callable[[], float] = time.monotonic
@@ -30,7 +30,7 @@ class Sessions:
         self._lock = threading.Lock()
 
     def create(self, paced: bool = True) -> str:
-        """A new session; gives its token. `paced`: beats are made for a listener, little ahead of what is heard."""
+        """A new session; gives its token. `paced`: beats are made for a listener, a little ahead."""
         token = secrets.token_urlsafe(24)
         with self._lock:
             self._forget_old()

@@ -38,7 +38,7 @@ function drawSpectrum(which, spectrum) {
   const g = canvas.getContext("2d");
   const image = g.createImageData(spectrum.columns, spectrum.rows);
   const probe = make("i", { class: "mf-new" });
-  element.append(probe);
+  find("[data-mf]").append(probe);
   const [r, green, b] = getComputedStyle(probe).backgroundColor.match(/\d+/g).map(Number);
   probe.remove();
   for (let k = 0; k < levels.length; k++) {

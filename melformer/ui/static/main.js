@@ -151,6 +151,11 @@ function isDark() { return document.body.classList.contains("dark"); }
 function switchTheme() {
   document.body.classList.toggle("dark");
   localStorage.setItem("melformer-theme", isDark() ? "dark" : "light");
+}
+
+function showTheme() {
+  setText(act("theme"), isDark() ? "Light" : "Dark");
+  act("theme").setAttribute("aria-label", isDark() ? "Switch to light colours" : "Switch to dark colours");
   timeline.recolour();
 }
 
@@ -178,7 +183,7 @@ wireButtons();
 wireDrop();
 wireKeys();
 wireCodes();
-timeline.recolour();
-new MutationObserver(() => timeline.recolour()).observe(document.body, { attributes: true, attributeFilter: ["class"] });
+showTheme();
+new MutationObserver(showTheme).observe(document.body, { attributes: true, attributeFilter: ["class"] });
 requestAnimationFrame(animate);
 hello().then(() => element.setAttribute("data-ready", ""));

@@ -130,7 +130,8 @@ function placeHandles() {
     handle.hidden = !shown;
     if (!shown) continue;
     handle.style.transform = `translateX(${edges[state.crop[name]] * timeline.beatWidth}px)`;
-    handle.style.height = `${timeline.height - BAR_ROW}px`;
+    handle.style.height = `${timeline.height - timeline.barRow}px`;
+    handle.style.top = `${timeline.barRow}px`;
     handle.setAttribute("aria-valuemax", edges.length - 1);
     handle.setAttribute("aria-valuenow", name === "first" ? state.crop.first + 1 : state.crop.last);
   }

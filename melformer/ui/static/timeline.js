@@ -1,5 +1,4 @@
 // One canvas over all beats: bar numbers, outline, tokens. Only what is in view is drawn, so a long stream costs no more.
-const BAR_ROW = 22, WAVE_ROW = 120, GAP = 10;
 const MIN_BEAT = 26, MAX_BEAT = 110;
 
 class Timeline {
@@ -48,11 +47,14 @@ class Timeline {
     if (!this.store) return;
     const total = Math.max(this.store.beats.length, this.store.loop.n_beats + (this.store.planned || 0));
     const width = this.scroll.clientWidth;
-    this.beatWidth = Math.max(MIN_BEAT, Math.min(MAX_BEAT, width / total));
+    const scale = this.scale = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
+    this.beatWidth = Math.max(MIN_BEAT * scale, Math.min(MAX_BEAT * scale, width / total));
     this.total = total;
-    const codebooks = this.store.loop.codes.codebooks;
-    this.tokenRow = Math.max(72, Math.min(144, codebooks * 10));
-    this.height = BAR_ROW + WAVE_ROW + GAP + this.tokenRow;
+    this.barRow = 22 * scale;
+    this.waveRow = Math.max(110, Math.min(0.16 * window.innerHeight, 320));
+    this.tokenTop = this.barRow + this.waveRow + 10 * scale;
+    this.tokenRow = Math.max(72, Math.min(0.15 * window.innerHeight, this.store.loop.codes.codebooks * 10 * scale));
+    this.height = this.tokenTop + this.tokenRow;
     const ratio = window.devicePixelRatio || 1;
     const size = [Math.round(width * ratio), Math.round(this.height * ratio)];
     if (this.canvas.width !== size[0] || this.canvas.height !== size[1]) [this.canvas.width, this.canvas.height] = size;
@@ -88,25 +90,30 @@ class Timeline {
 
   drawBeat(g, k) {
     const beat = this.store.beats[k], x = k * this.beatWidth;
-    const top = BAR_ROW + WAVE_ROW + GAP;
     if (k === this.chosen) {
       g.fillStyle = this.colours.soft;
-      g.fillRect(x, BAR_ROW, this.beatWidth, this.height - BAR_ROW);
+      g.fillRect(x, this.barRow, this.beatWidth, this.height - this.barRow);
     }
     if (!beat) {
       g.fillStyle = this.colours.line;
-      g.fillRect(x + 2, BAR_ROW + WAVE_ROW / 2 - 0.5, this.beatWidth - 4, 1);
+      g.fillRect(x + 2, this.barRow + this.waveRow / 2 - 0.5, this.beatWidth - 4, 1);
       return;
     }
     g.fillStyle = beat.isNew ? this.colours.accent : this.colours.ink;
-    const bins = beat.outline.length / 2, step = this.beatWidth / bins, middle = BAR_ROW + WAVE_ROW / 2, scale = WAVE_ROW / 2 - 2;
-    for (let b = 0; b < bins; b++) {
-      const high = middle - beat.outline[2 * b + 1] * scale, low = middle - beat.outline[2 * b] * scale;
-      g.fillRect(x + b * step, high, Math.max(step - 0.2, 0.6), Math.max(1, low - high));
-    }
+    this.drawOutline(g, beat.outline, x);
     if (!beat.codes.columns) return;
     g.imageSmoothingEnabled = false;
-    g.drawImage(this.tile(k), x + 0.5, top, this.beatWidth - 1, this.tokenRow);
+    g.drawImage(this.tile(k), x + 0.5, this.tokenTop, this.beatWidth - 1, this.tokenRow);
+  }
+
+  drawOutline(g, outline, x) {
+    const bins = outline.length / 2, step = this.beatWidth / bins, middle = this.barRow + this.waveRow / 2, height = this.waveRow / 2 - 2;
+    g.beginPath();
+    g.moveTo(x, middle - outline[1] * height - 0.5);
+    for (let b = 0; b < bins; b++) g.lineTo(x + (b + 1) * step, middle - outline[2 * b + 1] * height - 0.5);
+    for (let b = bins - 1; b >= 0; b--) g.lineTo(x + (b + 1) * step, middle - outline[2 * b] * height + 0.5);
+    g.lineTo(x, middle - outline[0] * height + 0.5);
+    g.fill();
   }
 
   drawLine(g, k) {
@@ -115,18 +122,18 @@ class Timeline {
     g.strokeStyle = this.colours.line;
     g.globalAlpha = isBar ? 1 : 0.45;
     g.beginPath();
-    g.moveTo(x, isBar ? 4 : BAR_ROW);
+    g.moveTo(x, isBar ? 4 : this.barRow);
     g.lineTo(x, this.height);
     g.stroke();
     g.globalAlpha = 1;
     if (isBar && k < this.total && this.beatWidth * bar > 24) {
       g.fillStyle = this.colours.mark;
-      g.font = `12px ${this.colours.font}`;
-      g.fillText(String(k / bar + 1), x + 5, 15);
+      g.font = `${12 * this.scale}px ${this.colours.font}`;
+      g.fillText(String(k / bar + 1), x + 5, 15 * this.scale);
     }
     if (this.marks.has(k)) {
       g.fillStyle = this.colours.accent;
-      g.fillRect(x - 2, BAR_ROW - 5, 5, 5);
+      g.fillRect(x - 2, this.barRow - 5, 5, 5);
     }
   }
 

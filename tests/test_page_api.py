@@ -1,0 +1,94 @@
+"""The API, as a script meets it: through gradio_client and through plain HTTP."""
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+from gradio_client import Client, handle_file
+from page_double import Model, loop_samples
+from page_server import Server, serving
+
+from melformer.audio.wav import write_waveform
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serving(Model(compute_s=0.0)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Client:
+    return Client(server.url, verbose=False)
+
+
+@pytest.fixture(scope="module")
+def loop_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("api") / "click_150bpm.wav"
+    write_waveform(path, loop_samples(4, 150.0))
+    return path
+
+
+def test_only_the_two_endpoints_are_public(client: Client) -> None:
+    endpoints = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(endpoints) == {"/continue", "/continue_whole"}
+
+
+def test_streamed_beats_equal_the_whole_file(client: Client, loop_path: Path) -> None:
+    job = client.submit(handle_file(str(loop_path)), n_beats=5, seed=3, api_name="/continue")
+    loop, *beats = list(job)
+    assert (loop["bpm"], loop["sample_rate"], loop["n_channels"]) == (150.0, 44_100, 2)
+    assert [beat["beat"] for beat in beats] == [0, 1, 2, 3, 4]
+    streamed = np.concatenate([np.frombuffer(base64.b64decode(beat["pcm"]), "<i2").reshape(-1, 2) for beat in beats])
+    whole = client.predict(handle_file(str(loop_path)), n_beats=5, seed=3, part="new", api_name="/continue_whole")
+    path = Path(whole if isinstance(whole, str) else whole["path"])
+    assert path.name == "click_150bpm_5beats_seed3_new.wav"
+    assert np.array_equal(soundfile.read(path, dtype="int16")[0], streamed)
+
+
+def test_sessions_of_the_api_are_not_kept(server: Server, client: Client, loop_path: Path) -> None:
+    client.predict(handle_file(str(loop_path)), n_beats=1, api_name="/continue_whole")
+    assert len(server.sessions) == 0
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ({"n_beats": 0}, "from 1 to 256"),
+        ({"n_beats": 10**9}, "from 1 to 256"),
+        ({"seed": -1}, "seed"),
+        ({"bpm": 10_000.0}, "BPM"),
+        ({"temperature": -1.0}, "emperature"),
+        ({"kind": "exe"}, "wav24"),
+    ],
+)
+def test_a_mistake_gives_a_sentence(client: Client, loop_path: Path, wish: dict, words: str) -> None:
+    with pytest.raises(Exception, match=words):
+        client.predict(handle_file(str(loop_path)), **{"n_beats": 1, **wish}, api_name="/continue_whole")
+
+
+@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
+def test_files_of_the_host_cannot_be_read(server: Server, loop_path: Path, meta: dict) -> None:
+    answer = _over_http(server.url, {"path": str(loop_path), **meta})
+    assert "event: error" in answer
+    assert "event: complete" not in answer
+
+
+def test_plain_http_works(server: Server, loop_path: Path) -> None:
+    with loop_path.open("rb") as file:
+        (path,) = httpx.post(f"{server.url}/gradio_api/upload", files={"files": file}).json()
+    answer = _over_http(server.url, {"path": path, "meta": {"_type": "gradio.FileData"}})
+    data = json.loads(answer.split("event: complete\ndata: ")[1].splitlines()[0])
+    whole = httpx.get(data[0]["url"])
+    assert whole.content[:4] == b"RIFF"
+
+
+def _over_http(url: str, loop: dict) -> str:
+    call = f"{url}/gradio_api/call/continue_whole"
+    event = httpx.post(call, json={"data": [loop, 2, 0, None, 1.0, 0.5, "whole", "wav"]}).json()["event_id"]
+    return httpx.get(f"{call}/{event}", timeout=30).text

@@ -1,0 +1,212 @@
+"""The page in a real browser: what a visitor does, and what goes wrong for one."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from page_double import Model, loop_samples
+from page_server import Server, browsing, open_page, serving
+
+from melformer.audio.wav import write_waveform
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with browsing() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def loops(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("examples")
+    write_waveform(folder / "click_200bpm.wav", loop_samples(8, 200.0), bpm=200)
+    (folder / "words.wav").write_text("This is no sound.")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def server(loops: list[Path]) -> Iterator[Server]:
+    with serving(Model(compute_s=0.01), loops[:1]) as server:
+        yield server
+
+
+@pytest.fixture
+def page(browser: Any, server: Server) -> Iterator[Any]:
+    server.model.compute_s = 0.01
+    page = open_page(browser, server.url)
+    yield page
+    assert page.faults == []
+    assert page.left == []  # nothing is ever fetched from another machine
+    page.context.close()
+
+
+def load(page: Any, n_beats: int = 4, unit: str = "beats") -> None:
+    page.get_by_role("button", name="click, 200 BPM").click()
+    page.wait_for_selector("[data-act=continue]:enabled")
+    page.click("summary:has-text('More settings')")
+    page.select_option("#mf-lead", "bar")
+    if unit != "endless":
+        page.fill("#mf-count", str(n_beats))
+    page.select_option("[data-unit]", unit)
+
+
+def wait_new(page: Any, n_beats: int) -> None:
+    page.wait_for_function(f"melformer.state.store.nNew >= {n_beats}")
+
+
+def wait_idle(page: Any) -> None:
+    page.wait_for_function("!melformer.state.run && !melformer.player.playing")
+
+
+def wait_until(condition: Any, timeout_s: float = 5.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.02)
+
+
+def test_a_file_of_the_wrong_kind_gives_a_sentence(page: Any, loops: list[Path]) -> None:
+    page.set_input_files("#mf-file", str(loops[1]))
+    error = page.locator("[data-error]:not([hidden])")
+    error.wait_for()
+    assert error.inner_text().startswith("Words.wav") or "words.wav" in error.inner_text()
+    assert "Traceback" not in page.content()
+    load(page)  # the page still works
+    assert not error.is_visible()
+
+
+def test_stop_then_another_take(page: Any, server: Server) -> None:
+    load(page, unit="endless")
+    page.click("[data-act=continue]")
+    wait_new(page, 6)
+    page.click("[data-act=stop]")
+    wait_idle(page)
+    page.wait_for_selector("[data-act=another]:enabled")
+    made = page.evaluate("melformer.state.view.takes[0].n_beats")
+    assert server.sessions.desk.n_playing == 0
+    time.sleep(0.5)
+    assert server.model.streams[-1].index == made  # no beat was made after the stop
+
+    page.select_option("[data-unit]", "beats")
+    page.click("[data-act=another]")
+    wait_new(page, 1)
+    page.wait_for_function("melformer.state.view.takes.length === 2 && !melformer.state.run")
+    takes = page.evaluate("melformer.state.view.takes")
+    assert [take["seed"] for take in takes] == [7, 8]
+    assert takes[0]["n_beats"] == made
+    page.click("[data-act=stop]")
+    page.click("[data-act=undo]")
+    page.wait_for_function("melformer.state.view.takes.length === 1")
+
+
+def test_knobs_act_on_the_running_stream(page: Any, server: Server) -> None:
+    load(page, unit="endless")
+    page.click("[data-act=continue]")
+    wait_new(page, 4)
+    page.evaluate(
+        "const knob = document.querySelector('#mf-variation');"
+        "knob.value = 0.9; knob.dispatchEvent(new Event('input'))"
+    )
+    page.wait_for_function("melformer.timeline.marks.size === 1")
+    stream = server.model.streams[-1]
+    assert stream.settings.variation == pytest.approx(0.9)
+    assert page.evaluate("melformer.player.starved") == 0
+    page.click("[data-act=stop]")
+    wait_idle(page)
+
+
+def test_a_reload_in_the_middle_frees_the_model_and_keeps_the_take(page: Any, server: Server) -> None:
+    load(page, unit="endless")
+    page.click("[data-act=continue]")
+    wait_new(page, 5)
+    page.reload()
+    page.wait_for_selector("[data-ready]")
+    wait_until(lambda: server.sessions.desk.n_playing == 0)
+    page.wait_for_selector("[data-act=keep]:enabled")
+    before = page.evaluate("melformer.state.store.nNew")
+    assert before >= 5
+    page.select_option("[data-unit]", "beats")
+    page.fill("#mf-count", "3")
+    page.click("[data-act=keep]")
+    wait_idle(page)
+    assert page.evaluate("melformer.state.store.nNew") == before + 3
+
+
+def test_a_visitor_who_leaves_frees_the_model_within_a_beat(browser: Any, server: Server) -> None:
+    page = open_page(browser, server.url)
+    load(page, unit="endless")
+    page.click("[data-act=continue]")
+    wait_new(page, 5)
+    stream = server.model.streams[-1]
+    page.context.close()
+    left = stream.index
+    wait_until(lambda: server.sessions.desk.n_playing == 0)
+    assert stream.index <= left + 4  # 0.3 s a beat, and what was on its way
+
+
+def test_a_second_visitor_waits_and_is_told_so(page: Any, browser: Any, server: Server) -> None:
+    server.model.compute_s = 0.25  # nearly a beat's 0.3 s: the machine can serve one
+    load(page, n_beats=16)
+    page.click("[data-act=continue]")
+    wait_until(lambda: (server.sessions.desk.beat_cost_s or 0) > 0.2, 15)
+    second = open_page(browser, server.url)
+    load(second)
+    second.click("[data-act=continue]")
+    second.wait_for_function("document.querySelector('[data-status]').textContent.includes('You are next')")
+    assert server.sessions.desk.n_playing == 1
+    page.click("[data-act=stop]")
+    wait_new(second, 1)
+    server.model.compute_s = 0.01
+    wait_idle(second)
+    assert second.evaluate("melformer.state.view.takes.length") == 1
+    assert page.evaluate("melformer.state.view.takes[0].seed") == 7
+    second.context.close()
+
+
+def test_a_phone_shows_everything_without_sideways_scrolling(browser: Any, server: Server) -> None:
+    phone = {"viewport": {"width": 375, "height": 720}, "has_touch": True, "color_scheme": "dark"}
+    page = open_page(browser, server.url, **phone)
+    load(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    small = page.evaluate(
+        """Array.from(document.querySelectorAll('.mf button, .mf select, .mf input, .mf summary'))
+           .filter((one) => one.offsetParent && one.type !== 'checkbox' && !one.classList.contains('mf-file'))
+           .filter((one) => one.getBoundingClientRect().height < 44).map((one) => one.textContent || one.id)"""
+    )
+    assert small == []
+    assert page.faults == []
+    page.context.close()
+
+
+def test_codebooks_can_be_heard_and_rewritten(page: Any) -> None:
+    load(page)
+    page.click("#mf-tab-codes")
+    page.wait_for_selector("[data-usage] li")
+    assert page.locator("[data-usage] li").count() == 12
+    page.click("[data-act=decode]")
+    page.get_by_text("Decoded from 1 codebook of 12").first.wait_for()
+    beats = page.locator("[data-beats] button")
+    beats.nth(0).click()
+    beats.nth(2).click()
+    page.click("[data-edit=swap]")
+    assert beats.nth(0).get_attribute("aria-label").startswith("Beat 1, tokens of beat 3")
+    page.click("[data-act=edited]")
+    page.get_by_text("Decoded from the rewritten tokens").first.wait_for()
+
+
+def test_the_keyboard_plays_crops_and_saves(page: Any) -> None:
+    load(page)
+    page.focus("[data-handle=last]")
+    page.keyboard.press("ArrowLeft")
+    page.get_by_role("button", name="Crop to bar 1").click()
+    page.wait_for_function("melformer.state.loop.n_beats === 4")
+    page.keyboard.press("Escape")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("Space")
+    wait_new(page, 4)
+    wait_idle(page)
+    with page.expect_download() as download:
+        page.keyboard.press("s")
+    assert download.value.suggested_filename == "click_200bpm_8beats_seed7.wav"
