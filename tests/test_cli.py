@@ -27,7 +27,7 @@ def run(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, st
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run(capsys, "--help")
     assert status == 0
-    assert all(name in out for name in ("tiaf", "hub"))
+    assert all(name in out for name in ("continue", "tiaf", "tokens", "reconstruct", "corpus", "hub"))
 
 
 @pytest.mark.parametrize(
@@ -115,6 +115,12 @@ def test_corpus(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert (status, out) == (0, f"{tmp_path}: 1 passages\n")
     entry = json.loads((tmp_path / "index.jsonl").read_text())
     assert entry["style"] == "house" and (tmp_path / entry["file"]).exists()
+
+
+def test_corpus_material(capsys: pytest.CaptureFixture[str]) -> None:
+    kinds = json.loads(run(capsys, "corpus", "material", "--json")[1])["material"]
+    assert all(kind["source"]["licence"] for kind in kinds)
+    assert run(capsys, "corpus", "material")[1].startswith("synthesis: always there")
 
 
 @pytest.mark.parametrize("wish", ["--hours=0", "--hours=nan", "--hours=inf", "--hours=1 --styles=x"])

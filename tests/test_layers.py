@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import melformer
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "melformer"
 FLOORS = {
@@ -107,6 +109,13 @@ def test_requirements_name_all_that_is_imported() -> None:
     for path in FILES:
         roots = {name.split(".")[0] for name in imports(ast.parse(path.read_text(encoding="utf-8")))}
         assert roots - own_or_standard - OPTIONAL <= named, path
+
+
+def test_the_front_door() -> None:
+    for name in melformer.__all__:
+        assert getattr(melformer, name).__name__ == name
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = melformer.nothing
 
 
 def test_importing_the_package_and_the_command_line_is_light() -> None:

@@ -3,7 +3,8 @@
 from argparse import Namespace
 from typing import Any
 
-from melformer.cli.parser import add_command, add_group
+from melformer.cli.output import print_json
+from melformer.cli.parser import add_command, add_group, add_json
 
 
 def add_parsers(commands: Any) -> None:
@@ -11,15 +12,32 @@ def add_parsers(commands: Any) -> None:
     parser = add_command(group, "build", build, "write hours of passages as FLAC, and an index")
     parser.add_argument("dir", metavar="OUT_DIR")
     parser.add_argument("--hours", type=float, required=True, metavar="H")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed: the same bytes")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed: the same music")
     parser.add_argument("--workers", type=int, default=1, metavar="W", help="processes")
     parser.add_argument("--styles", nargs="+", metavar="STYLE", help="only these styles")
     parser.add_argument("--exclude", nargs="+", default=(), metavar="STYLE", help="all but these styles")
+    parser.add_argument("--stems", action="store_true", help="also every part by itself")
+    parser = add_command(group, "material", material, "say which sounds are installed, and how to get the rest")
+    add_json(parser)
 
 
 def build(args: Namespace) -> None:
     from melformer.corpus import build
 
-    styles = {"styles": args.styles, "exclude": args.exclude}
-    n_passages = build(args.dir, args.hours, args.seed, args.workers, **styles)
+    choice = {"styles": args.styles, "exclude": args.exclude, "stems": args.stems}
+    n_passages = build(args.dir, args.hours, args.seed, args.workers, **choice)
     print(f"{args.dir}: {n_passages} passages")
+
+
+def material(args: Namespace) -> None:
+    from dataclasses import asdict
+
+    from melformer.corpus.material import survey
+
+    kinds = survey()
+    if args.json:
+        print_json({"material": [asdict(kind) for kind in kinds]})
+        return
+    for kind in kinds:
+        print(f"{kind.kind}: {kind.found or f'not found; {kind.install}'}")
+        print(f"    {kind.source['name']}, {kind.source['licence']}")
