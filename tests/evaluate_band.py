@@ -35,4 +35,4 @@ def play(
         length = edges[k + 1] - start
         t = (np.arange(length) + (beat % 4) * length) / RATE
         out[start : edges[k + 1]] += 0.05 * sum(np.sin(2 * np.pi * f * t) for f in chord)
-    return Waveform(out[: edges[-1]].astype(np.float32), RATE)
+    return Waveform((0.5 * out[: edges[-1]]).astype(np.float32), RATE)

@@ -24,9 +24,7 @@ def test_uniform_codes_cost_log2_of_the_codebook():
 
 
 def test_probabilities_of_each_predictor_sum_to_one():
-    statistics = baselines.count(
-        [random_codes(3, seed=s) for s in range(3)], SIZE
-    )  # few counts: all back-offs occur
+    statistics = baselines.count([random_codes(3, seed=s) for s in range(3)], SIZE)  # few counts: all back-offs occur
     codes = random_codes(3, seed=9)
     for predict in (
         lambda c: baselines.unigram(c, statistics),

@@ -62,9 +62,7 @@ def test_noise_and_silence_rank_below_music(prompt, true):
 
 def test_another_key_lowers_chroma_and_key_only(prompt):
     factor = 2 ** (1 / 12)
-    moved = play(
-        8, chords=[tuple(f * factor for f in c) for c in ((261.6, 329.6, 392.0), (220.0, 261.6, 329.6))]
-    )
+    moved = play(8, chords=[tuple(f * factor for f in c) for c in ((261.6, 329.6, 392.0), (220.0, 261.6, 329.6))])
     result = score(prompt, moved)
     assert result.chroma_cosine < 0.7
     assert result.key_agreement < 1
@@ -127,9 +125,7 @@ def test_impossible_input_is_a_named_error(prompt):
 
 def test_mean_scores_leaves_out_nan_and_takes_seams_geometrically(prompt, true):
     one = score(prompt, true)
-    low, high = (
-        dataclasses.replace(one, seam_click=c, novelty=n) for c, n in ((0.5, float("nan")), (2.0, 0.5))
-    )
+    low, high = (dataclasses.replace(one, seam_click=c, novelty=n) for c, n in ((0.5, float("nan")), (2.0, 0.5)))
     mean = continuation.mean_scores([low, high])
     assert mean.seam_click == pytest.approx(1.0)
     assert mean.novelty == 0.5

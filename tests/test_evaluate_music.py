@@ -36,9 +36,7 @@ def test_onsets_are_found_where_they_are():
         found = onsets.onset_times(gain * clicks(times), RATE)
         assert len(found) == len(times)
         assert np.abs(found - times).max() < 0.004  # a frame is 2.9 ms
-    at_48k = onsets.onset_times(
-        clicks(times * 48_000 / RATE, seconds=5.0), 48_000
-    )  # the same samples, called 48 kHz
+    at_48k = onsets.onset_times(clicks(times * 48_000 / RATE, seconds=5.0), 48_000)  # the same samples, called 48 kHz
     assert np.abs(at_48k - times).max() < 0.004
 
 
@@ -79,9 +77,9 @@ def test_partials_know_the_pitch_of_a_tone(hz):
 def test_pitch_error_is_the_detuning_in_cents():
     assert tone.pitch_error_cents(tones(220.0), tones(220.0), RATE) == 0
     for cents in (5, 20):
-        assert tone.pitch_error_cents(
-            tones(220.0), tones(220.0 * 2 ** (cents / 1200)), RATE
-        ) == pytest.approx(cents, abs=1)
+        assert tone.pitch_error_cents(tones(220.0), tones(220.0 * 2 ** (cents / 1200)), RATE) == pytest.approx(
+            cents, abs=1
+        )
     assert tone.pitch_error_cents(tones(220.0), noise(), RATE) == 50
     assert np.isnan(tone.pitch_error_cents(noise(), tones(220.0), RATE))  # drums have no pitch to keep
 
@@ -110,9 +108,7 @@ def test_key_of_scales_and_its_score():
     assert tone.key_of(np.roll(major, 5)) == (5, "major")
     assert tone.key_of(np.zeros(12)) is None
     score = tone.key_agreement
-    assert [
-        score((0, "major"), other) for other in ((0, "major"), (7, "major"), (9, "minor"), (0, "minor"))
-    ] == [
+    assert [score((0, "major"), other) for other in ((0, "major"), (7, "major"), (9, "minor"), (0, "minor"))] == [
         1.0,
         0.5,
         0.3,

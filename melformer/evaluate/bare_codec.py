@@ -1,4 +1,4 @@
-"""A codec that is still in training, alone: `config.json` and `codec.safetensors` in a folder."""
+"""The codec alone: from a whole model, or one that is still in training."""
 
 import math
 from fractions import Fraction
@@ -9,27 +9,38 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from melformer.audio.fold import fold_bpm
 from melformer.audio.resample import resample_span
 from melformer.audio.waveform import Waveform
 from melformer.codec.codec import Codec
 from melformer.config import Config
 from melformer.errors import CheckpointError
-from melformer.evaluate.codes import folded_bpm
 
 
 class BareCodec:
-    """Encodes and reconstructs loops as the whole model does, without a transformer."""
+    """Encodes and reconstructs loops by the codes alone.
 
-    def __init__(self, folder: str | Path) -> None:
-        """Errors: CheckpointError, ConfigError for a folder that holds no such codec."""
+    The whole model's `reconstruct` also brings the decoder's sound to the prompt's level in each band, which
+    is no part of the codes.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        self.codec, self.config = codec, codec.config
+
+    @classmethod
+    def from_folder(cls, folder: str | Path) -> "BareCodec":
+        """`config.json` and `codec.safetensors` of a codec in training.
+
+        Errors: CheckpointError, ConfigError for a folder that holds no such codec.
+        """
         folder = Path(folder)
-        self.config = Config.load(folder / "config.json").codec
-        self.codec = Codec(self.config).eval()
+        codec = Codec(Config.load(folder / "config.json").codec).eval()
         try:
             tensors = load_file(folder / "codec.safetensors")
-            self.codec.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+            codec.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
         except (OSError, SafetensorError, RuntimeError) as error:
             raise CheckpointError(f"{folder} holds no codec that fits its config.json: {error}") from error
+        return cls(codec)
 
     def encode(self, waveform: Waveform, bpm: float) -> np.ndarray:
         """Codes int64 (model beats, frames, n_codebooks) of a loop's mono mix."""
@@ -47,6 +58,5 @@ class BareCodec:
     @staticmethod
     def _grid(waveform: Waveform, bpm: float, samples_per_beat: int) -> tuple[Fraction, int]:
         """Source samples per grid sample, and how many model beats cover the loop."""
-        folded = Fraction(folded_bpm(bpm)).limit_denominator(10_000)
-        beat = 60 * waveform.sample_rate / folded
+        beat = 60 * waveform.sample_rate / Fraction(fold_bpm(bpm)[0]).limit_denominator(10_000)
         return beat / samples_per_beat, max(1, math.ceil(waveform.n_samples / beat - Fraction(1, 100)))

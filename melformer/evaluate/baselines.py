@@ -127,8 +127,8 @@ def _weighted(parts: Parts, weights: np.ndarray) -> np.ndarray:
 def tune(passages: Sequence[Parts], names: Sequence[str]) -> np.ndarray:
     """Mixture weights of the named components per codebook that make the passages likeliest.
 
-    → float (n_components, n_codebooks), at least 1e-3 for those named, else 0. Expectation maximisation, where
-    a component that is not available somewhere is judged by the places where it is.
+    → float (n_components, n_codebooks), at least 1e-3 for those named, else 0. Expectation maximisation,
+    where a component that is not available somewhere is judged by the places where it is.
     """
     named = np.array([[float(name in names)] for name in passages[0].names])
     weights = np.repeat(named / named.sum(), passages[0].probabilities.shape[-1], axis=1)
@@ -166,6 +166,4 @@ def bits(probabilities: np.ndarray) -> np.ndarray:
 def repeating(codes: np.ndarray, min_share: float = 1.0) -> np.ndarray:
     """Which beats have at least `min_share` of their codes equal to one earlier beat's, bool (n_beats,)."""
     flat = check_codes(codes).reshape(len(codes), -1)
-    return np.array(
-        [k > 0 and bool(((flat[:k] == flat[k]).mean(axis=1) >= min_share).any()) for k in range(len(flat))]
-    )
+    return np.array([k > 0 and bool(((flat[:k] == flat[k]).mean(axis=1) >= min_share).any()) for k in range(len(flat))])

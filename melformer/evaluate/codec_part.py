@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -44,9 +43,7 @@ class CodesReport:
     stability: dict[str, list[float]]  # per change: the share of codes per codebook that survive
 
 
-def measure_codec(
-    clips: Sequence[Clip], reconstruct: Reconstruct, kbps_at: Callable[[float], float]
-) -> SystemScores:
+def measure_codec(clips: Sequence[Clip], reconstruct: Reconstruct, kbps_at: Callable[[float], float]) -> SystemScores:
     """Reconstruct every clip's mono mix and compare; `kbps_at` gives the codes' rate at a BPM."""
     rows = []
     for clip in clips:
@@ -77,8 +74,10 @@ def measure_codes(clips: Sequence[Clip], encode: Encode, codebook_size: int) -> 
     use = code_statistics.codebook_use(np.concatenate(per_clip), codebook_size)
     bits_per_beat = per_clip[0].shape[1] * sum(book.entropy_bits for book in use)
     seconds_per_beat = sum(c.waveform.duration_s for c in clips) / sum(len(codes) for codes in per_clip)
-    survived = [
-        code_statistics.stability(partial(encode, bpm=clip.bpm), clip.waveform.mono()) for clip in clips
-    ]
+    survived = [code_statistics.stability(_at_tempo(encode, clip.bpm), clip.waveform.mono()) for clip in clips]
     stability = {name: np.mean([s[name] for s in survived], axis=0).tolist() for name in survived[0]}
     return CodesReport(use, bits_per_beat / seconds_per_beat / 1000.0, stability)
+
+
+def _at_tempo(encode: Encode, bpm: float) -> Callable[[Waveform], np.ndarray]:
+    return lambda waveform: encode(waveform, bpm)

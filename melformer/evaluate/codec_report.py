@@ -9,12 +9,16 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from melformer.config import CodecConfig
+from melformer.audio.fold import fold_bpm
 from melformer.errors import MelformerError
 from melformer.evaluate import codec_part, tables
-from melformer.evaluate.codes import bits_per_second, folded_bpm
+from melformer.evaluate.codes import bits_per_second
 from melformer.evaluate.material import folder_clips
+
+if TYPE_CHECKING:
+    from melformer.evaluate.bare_codec import BareCodec
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,41 +42,34 @@ def main(argv: list[str] | None = None) -> int:
 def report(arguments: argparse.Namespace) -> str:
     """The report as text or JSON."""
     clips = folder_clips(arguments.loops)[0][: arguments.limit]
-    config, reconstruct, encode = load(arguments.checkpoint)
+    codec = load(arguments.checkpoint)
+    config = codec.config
     sizes = (config.latent_frames_per_beat, config.n_codebooks, config.codebook_size)
     systems = {
         "this codec": codec_part.measure_codec(
-            clips, reconstruct, lambda bpm: bits_per_second(*sizes, folded_bpm(bpm)) / 1000.0
+            clips, codec.reconstruct, lambda bpm: bits_per_second(*sizes, fold_bpm(bpm)[0]) / 1000.0
         )
     }
     if arguments.references:
         systems |= codec_part.measure_references(clips)
-    codes = None if arguments.no_codes else codec_part.measure_codes(clips, encode, config.codebook_size)
+    codes = None if arguments.no_codes else codec_part.measure_codes(clips, codec.encode, config.codebook_size)
     if arguments.json:
-        return json.dumps(
-            {"systems": {k: asdict(v) for k, v in systems.items()}, "codes": codes and asdict(codes)}
-        )
+        return json.dumps({"systems": {k: asdict(v) for k, v in systems.items()}, "codes": codes and asdict(codes)})
     parts = [tables.systems_table(systems)]
     parts += [tables.clips_table(systems["this codec"])] if arguments.clips else []
     parts += [tables.codes_table(codes)] if codes else []
     return "\n\n".join(parts)
 
 
-def load(checkpoint: Path) -> tuple[CodecConfig, codec_part.Reconstruct, codec_part.Encode]:
-    """A whole model, or a codec still in training (`codec.safetensors`)."""
-    if (checkpoint / "codec.safetensors").exists():
-        from melformer.evaluate.bare_codec import BareCodec  # imports torch
+def load(checkpoint: Path) -> "BareCodec":
+    """The codec of a whole model, or one still in training (`codec.safetensors`). Errors: CheckpointError."""
+    from melformer.evaluate.bare_codec import BareCodec  # imports torch: after the arguments have been checked
 
-        bare = BareCodec(checkpoint)
-        return bare.config, bare.reconstruct, bare.encode
+    if (checkpoint / "codec.safetensors").exists():
+        return BareCodec.from_folder(checkpoint)
     from melformer.generate import Melformer
 
-    model = Melformer.from_pretrained(str(checkpoint))
-    return (
-        model.config.codec,
-        lambda waveform, bpm: model.reconstruct(waveform, bpm),
-        lambda waveform, bpm: model.prompt(waveform, bpm=bpm).codes,
-    )
+    return BareCodec(Melformer.from_pretrained(checkpoint).codec)
 
 
 if __name__ == "__main__":

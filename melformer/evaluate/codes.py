@@ -58,15 +58,6 @@ def bits_per_second(frames_per_beat: int, n_codebooks: int, codebook_size: int, 
     return float(frames_per_beat * n_codebooks * np.log2(codebook_size) * bpm / 60.0)
 
 
-def folded_bpm(bpm: float) -> float:
-    """The tempo that the model works at, in [90, 180): a rate in bits per second depends on it.
-
-    >>> folded_bpm(75), folded_bpm(180)
-    (150.0, 90.0)
-    """
-    return float(bpm * 2.0 ** -np.floor(np.log2(bpm / 90.0)))
-
-
 def stability(encode: Callable[[Waveform], np.ndarray], waveform: Waveform) -> dict[str, np.ndarray]:
     """Share of codes per codebook that survive a change nobody hears: {change: float (n_codebooks,)}.
 

@@ -65,9 +65,7 @@ def aligned(reference: Waveform, estimate: Waveform) -> tuple[np.ndarray, np.nda
     a, b = (resample(x, SAMPLE_RATE).samples for x in (reference, estimate))
     n_samples = min(len(a), len(b))
     if n_samples < SAMPLE_RATE // 20:
-        raise AudioError(
-            f"{n_samples / SAMPLE_RATE * 1e3:.0f} ms are too short to compare: give 50 ms or more"
-        )
+        raise AudioError(f"{n_samples / SAMPLE_RATE * 1e3:.0f} ms are too short to compare: give 50 ms or more")
     if b.shape[1] != a.shape[1]:
         b = np.repeat(b.mean(axis=1, keepdims=True), a.shape[1], axis=1)
     return a[:n_samples], b[:n_samples]
@@ -90,9 +88,7 @@ def mean_of(comparisons: list[Comparison]) -> Comparison:
     """The mean of each measure, NaN left out (NaN where all are). Errors: AudioError for an empty list."""
     if not comparisons:
         raise AudioError("there is nothing to average: no clip could be measured")
-    return Comparison(
-        **{f.name: nanmean([getattr(c, f.name) for c in comparisons]) for f in fields(Comparison)}
-    )
+    return Comparison(**{f.name: nanmean([getattr(c, f.name) for c in comparisons]) for f in fields(Comparison)})
 
 
 def nanmean(values: list[float]) -> float:

@@ -58,9 +58,7 @@ def score_continuation(
     Errors: AudioError when rates differ or either has less than a beat.
     """
     if prompt.sample_rate != new.sample_rate:
-        raise AudioError(
-            f"prompt and continuation differ in rate: {prompt.sample_rate} and {new.sample_rate} Hz"
-        )
+        raise AudioError(f"prompt and continuation differ in rate: {prompt.sample_rate} and {new.sample_rate} Hz")
     a = beat_features(prompt, bpm, n_prompt)
     b = beat_features(new, bpm, n_new, lead=prompt)
     bar = min(beats_per_bar, n_prompt, n_new)
@@ -118,8 +116,7 @@ def onset_grid_f1(prompt: np.ndarray, new: np.ndarray, beats_per_bar: int) -> fl
         return float("nan")
     old_bars, new_bars = _bars(prompt, beats_per_bar), _bars(new, beats_per_bar)
     best = [
-        max(onsets.f1(int(old.sum()), int(bar.sum()), int((old & bar).sum())) for old in old_bars)
-        for bar in new_bars
+        max(onsets.f1(int(old.sum()), int(bar.sum()), int((old & bar).sum())) for old in old_bars) for bar in new_bars
     ]
     return float(np.mean(best))
 
@@ -156,9 +153,7 @@ def loudness_drift(prompt: Waveform, new: Waveform, bpm: float, n_new: int) -> f
     """Largest absolute difference in LU between a block of 16 new beats and the prompt."""
     level = loudness(prompt.samples, prompt.sample_rate)
     edges = beat_edges(n_new, bpm, new.sample_rate)
-    blocks = [
-        new.samples[edges[k] : edges[min(k + DRIFT_BEATS, n_new)]] for k in range(0, n_new, DRIFT_BEATS)
-    ]
+    blocks = [new.samples[edges[k] : edges[min(k + DRIFT_BEATS, n_new)]] for k in range(0, n_new, DRIFT_BEATS)]
     return max(abs(loudness(block, new.sample_rate) - level) for block in blocks if len(block))
 
 
@@ -226,9 +221,7 @@ def tempo_error(waveform: Waveform, bpm: float, reach: float = 0.06) -> float:
 def _seam(prompt: Waveform, new: Waveform, bpm: float, n_prompt: int, n_new: int) -> tuple[float, float]:
     """Click and jump at the join; NaN where there are too few beats to compare with."""
     channels = min(prompt.n_channels, new.n_channels)
-    whole = Waveform(
-        np.concatenate([prompt.samples[:, :channels], new.samples[:, :channels]]), new.sample_rate
-    )
+    whole = Waveform(np.concatenate([prompt.samples[:, :channels], new.samples[:, :channels]]), new.sample_rate)
     edges = beat_edges(n_prompt + n_new, bpm, new.sample_rate)
     try:
         seam = seam_quality(whole, prompt.n_samples, edges)

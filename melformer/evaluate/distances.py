@@ -77,12 +77,7 @@ def stft_distance(reference: np.ndarray, estimate: np.ndarray, sample_rate: int)
     """
     del sample_rate
     return float(
-        np.mean(
-            [
-                sum(_stft_scale(a, b, n_fft) for n_fft in STFT_SCALES)
-                for a, b in channels_of(reference, estimate)
-            ]
-        )
+        np.mean([sum(_stft_scale(a, b, n_fft) for n_fft in STFT_SCALES) for a, b in channels_of(reference, estimate)])
     )
 
 

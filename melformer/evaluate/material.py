@@ -131,9 +131,7 @@ def main() -> None:
     """Write the sets."""
     parser = argparse.ArgumentParser(description="Write the evaluation sets as FLAC.")
     parser.add_argument("out_dir", type=Path)
-    parser.add_argument(
-        "--engine", type=int, default=0, metavar="N", help="also N held-out loops of the engine"
-    )
+    parser.add_argument("--engine", type=int, default=0, metavar="N", help="also N held-out loops of the engine")
     arguments = parser.parse_args()
     sets = {"real_a": real_loops(), "real_b": real_clips()}
     if arguments.engine:

@@ -81,9 +81,7 @@ def f1(n_reference: int, n_estimate: int, n_hits: int) -> float:
     return 1.0 if n_reference + n_estimate == 0 else 2.0 * n_hits / (n_reference + n_estimate)
 
 
-def onset_f1(
-    reference: np.ndarray, estimate: np.ndarray, sample_rate: int, tolerance_s: float = 0.025
-) -> float:
+def onset_f1(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, tolerance_s: float = 0.025) -> float:
     """F1 of the estimate's onsets against the reference's, 0 to 1; two channels (n_samples,) of one length.
 
     The tolerance of 25 ms is half of MIREX's: a 32nd at 120 BPM is 62 ms, and a musician hears 25 ms.

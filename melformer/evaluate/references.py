@@ -34,9 +34,7 @@ def opus(waveform: Waveform, kbps: float) -> Lossy:
     """
     if not 6 <= kbps <= 256:
         raise RequestError(f"Opus takes 6 to 256 kbps a channel here, got {kbps:g}")
-    return _round_trip(
-        waveform, 48_000, format="OGG", subtype="OPUS", compression_level=1.0 - (kbps - 6) / 250.0
-    )
+    return _round_trip(waveform, 48_000, format="OGG", subtype="OPUS", compression_level=1.0 - (kbps - 6) / 250.0)
 
 
 def mp3(waveform: Waveform) -> Lossy:
@@ -64,9 +62,7 @@ def _round_trip(waveform: Waveform, sample_rate: int, **settings: Any) -> Lossy:
     samples = np.zeros((waveform.n_samples, 1), np.float32)
     n_samples = min(len(samples), middle.n_samples)
     samples[:n_samples] = middle.samples[:n_samples]
-    return Lossy(
-        Waveform(samples, waveform.sample_rate), n_bytes * 8 / (3 * clip.n_samples / sample_rate) / 1000
-    )
+    return Lossy(Waveform(samples, waveform.sample_rate), n_bytes * 8 / (3 * clip.n_samples / sample_rate) / 1000)
 
 
 def _delay(clip: np.ndarray, decoded: np.ndarray, limit: int = 4_000) -> int:

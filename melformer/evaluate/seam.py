@@ -30,10 +30,7 @@ def seam_quality(waveform: Waveform, boundary: int, edges: np.ndarray) -> Seam:
     rate = waveform.sample_rate
     clip = resample(waveform.mono(), SAMPLE_RATE).samples[:, 0]
     reach = round(_JUMP_S * SAMPLE_RATE)
-    places = [
-        round(place * SAMPLE_RATE / rate)
-        for place in (boundary, *(e for e in edges if abs(e - boundary) > 1))
-    ]
+    places = [round(place * SAMPLE_RATE / rate) for place in (boundary, *(e for e in edges if abs(e - boundary) > 1))]
     inside = [reach <= place <= len(clip) - reach for place in places]
     if not inside[0] or sum(inside) < 3:
         raise AudioError(

@@ -41,9 +41,7 @@ def magnitudes(samples: np.ndarray, n_fft: int, hop_length: int) -> np.ndarray:
     return np.concatenate([np.abs(block) for block in stft_blocks(samples, n_fft, hop_length)])
 
 
-def mel_spectrogram(
-    samples: np.ndarray, sample_rate: int, n_fft: int, hop_length: int, n_mels: int
-) -> np.ndarray:
+def mel_spectrogram(samples: np.ndarray, sample_rate: int, n_fft: int, hop_length: int, n_mels: int) -> np.ndarray:
     """Mel-weighted magnitudes of one channel, float32 (frames, n_mels)."""
     filters = mel_filters(sample_rate, n_fft, n_mels).T
     return np.concatenate([np.abs(block) @ filters for block in stft_blocks(samples, n_fft, hop_length)])

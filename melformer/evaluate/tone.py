@@ -205,9 +205,7 @@ def harmonicity_db(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     return 10.0 * np.log10(local / (1.0 - local))
 
 
-def harmonicity_error_db(
-    reference: np.ndarray, estimate: np.ndarray, sample_rate: int, tonal_db: float = 5.0
-) -> float:
+def harmonicity_error_db(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, tonal_db: float = 5.0) -> float:
     """Mean change of the harmonic-to-noise ratio in dB (negative: noisier) over frames where the reference
     has tone.
 

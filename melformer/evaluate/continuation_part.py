@@ -1,0 +1,195 @@
+"""The continuation's part of the report: systems that continue prompts, scored against prompt and truth.
+
+Protocol: a loop of 8 beats or more is cut in two at a bar line, prompt and true continuation; a shorter one
+is all prompt, and what follows is measured against it alone. A system gets the prompt and gives what comes
+after it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from melformer.audio.grid import beat_edges
+from melformer.audio.resample import resample
+from melformer.audio.waveform import Waveform
+from melformer.errors import AudioError
+from melformer.evaluate import references
+from melformer.evaluate.beats import beat_features, self_similarity_correlation
+from melformer.evaluate.compare import compare, nanmean
+from melformer.evaluate.continuation import ContinuationScores, mean_scores, score_continuation
+from melformer.evaluate.distances import MEL_SCALES
+from melformer.evaluate.material import Clip
+
+MIN_CUT_BEATS = 8
+
+
+@dataclass(frozen=True)
+class Case:
+    """A prompt to be continued by `n_new` beats, and what really follows (None: not known)."""
+
+    name: str
+    bpm: float
+    beats_per_bar: int
+    n_prompt: int
+    n_new: int
+    prompt: Waveform
+    truth: Waveform | None
+
+
+@dataclass(frozen=True)
+class TruthScores:
+    """A continuation against the true one; NaN where the truth is not known or has nothing of the kind."""
+
+    log10_mel_distance: float  # per scale, lower is closer
+    mel_distance: float  # DAC's
+    stft_distance: float  # DAC's
+    chroma_cosine_true: float
+    onset_f1_true: float
+    loudness_error_db: float
+    self_similarity: float  # −1 to 1: whether it repeats where the truth does
+
+
+@dataclass(frozen=True)
+class CaseScores:
+    """One continuation of one prompt."""
+
+    name: str
+    scores: ContinuationScores
+    truth: TruthScores
+    copied_share: float  # of the frames that were copied from the prompt; NaN for systems that do not say
+
+
+@dataclass(frozen=True)
+class ContinuationSystem:
+    """One system's means and cases; `closer_than`: the share of cases with a lower mel distance than others."""
+
+    mean: ContinuationScores
+    mean_truth: TruthScores
+    copied_share: float
+    closer_than: dict[str, float]
+    cases: list[CaseScores]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a system made of a case: the new part alone, from the prompt's end on."""
+
+    new: Waveform
+    copied_share: float = float("nan")
+
+
+System = Callable[[Case], Answer | None]  # None: it has no answer to this case
+
+
+def cut(clip: Clip, beats_per_bar: int = 4, n_new: int | None = None) -> Case:
+    """Cut a clip at the bar line nearest its middle, or take it whole as a prompt for `n_new` beats (16)."""
+    edges = beat_edges(clip.n_beats, clip.bpm, clip.waveform.sample_rate)
+    bar = min(beats_per_bar, max(1, clip.n_beats // 2))
+    n_prompt = max(bar, round(clip.n_beats / 2 / bar) * bar)
+    facts = (clip.name, clip.bpm, beats_per_bar)
+    if n_new is not None or clip.n_beats < MIN_CUT_BEATS:
+        whole = clip.waveform.slice(0, min(clip.waveform.n_samples, int(edges[-1])))
+        return Case(*facts, clip.n_beats, n_new or 16, whole, None)
+    prompt = clip.waveform.slice(0, int(edges[n_prompt]))
+    truth = clip.waveform.slice(int(edges[n_prompt]), min(clip.waveform.n_samples, int(edges[-1])))
+    return Case(*facts, n_prompt, clip.n_beats - n_prompt, prompt, truth)
+
+
+def reference_systems(cases: Sequence[Case]) -> dict[str, System]:
+    """What needs no training: the truth, the prompt looped, another clip, shuffled beats, white noise."""
+
+    def another(case: Case) -> Answer | None:
+        others = [c for c in cases if c.name != case.name]
+        if not others:
+            return None
+        return Answer(_at_tempo(others[[c.name for c in cases].index(case.name) % len(others)], case))
+
+    def true(case: Case) -> Answer | None:
+        return Answer(case.truth) if case.truth else None
+
+    def shuffled(case: Case) -> Answer | None:
+        return Answer(references.shuffled(case.truth, case.bpm, case.n_new)) if case.truth else None
+
+    def looped(case: Case) -> Answer:
+        return Answer(references.looped(case.prompt, case.bpm, case.n_new))
+
+    def noise(case: Case) -> Answer:
+        return Answer(references.white_noise(looped(case).new))
+
+    return {
+        "the truth": true,
+        "prompt looped": looped,
+        "beats shuffled": shuffled,
+        "another loop": another,
+        "white noise": noise,
+    }
+
+
+def _at_tempo(other: Case, case: Case) -> Waveform:
+    """Another case's prompt, played at this case's tempo as a turntable would, looped to length."""
+    rate = case.prompt.sample_rate
+    source = resample(other.prompt.mono(), rate).samples[:, 0]
+    n_samples = int(beat_edges(other.n_prompt, case.bpm, rate)[-1])
+    played = np.interp(np.linspace(0, len(source) - 1, n_samples), np.arange(len(source)), source)
+    channels = np.repeat(played.astype(np.float32)[:, None], case.prompt.n_channels, axis=1)
+    return references.looped(Waveform(channels, rate), case.bpm, case.n_new)
+
+
+def run(cases: Iterable[Case], systems: Mapping[str, System]) -> dict[str, ContinuationSystem]:
+    """Let every system continue every case, and score it. Errors: AudioError when there is no case."""
+    rows: dict[str, list[CaseScores]] = {name: [] for name in systems}
+    n_cases = 0
+    for case in cases:
+        n_cases += 1
+        for name, system in systems.items():
+            answer = system(case)
+            if answer is not None:
+                rows[name].append(score(case, answer))
+    if not n_cases:
+        raise AudioError("there is no loop to continue")
+    return {name: _summary(cases, rows) for name, cases in rows.items() if cases}
+
+
+def score(case: Case, answer: Answer) -> CaseScores:
+    """One answer to one case; a candidate of another rate is brought to the prompt's."""
+    new = resample(answer.new, case.prompt.sample_rate)
+    scores = score_continuation(case.prompt, new, case.bpm, case.n_prompt, case.n_new, case.beats_per_bar)
+    return CaseScores(case.name, scores, _against_truth(case, new), answer.copied_share)
+
+
+def _against_truth(case: Case, new: Waveform) -> TruthScores:
+    if case.truth is None:
+        return TruthScores(*[float("nan")] * len(fields(TruthScores)))
+    n_samples = case.truth.n_samples
+    samples = np.pad(new.samples[:n_samples], ((0, max(0, n_samples - new.n_samples)), (0, 0)))
+    scores = compare(case.truth, Waveform(samples, new.sample_rate))
+    both = [beat_features(w, case.bpm, case.n_new, lead=case.prompt) for w in (case.truth, new)]
+    return TruthScores(
+        log10_mel_distance=scores.mel_distance / len(MEL_SCALES),
+        mel_distance=scores.mel_distance,
+        stft_distance=scores.stft_distance,
+        chroma_cosine_true=scores.chroma_cosine,
+        onset_f1_true=scores.onset_f1,
+        loudness_error_db=scores.loudness_error_db,
+        self_similarity=self_similarity_correlation(*both),
+    )
+
+
+def _summary(cases: list[CaseScores], rows: Mapping[str, list[CaseScores]]) -> ContinuationSystem:
+    truth = {f.name: nanmean([getattr(c.truth, f.name) for c in cases]) for f in fields(TruthScores)}
+    return ContinuationSystem(
+        mean=mean_scores([case.scores for case in cases]),
+        mean_truth=TruthScores(**truth),
+        copied_share=nanmean([case.copied_share for case in cases]),
+        closer_than={name: _closer(cases, others) for name, others in rows.items() if others is not cases and others},
+        cases=cases,
+    )
+
+
+def _closer(cases: list[CaseScores], others: list[CaseScores]) -> float:
+    """Share of the common cases with a lower mel distance to the truth; NaN without a truth."""
+    theirs = {case.name: case.truth.mel_distance for case in others}
+    pairs = [(c.truth.mel_distance, theirs[c.name]) for c in cases if c.name in theirs]
+    known = [float(a < b) for a, b in pairs if not np.isnan(a) and not np.isnan(b)]
+    return nanmean(known)

@@ -1,0 +1,90 @@
+"""A trained model as systems that continue prompts: alone, and speaking the true codes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from melformer.audio.wav import read_waveform
+from melformer.audio.waveform import Waveform
+from melformer.errors import AudioError
+from melformer.evaluate.continuation_part import Answer, Case, System
+from melformer.evaluate.material import AUDIO_SUFFIXES
+from melformer.generate.model import Melformer
+from melformer.generate.prompt import Prompt
+from melformer.generate.sampling import Settings
+from melformer.generate.takes import TakeStreams
+from melformer.generate.voice import Voice
+
+if TYPE_CHECKING:
+    from melformer.generate.compose import Composer
+
+
+class Recital:
+    """Stands where the composer stands, and says given codes (model beats, frames, n_codebooks) instead."""
+
+    def __init__(self, codes: np.ndarray) -> None:
+        self.codes, self.n_composed = torch.from_numpy(codes), 0
+
+    def next_beat(self, settings: Settings) -> Tensor:
+        """The next given beat; after the last one, that one again (its sound is cut off)."""
+        beat = self.codes[min(self.n_composed, len(self.codes) - 1)]
+        self.n_composed += 1
+        return beat[None]
+
+
+def model_systems(model: Melformer, seed: int = 0, settings: Settings | None = None) -> dict[str, System]:
+    """The model itself; the true continuation's codes in the player's own sound; and by the decoder alone."""
+    settings = settings or Settings()
+
+    def prompt_of(case: Case) -> Prompt:
+        return model.prompt(case.prompt, bpm=case.bpm, start_s=0.0, beats_per_bar=case.beats_per_bar)
+
+    def continued(case: Case) -> Answer:
+        made = model.continue_loop(prompt_of(case), case.n_new, seed, settings)
+        return Answer(made.new, float((made.lags != 0).mean()))
+
+    def recited(own_sound: float) -> System:
+        def system(case: Case) -> Answer | None:
+            if case.truth is None:
+                return None
+            codes = model.encode(case.truth, case.bpm)
+            return recite(model, prompt_of(case), codes, case.n_new, own_sound)
+
+        return system
+
+    return {
+        "Melformer": continued,
+        "true codes, own sound": recited(settings.own_sound),
+        "true codes, decoder alone": recited(0.0),
+    }
+
+
+def recite(model: Melformer, prompt: Prompt, codes: np.ndarray, n_beats: int, own_sound: float) -> Answer:
+    """Given codes rendered as the continuation of a prompt."""
+    reciter: Composer = Recital(codes)  # type: ignore[assignment]  # it does what TakeStreams asks of a composer
+    takes = TakeStreams(reciter, [Voice(model.codec, prompt)], prompt)
+    settings = Settings(own_sound=own_sound)
+    beats = [takes.next_beats(settings)[0] for _ in range(n_beats)]
+    samples = np.concatenate([beat.waveform.samples for beat in beats])
+    lags = np.concatenate([beat.lags.ravel() for beat in beats])
+    return Answer(Waveform(samples, prompt.waveform.sample_rate), float((lags != 0).mean()))
+
+
+def candidate_system(folder: str | Path) -> System:
+    """Another system's files: for the loop NAME.wav, its continuation NAME.wav (or .flac …) in `folder`.
+
+    A file holds what follows the prompt and not the prompt. Loops without a file are left out.
+    Errors: AudioError when `folder` is none.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise AudioError(f"{folder} is no folder: give one with a continuation for each loop, under the same name")
+    files = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in AUDIO_SUFFIXES}
+
+    def system(case: Case) -> Answer | None:
+        return Answer(read_waveform(files[case.name])) if case.name in files else None
+
+    return system
