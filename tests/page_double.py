@@ -117,7 +117,7 @@ class Model:
             seed=stream.seed,
             settings=stream.settings,
             n_beats=len(beats),
-            state=stream.state(),
+            state=None,
         )
 
     def reconstruct(self, waveform: Waveform, bpm: float, n_codebooks: int | None = None) -> Waveform:

@@ -165,6 +165,22 @@ def test_a_second_visitor_waits_and_is_told_so(page: Any, browser: Any, server: 
     second.context.close()
 
 
+def test_a_slow_machine_starts_later_and_does_not_break(page: Any, server: Server) -> None:
+    desk = server.sessions.desk
+    server.model.compute_s = 0.5  # a beat lasts 0.3 s
+    for _ in range(8):
+        desk.note_cost(0.5)
+    load(page, n_beats=5)
+    page.click("[data-act=continue]")
+    page.get_by_text("playing starts in").wait_for()
+    page.wait_for_function("melformer.player.playing")
+    wait_idle(page)
+    assert page.evaluate("melformer.player.starved") == 0
+    assert page.evaluate("melformer.player.at") == (8 + 5) * 13_230
+    for _ in range(8):
+        desk.note_cost(0.01)
+
+
 def test_a_phone_shows_everything_without_sideways_scrolling(browser: Any, server: Server) -> None:
     phone = {"viewport": {"width": 375, "height": 720}, "has_touch": True, "color_scheme": "dark"}
     page = open_page(browser, server.url, **phone)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from melformer.errors import MelformerError, RequestError
+from melformer.generate import Settings
 from melformer.ui.asking import real_number, whole_number
 from melformer.ui.explain import codebook_usage, decode_rewritten, decode_with, spectrum
 from melformer.ui.exports import export_all, export_take
@@ -55,7 +56,9 @@ class Actions:
             token = self.sessions.create()
             session = self.sessions.find(token)
         limits = asdict(self.sessions.limits)
-        return {"token": token, "view": session.view(), "limits": limits, "examples": list(self.examples)}
+        defaults = asdict(Settings())
+        names = list(self.examples)
+        return {"token": token, "view": session.view(), "limits": limits, "defaults": defaults, "examples": names}
 
     def uploaded(self, value: Any) -> Path:
         """A path that was really uploaded here, not any file of the host. Errors: RequestError."""

@@ -21,7 +21,7 @@ class Wish:
 
     n_beats: int | None
     seed: int
-    settings: Any
+    settings: Settings
     keep: int | None = None
     lead_in_s: float = 0.0
 
@@ -48,7 +48,7 @@ def real_number(value: Any, name: str) -> float:
     return number
 
 
-def read_settings(data: dict[str, Any]) -> Any:
+def read_settings(data: dict[str, Any]) -> Settings:
     """`Settings` from the knobs in `data`; what is missing keeps its default. Errors: RequestError."""
     values: dict[str, Any] = {}
     for knob in KNOBS:

@@ -1,5 +1,6 @@
 """What one visitor has on the desk: a loop, its takes, what can be undone, and the stream that plays."""
 
+import collections
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -195,8 +196,6 @@ class Session:
             return self._running
 
     def _extendable(self, take: Take) -> Take:
-        if take.state is None:
-            raise RequestError(f"Take {take.number} cannot keep going: its last beat is still being made.")
         if len(take.codes) == take.n_beats:
             return take
         tape = take.tape.branch(self._tape_path(), take.n_new_samples)  # an undone extension stays as it was
@@ -205,7 +204,12 @@ class Session:
     def _open_stream(self, wish: Wish, take: Take) -> Any:
         if wish.keep is None:
             return self.model.stream(take.loop.prompt, n_beats=wish.n_beats, seed=wish.seed, settings=wish.settings)
-        stream = self.model.resume(take.state, n_beats=wish.n_beats)
+        state = take.state
+        if state is None:  # a take of several was made without one: its seed makes the same beats again
+            again = self.model.stream(take.loop.prompt, n_beats=take.n_beats, seed=take.seed, settings=take.settings)
+            collections.deque(again, maxlen=0)
+            state = again.state()
+        stream = self.model.resume(state, n_beats=wish.n_beats)
         stream.settings = wish.settings
         return stream
 

@@ -14,7 +14,8 @@ from melformer.ui.tape import Tape
 class Take:
     """The first `n_beats` new beats of `tape` and `codes`, which only ever grow and may be shared by takes.
 
-    `codes`: one uint16 (n_columns, n_codebooks) a beat. `state` resumes the stream after the last beat, or is None.
+    `codes`: one uint16 (n_columns, n_codebooks) a beat. `state` resumes the stream after the last beat; where it
+    is None, the seed makes the same beats again.
     """
 
     number: int

@@ -48,7 +48,6 @@ def view_take(take: Take) -> dict[str, Any]:
         "n_beats": take.n_beats,
         "temperature": take.settings.temperature,
         "variation": take.settings.variation,
-        "can_keep_going": take.state is not None,
         "loop_key": take.loop.key,
         "loop_name": take.loop.name,
         "bpm": take.loop.prompt.bpm,

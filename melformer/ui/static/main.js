@@ -51,7 +51,7 @@ function refresh() {
   act("continue").hidden = active;
   act("stop").hidden = !active;
   act("continue").disabled = !loop || state.busy;
-  act("keep").disabled = !take || !take.can_keep_going || state.busy;
+  act("keep").disabled = !take || !take.n_beats || state.busy;
   act("another").disabled = !loop || !view || !view.takes.length || state.busy;
   act("choose").disabled = !loop || state.busy;
   act("undo").disabled = !view || !view.can_undo || state.busy;
@@ -77,6 +77,14 @@ function wireFields() {
   find("[data-unit]").addEventListener("change", (event) => { find("#mf-count").disabled = event.target.value === "endless"; });
   find("#mf-bpm").addEventListener("change", (event) => setTempo(Number(event.target.value)));
   find("#mf-bar").addEventListener("change", () => state.loop && setTempo(state.loop.bpm));
+}
+
+/** The settings' defaults are written once, on the server. */
+function setKnobs(values) {
+  for (const [id, name] of [["#mf-temperature", "temperature"], ["#mf-variation", "variation"], ["#mf-own", "own_sound"], ["#mf-topk", "top_k"], ["#mf-topp", "top_p"]]) {
+    find(id).value = values[name];
+  }
+  findAll("output[data-for]").forEach((output) => find(`#${output.dataset.for}`).dispatchEvent(new Event("input")));
 }
 
 function wireButtons() {
@@ -164,6 +172,7 @@ async function hello() {
   if (!answer) return;
   state.token = answer.token;
   state.limits = answer.limits;
+  setKnobs(answer.defaults);
   sessionStorage.setItem("melformer-token", answer.token);
   find("#mf-takes").max = answer.limits.batch;
   for (const name of answer.examples) {
