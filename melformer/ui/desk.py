@@ -18,9 +18,9 @@ UNKNOWN_LOAD = 0.5
 
 @dataclass(eq=False)
 class Player:
-    """One stream that plays or waits: its share of the machine (1.0: alone) and how long it will play."""
+    """One stream that plays or waits: the length of its beats (None: it needs the machine alone) and its own."""
 
-    load: float
+    beat_s: float | None
     length_s: float | None = None
     started_s: float | None = None
 
@@ -69,9 +69,11 @@ class Desk:
     def n_playing(self) -> int:
         return len(self._playing)
 
-    def load_of(self, beat_s: float) -> float:
-        """The share of the machine that a stream with beats of `beat_s` seconds needs, at most 1."""
+    def load_of(self, beat_s: float | None) -> float:
+        """The share of the machine that a stream with beats of `beat_s` seconds needs now, at most 1."""
         cost = self.beat_cost_s
+        if beat_s is None:
+            return 1.0
         return UNKNOWN_LOAD if cost is None else min(1.0, cost / beat_s)
 
     def note_cost(self, compute_s: float) -> None:
@@ -117,7 +119,7 @@ class Desk:
 
     def _admit(self, player: Player) -> bool:
         with self._changed:
-            load = sum(other.load for other in self._playing) + player.load
+            load = sum(self.load_of(one.beat_s) for one in [*self._playing, player])
             fits = not self._playing or (load <= MAX_LOAD and self.n_playing < self.max_players)
             if self._waiting[0] is not player or not fits:
                 return False

@@ -45,7 +45,7 @@ class Performance:
 
     def messages(self, open_stream: Callable[[], Any]) -> Iterator[dict[str, Any]]:
         """Places in the queue, the start, then beats. The take is kept after each, with its state at the end."""
-        player = Player(self.desk.load_of(self.take.loop.beat_s), self._length_s())
+        player = Player(self.take.loop.beat_s, self._length_s())
         try:
             for place in self.desk.enter(player):
                 yield {"kind": "waiting", "place": place.place, "wait_s": place.wait_s}

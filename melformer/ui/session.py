@@ -121,7 +121,7 @@ class Session:
         if wish.n_beats is None:
             raise RequestError("Several takes at once need a number of beats; endless is for one take.")
         loop = self.need_loop()
-        player = Player(1.0, wish.n_beats * n_takes * (self.desk.beat_cost_s or 0.1))
+        player = Player(None, wish.n_beats * n_takes * (self.desk.beat_cost_s or 0.1))
         seeds = [(wish.seed + k) % (MAX_SEED + 1) for k in range(n_takes)]
         try:
             for place in self.desk.enter(player):
