@@ -1,0 +1,51 @@
+"""What the documents tell people to type must work, and the Space's front matter must be one the Hub accepts."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from huggingface_hub import SpaceCard
+from packaging.version import Version
+
+from melformer import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+
+
+def commands(text: str) -> list[str]:
+    """The `melformer …` lines of code blocks, without their comments; lines that show a form are left out."""
+    lines = [line.strip().removeprefix("$ ").split("  #")[0] for line in text.splitlines()]
+    return [line for line in lines if line.startswith("melformer ") and not re.search(r"[\[\]…|]|\.\.\.", line)]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_in_documents_can_be_typed(path: Path) -> None:
+    for command in commands(path.read_text(encoding="utf-8")):
+        arguments = shlex.split(command)[1:]
+        assert cli.build_parser().parse_args(arguments).run, command
+
+
+def test_commands_are_found() -> None:
+    assert commands("    melformer hub pull a/b  # comment\ntext melformer\n$ melformer x [-o]\n") == [
+        "melformer hub pull a/b"
+    ]
+    assert commands((ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", path.read_text(encoding="utf-8")):
+        if not re.match(r"[a-z]+:", target):
+            assert (path.parent / target).exists(), target
+
+
+def test_the_space_is_described_as_the_hub_wants() -> None:
+    card = SpaceCard((ROOT / "README.md").read_text(encoding="utf-8")).data.to_dict()
+    assert card["sdk"] == "gradio" and (ROOT / card["app_file"]).exists()
+    assert {card["colorFrom"], card["colorTo"]} <= COLOURS
+    assert len(card["short_description"]) <= 60
+    bound = re.search(r"^gradio>=([\d.]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    assert bound and Version(card["sdk_version"]) >= Version(bound[1])
