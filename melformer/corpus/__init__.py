@@ -6,9 +6,10 @@
 (16, 'house')
 """
 
-from melformer.corpus.build import build
+from melformer.corpus.build import build, iterate
 from melformer.corpus.compose import compose
-from melformer.corpus.mix import mix as render
+from melformer.corpus.mix import render, render_stems
 from melformer.corpus.passage import Passage
+from melformer.corpus.style_table import STYLES
 
-__all__ = ["Passage", "build", "compose", "render"]
+__all__ = ["STYLES", "Passage", "build", "compose", "iterate", "render", "render_stems"]

@@ -2,23 +2,78 @@
 
 import json
 import multiprocessing
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
-from melformer.corpus import samples
+from melformer.audio.wav import Waveform, write_waveform
+from melformer.corpus import samples, soundfont
 from melformer.corpus.compose import compose
 from melformer.corpus.kits import one_shots
-from melformer.corpus.mix import render
+from melformer.corpus.material import OWN
+from melformer.corpus.mix import render_stems
 from melformer.corpus.passage import Passage
 from melformer.corpus.style_table import STYLES
 from melformer.errors import RequestError
 
-OWN = {"name": "Melformer's own synthesis", "licence": "CC0-1.0"}
+
+@dataclass(frozen=True)
+class Job:
+    """One passage of a corpus, all that a worker needs to know."""
+
+    folder: str
+    seed: int
+    style: str
+    long: float
+    sample_rate: int
+    stems: bool
+
+
+def build(
+    out_dir: str | Path, hours: float, seed: int, workers: int = 1, *, styles: Sequence[str] | None = None,
+    exclude: Sequence[str] = (), long: float = 0.6, sample_rate: int = 44_100, stems: bool = False,
+) -> int:  # fmt: skip
+    """Write at least `hours` of passages into a folder and return how many; the bytes do not depend on `workers`.
+
+    `styles` keeps to some styles, `exclude` holds some out; `long` is the chance of a passage of 16 to 128 beats over
+    a short loop; `stems` adds a folder of parts beside each mix. A line of `index.jsonl` is written once its FLAC is
+    whole.
+    Errors: RequestError for an unknown style, hours that are not positive, or fewer than one worker.
+    """
+    if not 0 < hours <= 100_000 or workers < 1:
+        raise RequestError(f"hours must be above 0 and workers at least 1, got {hours} and {workers}")
+    folder = Path(out_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = _jobs(str(folder), hours, seed, allowed_styles(styles, exclude), long, sample_rate, stems)
+    count = 0
+    with (folder / "index.jsonl").open("w") as index:
+        for line in _run(jobs, workers):
+            index.write(line + "\n")
+            index.flush()
+            count += 1
+    return count
+
+
+def iterate(
+    seed: int, *, styles: Sequence[str] | None = None, exclude: Sequence[str] = (), long: float = 0.6,
+    sample_rate: int = 44_100, start: int = 0, step: int = 1,
+) -> Iterator[tuple[Passage, Waveform]]:  # fmt: skip
+    """Passages without end, never the same twice: numbers `start`, `start + step`, … (a rank and the world's size).
+
+    Errors: RequestError for an unknown style.
+    """
+    names = allowed_styles(styles, exclude)
+    index = start
+    while True:
+        passage = nth_passage(seed, index, names, long)
+        yield passage, render_stems(passage, sample_rate)[0]
+        index += step
 
 
 def passage_seed(seed: int, index: int) -> int:
@@ -26,87 +81,81 @@ def passage_seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def choose_style(seed: int, styles: tuple[str, ...]) -> str:
-    """The style of a passage, from those allowed."""
-    return styles[seed % len(styles)]
+def nth_passage(seed: int, index: int, names: tuple[str, ...], long: float) -> Passage:
+    """Compose the n-th passage of a corpus from the styles named."""
+    own = passage_seed(seed, index)
+    return compose(own, names[own % len(names)], long=long)
 
 
-def allowed_styles(styles: list[str] | None, exclude: list[str] | None) -> tuple[str, ...]:
+def allowed_styles(styles: Sequence[str] | None, exclude: Sequence[str] = ()) -> tuple[str, ...]:
     """Names to draw from. Errors: RequestError for an unknown name or when none is left."""
-    for name in (*(styles or ()), *(exclude or ())):
+    for name in (*(styles or ()), *exclude):
         if name not in STYLES:
             raise RequestError(f"unknown style {name!r}: choose from {', '.join(STYLES)}")
-    left = tuple(n for n in (styles or STYLES) if n not in (exclude or ()))
+    left = tuple(n for n in (styles or STYLES) if n not in exclude)
     if not left:
-        raise RequestError("no style is left after excluding")
+        raise RequestError("no style is left: exclude fewer")
     return left
 
 
 def sources(passage: Passage) -> list[dict[str, Any]]:
-    """What a passage is made of, with licences."""
-    used = sorted({name for part in passage.parts for name in one_shots(part.params.get("kit", {}))})
-    return [OWN] + ([{**samples.SOURCE, "files": used}] if used else [])
+    """What a passage is made of, with licences: synthesis, one-shots by name, the soundfont."""
+    kits = [part.params.get("kit", {}) for part in passage.parts]
+    used = sorted({name for kit in kits for name in one_shots(kit)})
+    fonts = any(part.instrument == "gm" for part in passage.parts) or any("preset" in d for kit in kits for d in kit.values())
+    font = soundfont.font()
+    found: list[dict[str, Any]] = [dict(OWN)]
+    if used:
+        found.append({**samples.SOURCE, "files": used})
+    if fonts and font:
+        found.append(dict(font[1]))
+    return found
 
 
 def describe(passage: Passage, file: str, sample_rate: int) -> dict[str, Any]:
-    """The JSON line of a passage."""
-    whole = asdict(passage)
-    parts = [{k: p[k] for k in ("name", "instrument", "params", "gain_db", "pan")} for p in whole["parts"]]
-    events = {
-        p.name: [[e.start_beats, e.duration_beats, e.sound or e.pitch, e.velocity] for e in p.events] for p in passage.parts
-    }
-    head = {"file": file, "bpm": passage.bpm, "beats_per_bar": passage.beats_per_bar, "n_beats": passage.n_beats}
-    rest = {k: whole[k] for k in ("style", "seed", "metre", "key", "mode", "chords", "form", "loop", "master")}
-    return {**head, **rest, "sample_rate": sample_rate, "sources": sources(passage), "parts": parts, "events": events}
+    """The JSON line of a passage: every setting and event, enough to compose it again or to learn from."""
+    whole = passage.to_json()
+    parts = [{k: v for k, v in part.items() if k != "events"} for part in whole.pop("parts")]
+    events = {p.name: [[e.start_beats, e.duration_beats, e.sound or e.pitch, e.velocity] for e in p.events] for p in passage.parts}
+    head = {"file": file, "bpm": whole.pop("bpm"), "beats_per_bar": whole.pop("beats_per_bar"), "n_beats": whole.pop("n_beats")}
+    return {**head, **whole, "sample_rate": sample_rate, "sources": sources(passage), "parts": parts, "events": events}
 
 
-def _make(job: tuple[int, str, float, str, int]) -> dict[str, Any]:
-    seed, style, long, folder, sample_rate = job
-    passage = compose(seed, style, long=long)
-    name = f"{style.replace(' ', '_')}_{seed:016x}_{passage.bpm:g}bpm.flac"
-    waveform = render(passage, sample_rate).samples
-    temporary = Path(folder) / f".{name}"
-    soundfile.write(temporary, waveform, sample_rate, subtype="PCM_16", format="FLAC")
-    temporary.replace(Path(folder) / name)
-    return describe(passage, name, sample_rate)
-
-
-def _jobs(folder: str, hours: float, seed: int, styles: tuple[str, ...], long: float, sample_rate: int) -> Iterator[tuple]:
+def _jobs(
+    folder: str, hours: float, seed: int, names: tuple[str, ...], long: float, sample_rate: int, stems: bool
+) -> Iterator[Job]:
+    """Jobs until the hours are full: composing is cheap, so the count is known without rendering."""
     left, index = hours * 3600.0, 0
     while left > 0:
-        own = passage_seed(seed, index)
-        style = choose_style(own, styles)
-        left -= compose(own, style, long=long).duration_s
+        passage = nth_passage(seed, index, names, long)
+        yield Job(folder, passage.seed, passage.style, long, sample_rate, stems)
+        left -= passage.duration_s
         index += 1
-        yield own, style, long, folder, sample_rate
 
 
-def build(
-    out_dir: str | Path, hours: float, seed: int, workers: int = 1, *, styles: list[str] | None = None,
-    exclude: list[str] | None = None, long: float = 0.6, sample_rate: int = 44_100,
-) -> int:  # fmt: skip
-    """Write `hours` of passages into a folder and return how many; the bytes do not depend on `workers`.
+def _make(job: Job) -> str:
+    """Render and write one passage; its JSON line."""
+    passage = compose(job.seed, job.style, long=job.long)
+    stem = f"{job.style.replace(' ', '_')}_{job.seed:016x}_{passage.bpm:g}bpm"
+    folder = Path(job.folder)
+    mix, parts = render_stems(passage, job.sample_rate)
+    for name, part in parts.items() if job.stems else ():
+        write_waveform(folder / stem / f"{name}.flac", part, bpm=passage.bpm)
+    write_waveform(folder / f"{stem}.flac", mix, bpm=passage.bpm)
+    return json.dumps(describe(passage, f"{stem}.flac", job.sample_rate), separators=(",", ":"))
 
-    `styles` keeps to some styles and `exclude` leaves some out. Each line of `index.jsonl` is written once its FLAC
-    is whole. Errors: RequestError for an unknown style or hours out of range.
+
+def _run(jobs: Iterator[Job], workers: int) -> Iterator[str]:
+    """The lines in the order of the jobs, at most a few jobs ahead of the slowest.
+
+    Workers are spawned, since forking a process with threads can hang, and they live for the whole build: fonts and
+    tables load once. (A `multiprocessing.Pool` would restart a worker that cannot start for ever; this raises.)
     """
-    if not 0 < hours <= 100_000:
-        raise RequestError(f"hours is {hours:g}; it must be more than 0 and at most 100,000")
-    folder = Path(out_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    jobs = _jobs(str(folder), hours, seed, allowed_styles(styles, exclude), long, sample_rate)
-    count = 0
-    with (folder / "index.jsonl").open("w") as index:
-        for line in _run(jobs, workers):
-            index.write(json.dumps(line, separators=(",", ":")) + "\n")
-            index.flush()
-            count += 1
-    return count
-
-
-def _run(jobs: Iterator[tuple], workers: int) -> Iterator[dict[str, Any]]:
-    if workers <= 1:
+    if workers == 1:
         yield from map(_make, jobs)
         return
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        yield from pool.imap(_make, jobs, chunksize=1)
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        waiting = deque(pool.submit(_make, job) for job in islice(jobs, 3 * workers))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(pool.submit(_make, job) for job in islice(jobs, 1))

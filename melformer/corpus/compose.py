@@ -2,85 +2,131 @@
 
 import zlib
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from melformer.corpus import desk, drumming, melody, playing
-from melformer.corpus.form import plan_form
+from melformer.corpus import desk, drumming, material, melody, playing
+from melformer.corpus.form import Plan, draw_transitions, plan_form
 from melformer.corpus.frame import Frame, Span, draw_chords, draw_frame, pick
 from melformer.corpus.passage import Event, Passage, Section
 from melformer.corpus.patterns import swing
 from melformer.corpus.style_table import STYLES
-from melformer.corpus.theory import NOTE_NAMES
+from melformer.errors import RequestError
 
-TONAL = ("bass", "comp", "pad", "arp", "lead")
-_PLAYERS = {"bass": playing.play_bass, "comp": playing.play_comp, "pad": playing.play_pad, "arp": playing.play_arp, "lead": melody.play_lead}
-
-
-def stream(seed: int, name: str) -> np.random.Generator:
-    """An independent random stream for one purpose, so that a change in one leaves the others alone."""
-    return np.random.default_rng([seed & 0xFFFFFFFF, seed >> 32, zlib.crc32(name.encode())])
+_PLAYERS: dict[str, Callable[[Frame, list[Span], np.random.Generator], list[Event]]] = {
+    "bass": playing.play_bass, "comp": playing.play_comp, "pad": playing.play_pad, "arp": playing.play_arp, "lead": melody.play_lead,
+}  # fmt: skip
+Streams = Callable[[str], np.random.Generator]
 
 
-def compose(seed: int, style: str | None = None, n_beats: int | None = None, long: float = 0.6) -> Passage:
-    """Compose the passage of a seed (0 ≤ seed < 2⁶³); `style` and `n_beats` are drawn when not given.
+@dataclass(frozen=True)
+class Phrase:
+    """What is played under one letter of the form: chords, and events by role ("drums" all together)."""
 
-    Errors: KeyError for an unknown style.
+    spans: list[Span]
+    events: dict[str, list[Event]]
+
+
+def streams(seed: int) -> Streams:
+    """Independent random streams by name, so that a change to one purpose leaves the others alone."""
+    return lambda name: np.random.default_rng([seed & 0xFFFFFFFF, seed >> 32, zlib.crc32(name.encode())])
+
+
+def compose(
+    seed: int, style: str | None = None, n_beats: int | None = None, *, long: float = 0.6, kinds: frozenset[str] | None = None
+) -> Passage:
+    """Compose the passage of a seed, 0 ≤ seed < 2⁶³; the same arguments give the same passage.
+
+    `style` and `n_beats` (1 to 1,024) are drawn when not given: a longer passage with probability `long`, else a loop
+    of 1, 2, 4 or 8 bars. `kinds` of material to use besides synthesis; None takes what is installed.
+    Errors: RequestError for an unknown style, or a seed or length out of range.
     """
-    rng = stream(seed, "frame")
-    name = style or str(pick(rng, tuple(STYLES)))
-    frame = draw_frame(STYLES[name], n_beats, long, rng)
-    tonal = [r for r in TONAL if stream(seed, f"has {r}").random() < frame.style.chances.get(r, 0.5)]
-    letters = _write_letters(frame, tonal, seed)
-    drums = {drumming.role_of(e.sound) for e in letters["A"][1]["drums"]}
-    if "perc" in drums and stream(seed, "perc").random() > frame.style.chances.get("perc", 0.5):
+    if style is not None and style not in STYLES:
+        raise RequestError(f"unknown style {style!r}: choose from {', '.join(STYLES)}")
+    if not 0 <= seed < 2**63 or (n_beats is not None and not 1 <= n_beats <= 1024):
+        raise RequestError(f"seed {seed} or n_beats {n_beats} out of range: 0..2^63 - 1 and 1..1,024")
+    kinds = material.found() if kinds is None else kinds
+    stream = streams(seed)
+    rng = stream("frame")
+    drawn = str(pick(rng, tuple(STYLES)))
+    frame = draw_frame(STYLES[style or drawn], n_beats, long, rng)
+    tonal = [role for role in _PLAYERS if stream(f"has {role}").random() < frame.style.chances.get(role, 0.5)]
+    phrases = _write(frame, tonal, stream)
+    plan = plan_form(frame, _choose_roles(phrases["A"], frame, tonal, stream), stream("form"))
+    tracks = _lay_out(frame, plan, phrases, stream)
+    chords = [_bar_chords(frame, phrases[s.label].spans, bar) for s in plan.sections for bar in range(s.n_bars)]
+    return desk.set_up(seed, frame, plan, tracks, chords, kinds, stream)
+
+
+def _choose_roles(phrase: Phrase, frame: Frame, tonal: list[str], stream: Streams) -> set[str]:
+    """Who plays at all: mostly everyone, sometimes drums alone, no drums, or one player, as loop libraries have them."""
+    drums = {drumming.role_of(e.sound) for e in phrase.events["drums"]}
+    if stream("perc").random() > frame.style.chances.get("perc", 0.5):
         drums.discard("perc")
-    if stream(seed, "no drums").random() < 0.06 and len(tonal) > 1:
-        drums = set()
-    plan, form = plan_form(frame, drums | set(tonal), stream(seed, "form"))
-    tracks = _lay_out(frame, form, letters, seed)
-    bars = [_bar_chords(frame, letters[s.label][0], bar) for s in form for bar in range(s.n_bars)]
-    return desk.set_up(frame, seed, plan, form, tracks, bars, NOTE_NAMES[frame.tonic], stream)
+    playing = [role for role in tonal if phrase.events[role]]
+    draw = stream("roles").random()
+    if (draw < 0.1 or not playing) and drums:
+        return drums
+    if draw < 0.16 and playing:
+        return set(playing)
+    if draw < 0.2 and playing:
+        return {str(pick(stream("alone"), playing))}
+    return (drums | set(playing)) or {"hats"}
 
 
-def _write_letters(frame: Frame, tonal: list[str], seed: int) -> dict[str, tuple[list[Span], dict[str, list[Event]]]]:
-    """Chords and events of one phrase for each letter of the form; later letters keep the groove, mostly."""
-    written: dict[str, tuple[list[Span], dict[str, list[Event]]]] = {}
+def _write(frame: Frame, tonal: list[str], stream: Streams) -> dict[str, Phrase]:
+    """One phrase for each letter of the form; later letters keep some of A, mostly its groove."""
+    phrases: dict[str, Phrase] = {}
     for letter in "ABC":
-        rng = stream(seed, f"letter {letter}")
-        keep = letter != "A" and rng.random() < 0.5
-        spans = written["A"][0] if keep else draw_chords(frame, rng)
-        same = {r for r in (*TONAL, "drums") if letter != "A" and rng.random() < (0.6 if keep or r == "drums" else 0.0)}
-        events: dict[str, list[Event]] = {}
-        for role in tonal:
-            source = stream(seed, f"{role} {'A' if role in same else letter}")
-            events[role] = _PLAYERS[role](frame, spans, source)
-        source = stream(seed, f"drums {'A' if 'drums' in same else letter}")
+        rng = stream(f"letter {letter}")
+        later = letter != "A"
+        keep = later and rng.random() < 0.5
+        spans = phrases["A"].spans if keep else draw_chords(frame, rng)
+        same = {role for role in (*_PLAYERS, "drums") if later and rng.random() < (0.6 if keep or role == "drums" else 0.0)}
+        events = {role: _PLAYERS[role](frame, spans, stream(f"{role} {'A' if role in same else letter}")) for role in tonal}
+        source = stream(f"drums {'A' if 'drums' in same else letter}")
         events["drums"] = drumming.play_drums(drumming.draw_drums(frame, source), frame, source)
-        written[letter] = (spans, events)
-    return written
+        phrases[letter] = Phrase(spans, events)
+    phrases["A'"] = _other_ending(frame, phrases["A"], tonal, stream)
+    return phrases
 
 
-def _lay_out(frame: Frame, form: tuple[Section, ...], letters: dict, seed: int) -> dict[str, list[Event]]:
-    """Copy the phrases to their places, add fills, swing and humanise; role → events in time order."""
-    rng = stream(seed, "feel")
+def _other_ending(frame: Frame, phrase: Phrase, tonal: list[str], stream: Streams) -> Phrase:
+    """The phrase with its last quarter played anew by the tune and about half of the others."""
+    border = frame.phrase_beats - max(1.0, frame.phrase_beats // 4)
+    rng = stream("ending")
+    events = dict(phrase.events)
+    for role in tonal:
+        if role == "lead" or rng.random() < 0.5:
+            fresh = _PLAYERS[role](frame, phrase.spans, stream(f"{role} A'"))
+            events[role] = [e for e in events[role] if e.start_beats < border] + [e for e in fresh if e.start_beats >= border]
+    return Phrase(phrase.spans, events)
+
+
+def _lay_out(frame: Frame, plan: Plan, phrases: dict[str, Phrase], stream: Streams) -> dict[str, list[Event]]:
+    """Copy the phrases to their places, add fills and transitions, swing and humanise; role → events in time order."""
+    rng = stream("feel")
     amount = float(rng.uniform(*frame.style.swing))
-    fills = float(rng.uniform(0.0, 1.0))
+    fills = float(rng.uniform(0.0, 1.0)) if len(plan.sections) > 1 else 0.0
     tracks: dict[str, list[Event]] = defaultdict(list)
-    for i, section in enumerate(form):
-        offset = section.start_bar * frame.bar_beats
-        played = dict(letters[section.label][1])
-        if "snare" in section.layers and len(form) > 1 and rng.random() < fills:
-            played["drums"] = _with_fill(played["drums"], frame, section, stream(seed, f"fill {section.label}"))
-        if i and "hats" in section.layers and "drums" in played and rng.random() < 0.25:
+    for i, section in enumerate(plan.sections):
+        played = dict(phrases[section.label].events)
+        if "snare" in section.layers and rng.random() < fills:
+            played["drums"] = _with_fill(played["drums"], frame, section, stream(f"fill {section.label}"))
+        if i and "hats" in section.layers and rng.random() < 0.25:
             played["drums"] = [Event(0.0, 1.0, 60, 0.85, "crash"), *played["drums"]]
-        for role, events in played.items():
-            for event in events:
-                layer = role if role != "drums" else drumming.role_of(event.sound)
-                if layer in section.layers and event.start_beats < section.n_bars * frame.bar_beats - 1e-6:
-                    tracks[layer].append(replace(event, start_beats=offset + event.start_beats))
-    return {role: _feel(events, frame, amount, stream(seed, f"feel {role}")) for role, events in sorted(tracks.items())}
+        for role, event in ((r, e) for r, events in played.items() for e in events):
+            layer = role if role != "drums" else drumming.role_of(event.sound)
+            if layer in section.layers and event.start_beats < section.n_bars * frame.bar_beats - 1e-6:
+                tracks[layer].append(replace(event, start_beats=section.start_bar * frame.bar_beats + event.start_beats))
+    tracks = {role: _feel(events, frame, amount, stream(f"feel {role}")) for role, events in sorted(tracks.items())}
+    if stream("fx").random() < frame.style.chances.get("fx", 0.03):
+        tracks["fx"] = draw_transitions(frame, plan.sections, stream("transitions"))
+    if stream("record").random() < 0.6 * frame.style.lofi:
+        tracks.setdefault("fx", []).append(Event(0.0, float(frame.n_beats), 60, 0.1, "record"))
+    return tracks
 
 
 def _with_fill(events: list[Event], frame: Frame, section: Section, rng: np.random.Generator) -> list[Event]:
@@ -93,16 +139,18 @@ def _with_fill(events: list[Event], frame: Frame, section: Section, rng: np.rand
 def _feel(events: list[Event], frame: Frame, amount: float, rng: np.random.Generator) -> list[Event]:
     """Swing, then a hand's unevenness, then nothing before the start or after the end."""
     spread = frame.style.human_ms / 1000 * frame.bpm / 60
+    swung = amount if frame.metre in ("4/4", "5/4", "3/4") else 0.0
     out = []
     for event in events:
-        start = swing(event.start_beats, amount, frame.style.swing_step) if frame.metre in ("4/4", "5/4", "3/4") else event.start_beats
+        start = swing(event.start_beats, swung, frame.style.swing_step) if swung else event.start_beats
         velocity = event.velocity
         if spread:
             start += float(np.clip(rng.normal(0, spread), -2 * spread, 2 * spread))
             velocity = float(np.clip(velocity * rng.normal(1, 0.06), 0.05, 1))
+        start = round(max(0.0, start), 6)
         if start < frame.n_beats - 0.02:
-            length = min(event.duration_beats, frame.n_beats - start)
-            out.append(replace(event, start_beats=round(max(0.0, start), 6), velocity=round(velocity, 3), duration_beats=round(length, 4)))
+            length = round(min(event.duration_beats, frame.n_beats - start), 4)
+            out.append(replace(event, start_beats=start, velocity=round(velocity, 3), duration_beats=length))
     return sorted(out, key=lambda e: (e.start_beats, e.pitch, e.sound))
 
 

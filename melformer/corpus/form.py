@@ -1,50 +1,85 @@
-"""Form: which phrase comes when, and who plays in it."""
+"""Form: which phrase comes when, who plays in it, and what leads from one to the next."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from melformer.corpus.frame import Frame, pick
-from melformer.corpus.passage import Section
+from melformer.corpus.passage import Event, Section
 
-_LETTERS = ("A", "AB", "AABA", "AABB", "ABAC", "ABAB", "AAAB")
+# A' is A with another ending.
+_LETTERS = (
+    ("A",), ("A",), ("A", "A'"), ("A", "B"), ("A", "A", "B", "A"), ("A", "A'", "B", "A"), ("A", "A", "B", "B"), ("A", "B", "A", "C"),
+    ("A", "A'", "A", "B"), ("A", "A", "A", "A'"), ("A", "A", "A'", "B", "B", "A"),
+)  # fmt: skip
 _ENTRY = (
     ("kick", "hats", "bass", "snare", "perc", "comp", "pad", "arp", "lead"),
     ("comp", "pad", "lead", "hats", "snare", "kick", "bass", "arp", "perc"),
     ("bass", "kick", "snare", "hats", "comp", "arp", "lead", "pad", "perc"),
     ("arp", "pad", "kick", "bass", "hats", "snare", "comp", "lead", "perc"),
+    ("hats", "perc", "kick", "snare", "bass", "comp", "lead", "arp", "pad"),
 )
-PLANS = ("steady", "steady", "build", "breakdown", "leave", "drop in", "solo")
+_PLANS = ("steady", "steady", "build", "breakdown", "leave", "arch", "drop in", "solo", "answer")
+_DRUMS = frozenset({"kick", "snare", "hats", "perc"})
 
 
-def plan_form(frame: Frame, roles: set[str], rng: np.random.Generator) -> tuple[str, tuple[Section, ...]]:
-    """Cut the passage into phrases with letters and layers; returns the plan's name and the sections."""
+@dataclass(frozen=True)
+class Plan:
+    """The name of the plan of layers, and the sections."""
+
+    name: str
+    sections: tuple[Section, ...]
+
+
+def plan_form(frame: Frame, roles: set[str], rng: np.random.Generator) -> Plan:
+    """Cut the passage into phrases with letters and layers."""
     units = -(-frame.n_bars // frame.phrase_bars)
-    letters = str(pick(rng, _LETTERS)) if units > 1 else "A"
-    plan = str(pick(rng, PLANS)) if units > 2 else "steady"
+    letters = pick(rng, _LETTERS) if units > 1 else ("A",)
+    name = str(pick(rng, _PLANS)) if units > 2 else "steady"
+    order = [r for r in pick(rng, _ENTRY) if r in roles]
     sections = []
     for unit in range(units):
-        layers = _layers(plan, unit, units, roles, rng)
+        layers = _layers(name, unit, units, order, rng)
         start = unit * frame.phrase_bars
         n_bars = min(frame.phrase_bars, frame.n_bars - start)
-        sections.append(Section(letters[unit % len(letters)], start, n_bars, tuple(sorted(layers))))
-    return plan, tuple(sections)
+        sections.append(Section(letters[unit % len(letters)], start, n_bars, tuple(sorted(layers or order))))
+    return Plan(name, tuple(sections))
 
 
-def _layers(plan: str, unit: int, units: int, roles: set[str], rng: np.random.Generator) -> set[str]:
-    if plan == "steady":
-        return set(roles)
-    order = [r for r in _ENTRY[int(units * 7 + len(roles)) % len(_ENTRY)] if r in roles]
-    middle = units // 2
-    if plan == "build":
-        count = max(2, round(len(order) * min(1.0, (unit + 1.5) / (middle + 1))))
-        return set(order[:count])
-    if plan == "leave" and unit >= middle:
-        count = max(2, round(len(order) * (units - unit) / (units - middle + 0.5)))
-        return set(order[:count])
-    if plan == "breakdown" and unit == middle:
-        quiet = set(roles) - {"kick", "snare", "bass", "perc"}
-        return quiet or set(roles) - {"kick"}
-    if plan == "drop in" and rng.random() < 0.5:
-        return set(roles) - {str(pick(rng, order))} or set(roles)
+def _layers(plan: str, unit: int, units: int, order: list[str], rng: np.random.Generator) -> set[str]:
+    """Who plays in one section of a plan."""
+    everyone, middle = set(order), units // 2
+    if plan == "build" or (plan == "arch" and unit < middle):
+        return set(order[: _share(order, (unit + 1.5) / (middle + 1))])
+    if plan in ("leave", "arch") and unit >= middle:
+        return set(order[: _share(order, (units - unit) / (units - middle - 0.5))])
+    if plan == "breakdown" and middle <= unit < middle + max(1, units // 5):
+        return everyone - {"kick", "snare", "bass", "perc"}
+    if plan == "drop in" and rng.random() < 0.6:
+        return everyone - {str(pick(rng, order))}
     if plan == "solo" and unit % 2:
-        return set(roles) - {"lead", "arp"} or set(roles)
-    return set(roles)
+        return everyone - {"lead", "arp"}
+    if plan == "answer" and unit % 2:
+        return everyone - (_DRUMS - {"hats"}) if unit % 4 == 1 else everyone - {"comp", "pad"}
+    return everyone
+
+
+def _share(order: list[str], share: float) -> int:
+    return max(1, min(len(order), round(len(order) * min(1.0, share))))
+
+
+def draw_transitions(frame: Frame, sections: tuple[Section, ...], rng: np.random.Generator) -> list[Event]:
+    """Risers and reversed cymbals into fuller sections, impacts and falls where they begin."""
+    events = []
+    for before, after in zip(sections, sections[1:], strict=False):
+        border = after.start_bar * frame.bar_beats
+        fuller = len(after.layers) > len(before.layers)
+        if rng.random() < (0.85 if fuller else 0.25):
+            longest = before.n_bars * frame.bar_beats
+            length = float(min(longest, pick(rng, (1, 2, frame.bar_beats, 2 * frame.bar_beats, 4 * frame.bar_beats))))
+            sound = "reverse" if length <= 2 else "riser"
+            events.append(Event(border - length, length, 60, round(float(rng.uniform(0.5, 1.0)), 3), sound))
+        if rng.random() < (0.6 if fuller else 0.2):
+            sound = str(pick(rng, ("impact", "fall", "impact")))
+            events.append(Event(float(border), float(min(2 * frame.bar_beats, 8)), 60, 0.8, sound))
+    return events

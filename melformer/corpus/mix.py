@@ -1,96 +1,121 @@
-"""From a passage to a finished stereo waveform: parts, effects, ducking, sends, master."""
+"""From a passage to a finished stereo mix: parts, effects, ducking, sends, master. Arrays are (n_channels, n_samples)."""
 
 import numpy as np
 
+from melformer.audio.wav import Waveform
 from melformer.corpus import effects
 from melformer.corpus.passage import Part, Passage, Sweep
 from melformer.corpus.player import onset_sample, play
 from melformer.corpus.wavetable import Floats
 
-_PEAKED = {"kick", "snare", "hats", "perc", "fx"}
+_PEAKED = {"kick", "snare", "hats", "perc"}
 
 
-def mix(passage: Passage, sample_rate: int, stems: dict[str, Floats] | None = None) -> Floats:
-    """Render to float32 (n, 2), n = round(n_beats · 60 / bpm · sample_rate); fill `stems` (part name → dry-in-place) if given."""
+def render(passage: Passage, sample_rate: int = 44_100) -> Waveform:
+    """The finished mix, stereo, exactly round(n_beats · 60 / bpm · sample_rate) samples."""
+    return render_stems(passage, sample_rate)[0]
+
+
+def render_stems(passage: Passage, sample_rate: int = 44_100) -> tuple[Waveform, dict[str, Waveform]]:
+    """The mix and every part as it stands on the desk, before the shared effects and the master."""
     n = round(passage.n_beats * 60.0 / passage.bpm * sample_rate)
     tail = int(min(3.0, 0.5 * passage.duration_s) * sample_rate) if passage.loop else 0
-    total, to_room, to_echo = (np.zeros((n + tail, 2), np.float32) for _ in range(3))
+    total = np.zeros((2, n + tail), np.float32)
+    to_room, to_echo = np.zeros(n + tail, np.float32), np.zeros(n + tail, np.float32)
     duck = _duck_curve(passage, n + tail, sample_rate)
+    stems = {}
     for part in passage.parts:
         sound = _channel(part, passage, n + tail, sample_rate, duck)
         total += sound
         if part.reverb:
-            to_room += part.reverb * sound
+            to_room += np.float32(part.reverb) * sound.mean(axis=0)
         if part.delay:
-            to_echo += part.delay * sound
-        if stems is not None:
-            stems[part.name] = _fold(sound, n)
+            to_echo += np.float32(part.delay) * sound.mean(axis=0)
+        stems[part.name] = _finished(_fold(sound, n), sample_rate)
     _add_sends(total, to_room, to_echo, passage, sample_rate)
-    return _master(_fold(total, n), passage, sample_rate)
+    return _finished(_master(_fold(total, n), passage, sample_rate), sample_rate), stems
+
+
+def _finished(waveform: Floats, sample_rate: int) -> Waveform:
+    return Waveform(waveform.T, sample_rate)
 
 
 def _fold(waveform: Floats, n: int) -> Floats:
     """Bring what rings past the end back to the start, as in a loop."""
-    if len(waveform) == n:
+    if waveform.shape[1] == n:
         return waveform
-    out = waveform[:n].copy()
-    rest = waveform[n : 2 * n]
-    out[: len(rest)] += rest
+    out = waveform[:, :n].copy()
+    rest = waveform[:, n : 2 * n]
+    out[:, : rest.shape[1]] += rest
     return out
 
 
 def _channel(part: Part, passage: Passage, n: int, sample_rate: int, duck: Floats | None) -> Floats:
+    """A part through its channel strip, stereo (2, n)."""
     sound = play(part, passage.bpm, n, sample_rate)
     fx = part.effects
-    if fx.get("highpass"):
-        sound = effects.filtered(sound, "highpass", fx["highpass"], sample_rate)
-    if fx.get("lowpass"):
-        sound = effects.filtered(sound, "lowpass", fx["lowpass"], sample_rate)
-    sound = sound * _staging(sound, part, sample_rate)
+    for kind in ("highpass", "lowpass"):
+        if fx.get(kind):
+            sound = effects.filtered(sound, kind, fx[kind], sample_rate)
+    if fx.get("tilt_db"):
+        sound = effects.filtered(sound, "highshelf", 2500.0, sample_rate, 0.6, fx["tilt_db"])
+    if fx.get("peak_db"):
+        sound = effects.filtered(sound, "peak", fx["peak_hz"], sample_rate, 0.9, fx["peak_db"])
     if fx.get("drive"):
-        sound = effects.drive(sound * 2.5, fx["drive"]) / 2.5
+        sound = effects.drive(sound * _staging(sound, part.name, -8.0, sample_rate), fx["drive"])
     if fx.get("crush"):
-        sound = effects.crush(sound, fx["crush"], int(fx.get("hold", 1)))
+        sound = effects.crush(sound * _staging(sound, part.name, -6.0, sample_rate), fx["crush"], int(fx.get("hold", 1)))
+    if fx.get("chorus_s"):
+        sound = effects.chorus(sound, fx["chorus_s"], fx["chorus_beats"] * 60.0 / passage.bpm, sample_rate)
+    sound = sound * _staging(sound, part.name, part.gain_db, sample_rate)
+    if fx.get("gate_beats"):
+        sound = sound * _gate(n, fx["gate_beats"], fx.get("gate_open", 0.5), passage.bpm, sample_rate)
     for sweep in part.sweeps:
         sound = _apply_sweep(sound, sweep, passage.bpm, sample_rate)
     if part.duck and duck is not None:
-        sound = sound * (1 - part.duck * duck)[:, None]
+        sound = sound * (1 - np.float32(part.duck) * duck)
     return _place(sound, part.pan, fx.get("width", 1.0))
 
 
-def _staging(sound: Floats, part: Part, sample_rate: int) -> float:
-    """Gain that brings the part to its level: peak for drums, the loud blocks' RMS for the rest."""
-    if part.name in _PEAKED:
-        level = float(np.abs(sound).max())
-    else:
+def _staging(sound: Floats, name: str, level_db: float, sample_rate: int) -> np.float32:
+    """Gain that brings a part to a level: peak for drums, the loud blocks' RMS for the rest."""
+    peak = float(np.abs(sound).max())
+    level = peak
+    if name not in _PEAKED:
         block = sample_rate // 20
-        whole = sound[: len(sound) // block * block, 0].reshape(-1, block)
+        whole = sound[0, : sound.shape[1] // block * block].reshape(-1, block)[:, ::4]
         level = float(np.percentile(np.sqrt(np.mean(whole**2, axis=1)), 92)) if len(whole) else 0.0
-        level = max(level, 0.12 * float(np.abs(sound).max()))
-    return 10 ** (part.gain_db / 20) / level if level > 1e-6 else 0.0
+        level = max(level, 0.12 * peak)
+    return np.float32(10 ** (level_db / 20) / level if level > 1e-6 else 0.0)
 
 
 def _place(sound: Floats, pan: float, width: float) -> Floats:
-    left, right = np.cos((pan + 1) * np.pi / 4) * np.sqrt(2), np.sin((pan + 1) * np.pi / 4) * np.sqrt(2)
-    if sound.shape[1] == 1:
-        return sound * np.array([left, right], np.float32)
-    middle = sound.mean(axis=1, keepdims=True)
-    return (middle + width * (sound - middle)) * np.array([left, right], np.float32)
+    sides = np.sqrt(2) * np.array([[np.cos((pan + 1) * np.pi / 4)], [np.sin((pan + 1) * np.pi / 4)]], np.float32)
+    if len(sound) == 1 or width == 1.0:
+        return sound * sides.astype(np.float32)
+    middle = sound.mean(axis=0, keepdims=True)
+    return (middle + np.float32(width) * (sound - middle)) * sides.astype(np.float32)
+
+
+def _gate(n: int, period_beats: float, share: float, bpm: float, sample_rate: int) -> Floats:
+    """A fader opened and closed on the beat grid."""
+    turn = (np.arange(n) * (bpm / 60.0 / sample_rate / period_beats)) % 1.0
+    edge = 0.004 * bpm / 60.0 / period_beats
+    return np.clip(np.minimum(turn / edge, (share - turn) / edge), 0.06, 1.0).astype(np.float32)
 
 
 def _apply_sweep(sound: Floats, sweep: Sweep, bpm: float, sample_rate: int) -> Floats:
-    start, stop = (round(b * 60.0 / bpm * sample_rate) for b in (sweep.start_beats, sweep.stop_beats))
-    start, stop = min(start, len(sound)), min(stop, len(sound))
+    start, stop = (min(round(b * 60.0 / bpm * sample_rate), sound.shape[1]) for b in (sweep.start_beats, sweep.stop_beats))
     if stop - start < 1024:
         return sound
     out = sound.copy()
-    part = sound[start:stop]
+    part = sound[:, start:stop]
     if sweep.kind == "gain":
-        ramp = np.linspace(sweep.start_value, sweep.stop_value, len(part), dtype=np.float32)
-        out[start:stop] = part * (10 ** (ramp / 20))[:, None]
+        ramp = np.linspace(sweep.start_value, sweep.stop_value, part.shape[1], dtype=np.float32)
+        out[:, start:stop] = part * (10 ** (ramp / 20))
     else:
-        cutoffs = np.geomspace(sweep.start_value, sweep.stop_value, -(-len(part) // 512))
-        out[start:stop] = effects.swept(part, sweep.kind, cutoffs, sample_rate)
+        cutoffs = np.geomspace(sweep.start_value, sweep.stop_value, -(-part.shape[1] // 512))
+        out[:, start:stop] = effects.swept(part, sweep.kind, cutoffs, sample_rate)
     return out
 
 
@@ -110,27 +135,35 @@ def _duck_curve(passage: Passage, n: int, sample_rate: int) -> Floats | None:
 
 
 def _add_sends(total: Floats, to_room: Floats, to_echo: Floats, passage: Passage, sample_rate: int) -> None:
+    """Mix the shared echo and room into `total`."""
     settings = passage.master
     if to_echo.any():
         delay = round(settings["echo_beats"] * 60.0 / passage.bpm * sample_rate)
-        wet = effects.filtered(effects.echo(to_echo, delay, settings["echo_feedback"], sample_rate), "highpass", 250.0, sample_rate, 1)
+        wet = effects.echo(effects.filtered(to_echo, "highpass", 250.0, sample_rate), delay, settings["echo_feedback"], sample_rate)
         total += wet
-        to_room += 0.3 * wet
+        to_room += np.float32(0.3) * wet.mean(axis=0)
     if to_room.any():
-        response = effects.room(settings["room_s"], settings["room_dark_hz"], sample_rate, int(settings["room_seed"]))
-        total += effects.reverb(to_room, response)
+        total += effects.reverb(to_room, settings["room_s"], settings["room_dark_hz"], sample_rate, int(settings["room_seed"]))
 
 
 def _master(total: Floats, passage: Passage, sample_rate: int) -> Floats:
+    """Tone, glue, drive, level and limiter."""
     settings = passage.master
     total = effects.filtered(total, "highpass", 24.0, sample_rate)
-    if settings.get("lowpass"):
-        total = effects.filtered(total, "lowpass", settings["lowpass"], sample_rate)
-    loud = float(np.sqrt(np.mean(total**2))) or 1.0
-    total = total * np.float32(10 ** (settings["rms_db"] / 20) / loud)
+    for kind in ("lowpass", "highpass"):
+        if settings.get(kind):
+            total = effects.filtered(total, kind, settings[kind], sample_rate)
+    if settings.get("tilt_db"):
+        total = effects.filtered(total, "highshelf", 4000.0, sample_rate, 0.5, settings["tilt_db"])
+    total = total * _to_rms(total, settings["rms_db"])
     if settings.get("glue"):
         total = effects.compress(total, settings["rms_db"] + 3.0, 1 + settings["glue"], sample_rate)
     if settings.get("drive"):
         total = effects.drive(total, settings["drive"])
-        total = total * np.float32(10 ** (settings["rms_db"] / 20) / (float(np.sqrt(np.mean(total**2))) or 1.0))
-    return effects.limit(total, settings.get("ceiling", 0.97), sample_rate)
+    total = total * _to_rms(total, settings["rms_db"])
+    return effects.limit(total, settings["ceiling"], sample_rate)
+
+
+def _to_rms(total: Floats, level_db: float) -> np.float32:
+    loud = float(np.sqrt(np.mean(total[:, ::3] ** 2)))
+    return np.float32(10 ** (level_db / 20) / loud if loud > 1e-6 else 1.0)

@@ -69,7 +69,7 @@ class Passage:
     """A whole piece to render; `n_beats` beats at `bpm`, the last bar possibly cut short.
 
     `chords` holds one entry a bar, each a list of chord names. `loop` says that tails run into the start, as in a
-    file made to be looped. `master` holds the settings of the shared effects.
+    file made to be looped. `master` holds the settings of the shared effects; `plan` names how layers come and go.
     """
 
     seed: int
@@ -85,6 +85,7 @@ class Passage:
     parts: tuple[Part, ...]
     loop: bool
     master: dict[str, float]
+    plan: str = "steady"
 
     @property
     def n_bars(self) -> int:

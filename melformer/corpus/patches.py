@@ -40,8 +40,32 @@ SOUNDS: dict[str, Recipe] = {
     "saw lead": ("subtractive", {"shape": "saw", "cutoff": (700.0, 2500.0), "f_amount": (0.8, 2.0), "f_decay": 0.3, "f_sustain": 0.6, "unison": [1, 2, 3], "detune": (0.05, 0.15), "resonance": (0.1, 0.4), "vibrato": (0.0, 0.25), "sustain": 0.85, "release": 0.1}),
     "square lead": ("subtractive", {"shape": ["square", "pulse"], "width": (0.12, 0.45), "cutoff": (900.0, 4000.0), "f_amount": (0.3, 1.5), "vibrato": (0.0, 0.3), "sustain": 0.8, "release": 0.08}),
     "soft lead": ("subtractive", {"shape": ["triangle", "sine", "hollow"], "cutoff": (1200.0, 5000.0), "f_amount": 0.3, "attack": (0.01, 0.05), "vibrato": (0.05, 0.35), "sustain": 0.9, "release": 0.12}),
+    "chip triangle": ("subtractive", {"shape": "triangle", "cutoff": 12_000.0, "f_amount": 0.0, "attack": 0.001, "sustain": 1.0, "release": 0.01, "mono": 1}),
+    "chip pulse": ("subtractive", {"shape": "pulse", "width": [0.125, 0.25, 0.5], "cutoff": 16_000.0, "f_amount": 0.0, "attack": 0.001, "decay": (0.1, 0.6), "sustain": (0.2, 0.9), "release": 0.015, "vibrato": [0.0, 0.2]}),
+    "chip arp": ("subtractive", {"shape": "pulse", "width": [0.125, 0.25], "cutoff": 16_000.0, "f_amount": 0.0, "attack": 0.001, "decay": (0.05, 0.15), "sustain": (0.0, 0.3), "release": 0.01}),
     "fm bell": ("fm", {"ratio": [1.414, 2.76, 3.5, 7.0], "index": (0.8, 2.5), "i_decay": (0.3, 1.2), "decay": (0.8, 2.0), "release": 0.4}),
 }  # fmt: skip
+
+
+# Sounds of a General MIDI soundfont: presets to choose from, release in seconds, what stands in without a font.
+FONT_SOUNDS: dict[str, tuple[tuple[int, ...], float, str]] = {
+    "grand": ((0, 1), 0.3, "piano"), "ballad piano": ((0, 2), 0.4, "piano"), "tine piano": ((4, 5), 0.25, "epiano"),
+    "clavinet": ((7,), 0.08, "guitar"), "harpsichord": ((6,), 0.2, "guitar"), "celesta": ((8, 9, 10), 0.5, "bell"),
+    "mallets": ((11, 12, 13), 0.4, "vibes"), "tonewheel": ((16, 17, 18), 0.08, "organ"), "accordion": ((21, 23), 0.12, "organ"),
+    "harmonica": ((22,), 0.12, "square lead"), "nylon guitar": ((24,), 0.2, "nylon"), "steel guitar": ((25,), 0.2, "guitar"),
+    "jazz guitar": ((26,), 0.15, "guitar"), "clean guitar": ((27,), 0.15, "guitar"), "muted guitar": ((28,), 0.08, "guitar"),
+    "crunch guitar": ((29, 30), 0.12, "saw stab"), "double bass": ((32,), 0.1, "upright"), "electric bass": ((33, 34), 0.08, "finger bass"),
+    "fretless": ((35,), 0.1, "finger bass"), "slapped bass": ((36, 37), 0.06, "slap bass"), "synth bass": ((38, 39), 0.06, "saw bass"),
+    "violins": ((40, 41), 0.2, "soft lead"), "cello": ((42,), 0.2, "soft lead"), "pizzicato": ((45,), 0.2, "nylon"),
+    "harp": ((46,), 0.6, "nylon"), "string section": ((48, 49), 0.4, "strings"), "synth strings": ((50, 51), 0.4, "strings"),
+    "choir": ((52, 53), 0.4, "hollow pad"), "trumpet": ((56, 59), 0.12, "brass"), "trombone": ((57,), 0.12, "brass"),
+    "horns": ((60,), 0.25, "brass"), "brass section": ((61, 62), 0.12, "brass"), "saxophone": ((64, 65, 66), 0.12, "saw lead"),
+    "clarinet": ((71,), 0.1, "soft lead"), "oboe": ((68,), 0.1, "soft lead"), "flute": ((73, 75), 0.15, "soft lead"),
+    "whistle": ((78, 79), 0.15, "soft lead"), "sitar": ((104,), 0.3, "guitar"), "banjo": ((105,), 0.1, "guitar"),
+    "koto": ((107, 106), 0.3, "guitar"), "thumb piano": ((108,), 0.3, "kalimba"), "steel drums": ((114,), 0.3, "marimba"),
+    "font pad": ((88, 89, 90, 91, 94, 95), 0.6, "warm pad"), "font lead": ((80, 81, 84, 87), 0.12, "saw lead"),
+}  # fmt: skip
+_FONT_BASSES = {"double bass", "electric bass", "fretless", "slapped bass", "synth bass"}
 
 
 def draw(settings: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
@@ -62,7 +86,16 @@ def draw(settings: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
     return fixed
 
 
-def draw_sound(name: str, rng: np.random.Generator) -> Recipe:
-    """An instrument and its settings for a named sound. Errors: KeyError for a name that is not in `SOUNDS`."""
+def draw_sound(name: str, rng: np.random.Generator, with_font: bool) -> Recipe:
+    """An instrument and its settings for a named sound; a soundfont's has a stand-in when there is no font.
+
+    Errors: KeyError for a name that is in neither table.
+    """
+    if name in FONT_SOUNDS:
+        presets, release, stand_in = FONT_SOUNDS[name]
+        if with_font:
+            preset = presets[int(rng.integers(len(presets)))]
+            return "gm", {"preset": preset, "release": release, "mono": int(name in _FONT_BASSES)}
+        name = stand_in
     instrument, settings = SOUNDS[name]
     return instrument, draw(settings, rng)

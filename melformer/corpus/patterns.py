@@ -44,12 +44,21 @@ def read_steps(pattern: str, bar_beats: int) -> list[Step]:
 
 
 def fit_metre(pattern: str, metre: str) -> str:
-    """Cut or extend a 16-step bar of 4/4 to another metre; patterns of other lengths are left as they are."""
+    """Cut or extend a 16-step bar of 4/4 to another metre; patterns of other lengths are left as they are.
+
+    In 6/8 (two dotted quarters) half the bar is kept, each group of four steps squeezed into three.
+    """
     marks = clean(pattern)
-    if len(marks) != 16:
+    if len(marks) != 16 or metre == "4/4":
         return marks
-    lengths = {"3/4": 12, "7/8": 14, "5/4": 20, "4/4": 16, "6/8": 12}
-    return (marks + marks[8:])[: lengths[metre]]
+    if metre == "6/8":
+        return "".join(_three(marks[i : i + 4]) for i in (0, 4))
+    return (marks + marks[8:])[: {"3/4": 12, "7/8": 14, "5/4": 20}[metre]]
+
+
+def _three(group: str) -> str:
+    last = group[3] if group[2] in ".-" and group[3] not in ".-" else group[2]
+    return group[:2] + last
 
 
 def swing(start_beats: float, amount: float, step_beats: float) -> float:

@@ -4,13 +4,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from melformer.corpus import samples
+from melformer.corpus import samples, soundfont
 from melformer.corpus.drums import SYNTHS
+from melformer.corpus.noises import NOISES
 from melformer.corpus.passage import Event, Part
 from melformer.corpus.voices import VOICES
 from melformer.corpus.wavetable import Floats
 
 _LEVELS = 12
+_CHOKE = 64
+_CHOKED = {"hat", "open", "pedal"}
 
 
 def onset_sample(event: Event, bpm: float, sample_rate: int) -> int:
@@ -19,16 +22,15 @@ def onset_sample(event: Event, bpm: float, sample_rate: int) -> int:
 
 
 def play(part: Part, bpm: float, n_samples: int, sample_rate: int) -> Floats:
-    """The part alone, float32 (n_samples, 1 or 2), before any effect; sounds past the end are cut off."""
-    make = _drum_maker(part, sample_rate) if part.instrument == "drums" else _note_maker(part, bpm, sample_rate)
+    """The part alone, float32 (1 or 2, n_samples), before any effect; sounds past the end are cut off."""
+    make = _maker(part, bpm, sample_rate)
     made: dict[tuple, Floats] = {}
-    buffer = np.zeros((n_samples, 1), np.float32)
+    buffer = np.zeros((1, n_samples), np.float32)
     ends = _ends(part, bpm, sample_rate)
     for i, event in enumerate(part.events):
         key, gain = _sound_key(event, bpm, sample_rate)
         if key not in made:
-            sound = make(event)
-            made[key] = sound[:, None] if sound.ndim == 1 else sound
+            made[key] = np.atleast_2d(make(event)).astype(np.float32, copy=False)
         start = onset_sample(event, bpm, sample_rate)
         if start < n_samples:
             buffer = _add(buffer, made[key], start, gain, ends.get(i))
@@ -36,16 +38,15 @@ def play(part: Part, bpm: float, n_samples: int, sample_rate: int) -> Floats:
 
 
 def _add(buffer: Floats, sound: Floats, start: int, gain: float, end: int | None) -> Floats:
-    if sound.shape[1] > buffer.shape[1]:
-        buffer = np.repeat(buffer, 2, axis=1)
-    stop = min(len(buffer), start + len(sound), end + 64 if end else len(buffer))
-    if stop <= start:
-        return buffer
-    piece = gain * sound[: stop - start]
-    if end is not None and stop == end + 64:  # choked: a short fade instead of a cut
-        fade = min(64, len(piece))
-        piece[-fade:] *= np.linspace(1, 0, fade, dtype=np.float32)[:, None]
-    buffer[start:stop] += piece
+    if len(sound) > len(buffer):
+        buffer = np.repeat(buffer, 2, axis=0)
+    last = buffer.shape[1] if end is None else min(buffer.shape[1], end + _CHOKE)
+    stop = min(last, start + sound.shape[1])
+    piece = np.float32(gain) * sound[:, : stop - start]
+    if end is not None and stop == end + _CHOKE:  # choked: a short fade instead of a cut
+        fade = min(_CHOKE, piece.shape[1])
+        piece[:, -fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
+    buffer[:, start:stop] += piece
     return buffer
 
 
@@ -58,13 +59,12 @@ def _sound_key(event: Event, bpm: float, sample_rate: int) -> tuple[tuple, float
 
 def _ends(part: Part, bpm: float, sample_rate: int) -> dict[int, int]:
     """Where a sound is cut by the next one of its group: open hats by closed ones, mono basses by themselves."""
-    group = {"hat", "open", "pedal"} if part.instrument == "drums" else None
-    if group is None and not part.params.get("mono"):
+    if part.instrument != "drums" and not part.params.get("mono"):
         return {}
     ends: dict[int, int] = {}
     last = None
     for i in sorted(range(len(part.events)), key=lambda j: part.events[j].start_beats):
-        if group is not None and part.events[i].sound not in group:
+        if part.instrument == "drums" and part.events[i].sound not in _CHOKED:
             continue
         start = onset_sample(part.events[i], bpm, sample_rate)
         if last is not None and start > onset_sample(part.events[last], bpm, sample_rate):
@@ -73,8 +73,8 @@ def _ends(part: Part, bpm: float, sample_rate: int) -> dict[int, int]:
     return ends
 
 
-def _note_maker(part: Part, bpm: float, sample_rate: int) -> Callable[[Event], Floats]:
-    voice = VOICES[part.instrument]
+def _maker(part: Part, bpm: float, sample_rate: int) -> Callable[[Event], Floats]:
+    """How this part turns an event into sound."""
     params = dict(part.params)
     if params.get("wobble_beats"):
         params["wobble_hz"] = bpm / 60.0 / params["wobble_beats"]
@@ -82,26 +82,28 @@ def _note_maker(part: Part, bpm: float, sample_rate: int) -> Callable[[Event], F
     def make(event: Event) -> Floats:
         level = max(1, round(event.velocity * _LEVELS)) / _LEVELS
         n_held = max(64, 256 * round(event.duration_beats * 60.0 / bpm * sample_rate / 256))
-        return voice(event.pitch, n_held, level, sample_rate, params, event.bend).astype(np.float32)
+        if part.instrument == "drums":
+            return _hit(event, params["kit"][event.sound], level, sample_rate)
+        if part.instrument == "noises":
+            return NOISES[event.sound](n_held, sample_rate, params) * level
+        voice = soundfont.gm if part.instrument == "gm" else VOICES[part.instrument]
+        return voice(event.pitch, n_held, level, sample_rate, params, event.bend)
 
     return make
 
 
-def _drum_maker(part: Part, sample_rate: int) -> Callable[[Event], Floats]:
-    kit = part.params["kit"]
-
-    def make(event: Event) -> Floats:
-        level = max(1, round(event.velocity * _LEVELS)) / _LEVELS
-        settings = kit[event.sound]
-        if "sample" not in settings:
-            return SYNTHS[settings["synth"]](settings, level, sample_rate)
-        sound = samples.load(settings["sample"], sample_rate)
-        ratio = settings.get("tune", 1.0) * 2.0 ** ((event.pitch - 60) / 12)
-        if ratio != 1.0:
-            places = np.arange(0, len(sound) - 1, ratio)
-            sound = np.interp(places, np.arange(len(sound)), sound).astype(np.float32)
-        n = min(len(sound), int(settings.get("length", 3.0) * sample_rate))
-        fade = np.minimum(1.0, (n - np.arange(n, dtype=np.float32)) / (0.02 * sample_rate + 1))
-        return sound[:n] * fade * level
-
-    return make
+def _hit(event: Event, settings: dict, level: float, sample_rate: int) -> Floats:
+    """A drum: synthesised, a recorded one-shot, or a soundfont's."""
+    if "synth" in settings:
+        return SYNTHS[settings["synth"]](settings, level, sample_rate)
+    if "preset" in settings:
+        n = int(settings.get("length", 0.9) * sample_rate)
+        return 2.0 * soundfont.play_note(settings["key"], n, n // 3, level, sample_rate, 128, settings["preset"])
+    sound = samples.load(settings["sample"], sample_rate)
+    ratio = settings.get("tune", 1.0) * 2.0 ** ((event.pitch - 60) / 12)
+    if ratio != 1.0:
+        places = np.arange(0, len(sound) - 1, ratio)
+        sound = np.interp(places, np.arange(len(sound)), sound).astype(np.float32)
+    n = min(len(sound), int(settings.get("length", 2.0) * sample_rate))
+    fade = np.minimum(1.0, (n - np.arange(n, dtype=np.float32)) / (0.02 * sample_rate + 1))
+    return sound[:n] * fade * np.float32(level)

@@ -1,6 +1,8 @@
 """All styles by name."""
 
-from melformer.corpus import styles_beats, styles_club
+from melformer.corpus import styles_band, styles_beats, styles_club, styles_more, styles_world
 from melformer.corpus.styles import Style
 
-STYLES: dict[str, Style] = {s.name: s for s in (*styles_club.STYLES, *styles_beats.STYLES)}
+STYLES: dict[str, Style] = {
+    style.name: style for group in (styles_club, styles_beats, styles_band, styles_world, styles_more) for style in group.STYLES
+}

@@ -18,7 +18,7 @@ TRAP = Style(
     ("i", "i bVI", "i bVI iv v", "i bII", "i iv", "i i bVI V7"),
     ("x---------------", "x-------x-------", "x.....x...x.....", "x..x..x..x..x.x."),
     ("piano", "bell", "hollow pad", "strings", "fm bell"), ("bell", "soft lead", "fm bell", "kalimba", "square lead"), ("bell", "kalimba", "piano", "synth pluck"), ("hollow pad", "strings", "warm pad"),
-    {"bass": 0.97, "comp": 0.55, "pad": 0.5, "arp": 0.4, "lead": 0.65, "perc": 0.5},
+    {"bass": 0.97, "comp": 0.55, "pad": 0.5, "arp": 0.4, "lead": 0.65, "fx": 0.4, "perc": 0.5},
     ({"hat": "x.x.x.x.trtrtttt"}, {"snare": "........X...x.xx"}, {"kick": "X..............."}),
     bars_per_chord=(1, 2), drive=(0.05, 0.3), reverb=(0.1, 0.3), room_s=(1.0, 2.5), note_beats=(0.5, 0.5, 1.0, 0.25),
 )
@@ -36,7 +36,7 @@ BOOM_BAP = Style(
     ("im7 iv7", "im9", "ii7 V7 Imaj7 vi7", "im7 bVImaj7", "iv7 im7", "im9 bVII7 bVImaj7 V7b9"),
     ("x---..x-....x---", "x-------........", "..x-......x-....", "x..x........x-.."),
     ("epiano", "piano", "organ", "guitar"), ("vibes", "soft lead", "brass", "nylon"), ("epiano", "vibes"), ("strings", "warm pad"),
-    {"bass": 0.95, "comp": 0.85, "pad": 0.2, "arp": 0.1, "lead": 0.45, "perc": 0.25},
+    {"bass": 0.95, "comp": 0.85, "pad": 0.2, "arp": 0.1, "lead": 0.45, "fx": 0.4, "perc": 0.25},
     ({"kick": "X......x........"}, {"snare": "....X..x..x.X.xx"}, {"hat": "x.x.x.x.x.x....."}),
     swing=(0.35, 0.8), human_ms=5.0, bars_per_chord=(1, 2, 0.5), lofi=0.35, drive=(0.05, 0.3), reverb=(0.03, 0.15), room_s=(0.3, 0.9),
 )
@@ -55,7 +55,7 @@ LOFI = Style(
     ("ii9 V13 Imaj9 vi9", "Imaj9 vi9 ii9 V13", "IVmaj7 iii7 vi9 vi9", "im9 iv9", "Imaj7 iii7 vi7 IVmaj7", "IVmaj9 V13 iii7 vi9", "im9 bVImaj9 bIIImaj9 v7"),
     ("x-------x-----x-", "x---x-..x---..x-", "x-----x---x-----", "..x---..x---x---"),
     ("epiano", "piano", "nylon", "guitar"), ("vibes", "soft lead", "nylon", "kalimba"), ("epiano", "nylon", "kalimba"), ("warm pad",),
-    {"bass": 0.9, "comp": 0.97, "pad": 0.35, "arp": 0.25, "lead": 0.55, "perc": 0.4},
+    {"bass": 0.9, "comp": 0.97, "pad": 0.35, "arp": 0.25, "lead": 0.55, "fx": 0.4, "perc": 0.4},
     ({"snare": "....x.......x.go"}, {"kick": "X...............", "hat": "x.x.x..........."}),
     swing=(0.4, 0.9), human_ms=8.0, bars_per_chord=(1, 1, 0.5), lofi=0.8, rms_db=(-22, -15), note_beats=(0.5, 1.0, 0.5, 1.5),
 )
@@ -74,7 +74,7 @@ DRUM_AND_BASS = Style(
     ("i bVI", "im9 bVImaj7", "i bVII bVI v", "im7 iv7", "i i bVI bVII", "i"),
     ("x---------------", "x-....x-....x-..", "..x...x...x.....", "x-------x-------"),
     ("warm pad", "epiano", "saw stab", "supersaw"), ("soft lead", "saw lead", "vibes", "fm bell"), ("synth pluck", "fm bell"), ("warm pad", "strings", "hollow pad"),
-    {"bass": 0.97, "comp": 0.5, "pad": 0.7, "arp": 0.3, "lead": 0.35, "perc": 0.5},
+    {"bass": 0.97, "comp": 0.5, "pad": 0.7, "arp": 0.3, "lead": 0.35, "fx": 0.4, "perc": 0.5},
     ({"snare": "....X..x..x.xxxx"}, {"snare": "....X..gxgx.X.xx", "kick": "X..............."}, {"kick": "X..............."}),
     bars_per_chord=(2, 2, 1, 4), human_ms=1.5, drive=(0.05, 0.3), reverb=(0.05, 0.3), room_s=(0.6, 2.0), rms_db=(-16, -10),
 )
@@ -93,7 +93,7 @@ BREAKBEAT = Style(
     ("i bVII", "im7", "i bIII iv i", "i7 iv7", "im7 iv7", "i bVI bVII i"),
     ("..x...x...x.....", "x..x..x...x..x..", "x-..........x-..", "...x...x...x..x."),
     ("saw stab", "organ", "piano", "brass"), ("square lead", "saw lead", "brass"), ("synth pluck", "acid"), ("warm pad", "strings"),
-    {"bass": 0.92, "comp": 0.65, "pad": 0.35, "arp": 0.3, "lead": 0.35, "perc": 0.45},
+    {"bass": 0.92, "comp": 0.65, "pad": 0.35, "arp": 0.3, "lead": 0.35, "fx": 0.4, "perc": 0.45},
     ({"snare": "....X..xX.xxX.xx"}, {"snare": "x.xxx.xxxxxxxxxx"}, {"tom": "........xx......", "low tom": "..........xxx.xx"}),
     swing=(0.0, 0.35), human_ms=3.0, drive=(0.05, 0.35), metres={"4/4": 0.9, "7/8": 0.1},
 )
@@ -112,7 +112,7 @@ DUBSTEP = Style(
     ("i", "i bII", "i bVI", "i i bVI v"),
     ("x---------------", "........x.......", "..x.............", "x.......x......."),
     ("saw stab", "hollow pad", "supersaw"), ("square lead", "fm bell", "bell"), ("fm bell", "synth pluck"), ("hollow pad", "warm pad"),
-    {"bass": 1.0, "comp": 0.45, "pad": 0.5, "arp": 0.25, "lead": 0.3, "perc": 0.55},
+    {"bass": 1.0, "comp": 0.45, "pad": 0.5, "arp": 0.25, "lead": 0.3, "fx": 0.4, "perc": 0.55},
     ({"snare": "........X.x.xxxx"}, {"kick": "X...............", "snare": "........X......."}, {"tom": "..........xxxxxx"}),
     bars_per_chord=(2, 4, 1), drive=(0.1, 0.45), reverb=(0.08, 0.3), room_s=(1.0, 2.5), rms_db=(-15, -9.5),
 )

@@ -22,7 +22,7 @@ HOUSE = Style(
     ("..x-..x-..x-..x-", "x-.x-.x-...x-.x-", "...x-..x-....x-.", "x--.x--.x-..x--.", "..x.....x..x...."),
     ("house organ", "epiano", "saw stab", "organ", "piano"), ("soft lead", "saw lead", "synth pluck", "vibes"),
     ("synth pluck", "marimba", "fm bell"), ("warm pad", "strings"),
-    {"bass": 0.92, "comp": 0.8, "pad": 0.45, "arp": 0.25, "lead": 0.4, "perc": 0.7},
+    {"bass": 0.92, "comp": 0.8, "pad": 0.45, "arp": 0.25, "lead": 0.4, "fx": 0.7, "perc": 0.7},
     ({"clap": "....X.......X.xx"}, {"kick": "X...X...X......."}, {"clap": "....X...x.x.xxxx"}, {"tom": "..........x.x.xx"}),
     swing=(0.0, 0.45), bars_per_chord=(1, 1, 2), duck=(0.25, 0.75), human_ms=0.0,
 )
@@ -43,7 +43,7 @@ TECHNO = Style(
     ("i", "i", "i bII", "i bVI", "i i i bVII", "im7"),
     ("...x.....x......", "x..x..x..x..x...", "..x.......x..x..", "......x-........"),
     ("saw stab", "fm bell", "organ"), ("acid", "square lead", "fm bell"), ("acid", "synth pluck", "fm bell"), ("hollow pad", "warm pad"),
-    {"bass": 0.85, "comp": 0.55, "pad": 0.35, "arp": 0.55, "lead": 0.12, "perc": 0.85},
+    {"bass": 0.85, "comp": 0.55, "pad": 0.35, "arp": 0.55, "lead": 0.12, "fx": 0.7, "perc": 0.85},
     ({"kick": "X...X...X......."}, {"snare": "........o.o.x.xX"}, {"noise": "X...............", "kick": "X...X...X...X.XX"}),
     bars_per_chord=(2, 4), duck=(0.3, 0.85), reverb=(0.08, 0.35), room_s=(1.0, 3.0), drive=(0.05, 0.35), note_beats=(0.25, 0.25, 0.5),
 )
@@ -61,7 +61,7 @@ TRANCE = Style(
     (*_MINOR_LOOPS, "bVI bVII i i", "i bIII bVII iv", "bVI iv bVII i"),
     ("x---------------", "x..x..x..x..x.x.", "..x...x...x...x.", "x-.x-.x-.x-.x-x-"),
     ("supersaw", "supersaw", "saw stab"), ("supersaw", "saw lead", "synth pluck"), ("synth pluck", "saw stab", "square lead"), ("strings", "warm pad"),
-    {"bass": 0.95, "comp": 0.75, "pad": 0.65, "arp": 0.75, "lead": 0.6, "perc": 0.4},
+    {"bass": 0.95, "comp": 0.75, "pad": 0.65, "arp": 0.75, "lead": 0.6, "fx": 0.7, "perc": 0.4},
     ({"snare": "........x.x.xxxx"}, {"snare": "x...x...x.x.xxxx"}, {"kick": "X...X..........."}),
     bars_per_chord=(1, 2), duck=(0.5, 0.95), reverb=(0.12, 0.4), room_s=(1.5, 3.5), note_beats=(0.5, 0.25, 0.75, 1.0),
 )
@@ -81,7 +81,7 @@ DISCO = Style(
     ("im7 iv9", "im7 iv7 bVII7 bIIImaj7", "Imaj7 vi7 ii7 V7", "vi7 ii7 V7 Imaj7", "im9 bVImaj7 bVII7 im9", "IVmaj7 iii7 ii7 V7sus4"),
     ("..x...x...x...x.", "x.xx.xx.x.xx.xx.", "x-....x-..x-....", "..xx..xx..xx..xx"),
     ("guitar", "epiano", "strings", "piano"), ("strings", "brass", "saw lead", "vibes"), ("guitar", "synth pluck"), ("strings",),
-    {"bass": 0.97, "comp": 0.9, "pad": 0.6, "arp": 0.15, "lead": 0.45, "perc": 0.6},
+    {"bass": 0.97, "comp": 0.9, "pad": 0.6, "arp": 0.15, "lead": 0.45, "fx": 0.7, "perc": 0.6},
     ({"snare": "....X...x.xxxxxx"}, {"tom": "........x.x.....", "low tom": "............x.xx"}, {"open": "X...............", "kick": "X..............."}),
     human_ms=4.0, swing=(0.0, 0.15), duck=(0.0, 0.3), reverb=(0.08, 0.25), rms_db=(-19, -13),
 )
@@ -100,7 +100,7 @@ GARAGE = Style(
     ("im9 iv9", "im7 bVImaj7 iv7 v7", "iv9 v7 im9 im9", "bVImaj9 v7 im9 bIIImaj7", "ii7 v7 im9 im9"),
     ("..x..x....x..x..", "...x-..x-....x-.", "x-.x-.....x-.x-.", "..x-.......x-..."),
     ("epiano", "house organ", "organ", "saw stab"), ("soft lead", "synth pluck", "vibes", "square lead"), ("synth pluck",), ("warm pad", "hollow pad"),
-    {"bass": 0.97, "comp": 0.85, "pad": 0.4, "arp": 0.15, "lead": 0.4, "perc": 0.6},
+    {"bass": 0.97, "comp": 0.85, "pad": 0.4, "arp": 0.15, "lead": 0.4, "fx": 0.7, "perc": 0.6},
     ({"clap": "....X..x.x..X.xx"}, {"kick": "X...............", "rim": "..x.x.xx..x.x.xx"}),
     swing=(0.4, 0.85), duck=(0.1, 0.5), bars_per_chord=(1, 2, 0.5),
 )

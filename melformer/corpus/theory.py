@@ -69,7 +69,7 @@ def parse_chord(numeral: str, tonic: int) -> Chord:
     if match is None:
         raise ValueError(f"no chord numeral in {numeral!r}")
     accidental, letters, quality = match.groups()
-    if letters.islower() and not quality.startswith(("m", "dim", "sus")):
+    if letters.islower() and not quality.startswith(("m", "dim", "sus", "5")):
         quality = "m" + quality
     if quality not in QUALITIES:
         raise ValueError(f"unknown chord quality {quality!r} in {numeral!r}")

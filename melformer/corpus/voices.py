@@ -1,6 +1,6 @@
 """Pitched voices. Each takes a note and a dict of settings and returns the sound, attack at sample 0.
 
-Signature: `(pitch, n_held, velocity, sample_rate, params, bend) -> float32 (n,) or (n, 2)`, peak near 1 at full
+Signature: `(pitch, n_held, velocity, sample_rate, params, bend) -> float32 (n,) or (2, n)`, peak near 1 at full
 velocity; the release is added after `n_held` samples.
 """
 
@@ -65,7 +65,7 @@ def subtractive(pitch: float, n_held: int, velocity: float, sample_rate: int, p:
     if len(spread) == 1:
         return sides[0] * amplitude
     left, right, scale = *sides, 0.8 / np.sqrt(len(spread))
-    return np.stack([(0.8 * left + 0.2 * right), (0.2 * left + 0.8 * right)], 1) * (scale * 2 * amplitude)[:, None]
+    return np.stack([(0.8 * left + 0.2 * right), (0.2 * left + 0.8 * right)]) * (scale * 2 * amplitude)
 
 
 def _detunes(count: int, width: float) -> list[float]:
@@ -149,10 +149,15 @@ def pad(pitch: float, n_held: int, velocity: float, sample_rate: int, p: dict[st
     n = n_held + int(release * sample_rate)
     cycle = _pad_cycle(round(pitch), p.get("shape", "saw"), p.get("spread", 0.004), p.get("dark", 2500.0), sample_rate, p.get("seed", 0))
     start = round(pitch) * 7919
-    places = np.arange(n)
-    both = np.stack([cycle[(start + places) % len(cycle)], cycle[(start + 65_536 + places) % len(cycle)]], 1)
+    both = np.stack([_around(cycle, start, n), _around(cycle, start + 65_536, n)])
     amplitude = adsr(n, n_held, sample_rate, p.get("attack", 0.15), 1.0, p.get("sustain", 1.0), release)
-    return both * (amplitude * velocity)[:, None]
+    return both * (amplitude * velocity)
+
+
+def _around(cycle: Floats, start: int, n: int) -> Floats:
+    """`n` samples of a cycle that repeats, from `start`."""
+    start %= len(cycle)
+    return np.tile(cycle, 1 + (start + n) // len(cycle))[start : start + n]
 
 
 def bass808(pitch: float, n_held: int, velocity: float, sample_rate: int, p: dict[str, Any], bend: float) -> Floats:

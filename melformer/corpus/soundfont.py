@@ -1,0 +1,79 @@
+"""Instruments of a General MIDI soundfont, when one is installed, through tinysoundfont."""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from melformer.corpus.wavetable import Floats
+
+FONTS = (
+    ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "FluidR3 GM (Debian fluid-soundfont-gm)", "MIT"),
+    ("/usr/share/sounds/sf3/MuseScore_General.sf3", "MuseScore General (Debian musescore-general-soundfont)", "MIT"),
+    ("/usr/share/sounds/sf3/FluidR3Mono_GM.sf3", "FluidR3 Mono (Debian fluidr3mono-gm-soundfont)", "MIT"),
+)
+# General MIDI percussion keys of the pattern language's drums.
+DRUM_KEYS = {
+    "kick": 36, "snare": 38, "clap": 39, "rim": 37, "hat": 42, "open": 46, "pedal": 44, "ride": 51, "crash": 49, "tom": 48,
+    "low tom": 43, "conga": 63, "low conga": 64, "clave": 75, "block": 76, "cowbell": 56, "shaker": 70, "tambourine": 54,
+    "agogo": 67, "low agogo": 68, "bongo": 60, "low bongo": 61, "triangle": 81, "cabasa": 69, "timbale": 65,
+}  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def font() -> tuple[str, dict[str, str]] | None:
+    """Path and source of the first font found ($MELFORMER_SOUNDFONT is for tests); None without font or library."""
+    try:
+        import tinysoundfont  # noqa: F401
+    except ImportError:
+        return None
+    for path, name, licence in FONTS:
+        path = os.environ.get("MELFORMER_SOUNDFONT", path)
+        if Path(path).is_file():
+            return path, {"name": name, "licence": licence}
+    return None
+
+
+@lru_cache(maxsize=2)
+def _synth(sample_rate: int) -> tuple[Any, int]:
+    """One synthesizer a process and rate: a font takes seconds to load and a hundred megabytes."""
+    import tinysoundfont
+
+    found = font()
+    if found is None:
+        raise ValueError("no soundfont: apt-get install fluid-soundfont-gm; pip install --no-deps tinysoundfont")
+    synth = tinysoundfont.Synth(gain=0, samplerate=sample_rate)
+    return synth, synth.sfload(found[0])
+
+
+def play_note(key: int, n_held: int, n_release: int, velocity: float, sample_rate: int, bank: int, preset: int) -> Floats:
+    """One note alone, stereo float32 (2, n_held + n_release), the synthesizer silent before and after."""
+    synth, font_id = _synth(sample_rate)
+    synth.program_select(0, font_id, bank, preset, bank == 128)
+    synth.noteon(0, int(key), max(1, min(127, round(velocity * 120))))
+    held = _generate(synth, n_held)
+    synth.noteoff(0, int(key))
+    rest = _generate(synth, n_release)
+    synth.sounds_off()
+    for _ in range(64):  # a note that is stopped fades: the next must not hear it
+        if not _generate(synth, 2048).any():
+            break
+    sound = np.concatenate([held, rest], axis=1)
+    fade = min(n_release, int(0.02 * sample_rate))
+    if fade:
+        sound[:, -fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
+    return sound
+
+
+def _generate(synth: Any, n: int) -> Floats:
+    if n <= 0:
+        return np.zeros((2, 0), np.float32)
+    return np.frombuffer(synth.generate(n), np.float32).reshape(-1, 2).T.copy()
+
+
+def gm(pitch: float, n_held: int, velocity: float, sample_rate: int, p: dict[str, Any], bend: float) -> Floats:
+    """A pitched General MIDI voice: `p` holds `preset` (0..127), `bank` and `release` in seconds."""
+    n_release = int(p.get("release", 0.25) * sample_rate)
+    return 3.0 * play_note(round(pitch), n_held, n_release, velocity, sample_rate, int(p.get("bank", 0)), int(p["preset"]))
