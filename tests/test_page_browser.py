@@ -134,6 +134,27 @@ def test_a_reload_in_the_middle_frees_the_model_and_keeps_the_take(page: Any, se
     assert page.evaluate("melformer.state.store.nNew") == before + 3
 
 
+def test_messages_that_never_arrive_are_fetched(page: Any, server: Server) -> None:
+    load(page, n_beats=8)
+    page.click("[data-act=continue]")
+    wait_new(page, 2)
+    page.evaluate("melformer.state.run.run += 0.5")  # as if the connection broke: nothing is for this page any more
+    page.wait_for_selector("[data-act=keep]:enabled")
+    assert page.evaluate("melformer.state.store.nNew") == 8
+    wait_idle(page)
+    assert "connection was lost" in page.locator("[data-status]").inner_text()
+
+
+def test_a_forgotten_page_begins_again(page: Any, server: Server) -> None:
+    load(page)
+    server.sessions.forget(page.evaluate("melformer.state.token"))
+    page.click("[data-act=continue]")
+    page.get_by_text("left alone for more than 30 minutes").wait_for()
+    page.wait_for_selector("[data-stage]", state="hidden")
+    page.get_by_role("button", name="click, 200 BPM").click()
+    page.wait_for_selector("[data-act=continue]:enabled")
+
+
 def test_a_visitor_who_leaves_frees_the_model_within_a_beat(browser: Any, server: Server) -> None:
     page = open_page(browser, server.url)
     load(page, unit="endless")

@@ -20,6 +20,10 @@ SURPRISE = "Something went wrong here and was written to the log. Your loop and 
 MAX_BEATS_AT_ONCE = 64
 
 
+class Gone(RequestError):
+    """The session was forgotten: the page has to begin a new one."""
+
+
 class Actions:
     """Calls of the page, by name. Files come only from `uploads`, the loops offered from `examples`."""
 
@@ -35,11 +39,13 @@ class Actions:
                 raise RequestError("A request must be an object.")
             if data.get("do") == "hello":
                 return {"ok": self.hello(data)}
-            session = self.sessions.find(data.get("token"))
+            session = self._find(data)
             todo = ACTIONS.get(str(data.get("do")))
             if todo is None:
                 raise RequestError(f"No such request: {str(data.get('do'))[:40]!r}. Reload the page.")
             return {"ok": todo(self, session, data)}
+        except Gone as error:
+            return {"error": sentence(error), "gone": True}
         except MelformerError as error:
             return {"error": sentence(error)}
         except Exception:
@@ -59,6 +65,12 @@ class Actions:
         defaults = asdict(Settings())
         names = list(self.examples)
         return {"token": token, "view": session.view(), "limits": limits, "defaults": defaults, "examples": names}
+
+    def _find(self, data: dict[str, Any]) -> Session:
+        try:
+            return self.sessions.find(data.get("token"))
+        except RequestError as error:
+            raise Gone(str(error)) from None
 
     def uploaded(self, value: Any) -> Path:
         """A path that was really uploaded here, not any file of the host. Errors: RequestError."""

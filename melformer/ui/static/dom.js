@@ -32,17 +32,20 @@ function variationWord(v) {
   return v < 0.2 ? "nearly the same" : v < 0.45 ? "small changes" : v <= 0.6 ? "balanced" : v <= 0.85 ? "many ideas" : "mostly new";
 }
 
+const NO_ANSWER = "The server does not answer. Check the connection; what was made is kept.";
+
 /** Ask the server; a mistake comes back as a sentence and is shown, and the result is null. */
 async function call(what, data = {}) {
   try {
     const answer = await server.call({ do: what, token: state.token, ...data });
+    if (answer.gone && what !== "hello") await beginAgain();
     if (answer.error) {
       showError(answer.error);
       return null;
     }
     return answer.ok;
   } catch (error) {
-    showError("The server did not answer. Check the connection and try again.");
+    showError(NO_ANSWER);
     return null;
   }
 }

@@ -167,6 +167,19 @@ function showTheme() {
   timeline.recolour();
 }
 
+function exampleButton(name) {
+  const words = name.replace(/\.[a-z]+$/, "").replace(/[_-]+/g, " ").replace(/ (\d+)bpm/i, ", $1 BPM");
+  return make("button", { type: "button", class: "mf-plain", onclick: () => openWith("example", { name }) }, words);
+}
+
+/** The server has forgotten this page: a new session, and an empty desk. */
+async function beginAgain() {
+  silence();
+  sessionStorage.removeItem("melformer-token");
+  Object.assign(state, { run: null, busy: false, loops: new Map(), stores: new Map(), missed: [] });
+  await hello();
+}
+
 async function hello() {
   const answer = await call("hello", { token: sessionStorage.getItem("melformer-token") });
   if (!answer) return;
@@ -175,10 +188,7 @@ async function hello() {
   setKnobs(answer.defaults);
   sessionStorage.setItem("melformer-token", answer.token);
   find("#mf-takes").max = answer.limits.batch;
-  for (const name of answer.examples) {
-    const words = name.replace(/\.[a-z]+$/, "").replace(/[_-]+/g, " ").replace(/ (\d+)bpm/i, ", $1 BPM");
-    find("[data-examples]").append(make("button", { type: "button", class: "mf-plain", onclick: () => openWith("example", { name }) }, words));
-  }
+  find("[data-examples]").replaceChildren(...findAll("[data-examples] > span"), ...answer.examples.map(exampleButton));
   await adopt(answer.view);
   const last = answer.view.takes[answer.view.takes.length - 1];
   if (last) await showTake(last.number, false);
@@ -195,4 +205,5 @@ wireCodes();
 showTheme();
 new MutationObserver(showTheme).observe(document.body, { attributes: true, attributeFilter: ["class"] });
 requestAnimationFrame(animate);
+setInterval(watchRun, 1000);
 hello().then(() => element.setAttribute("data-ready", ""));

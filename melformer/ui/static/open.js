@@ -16,10 +16,7 @@ async function adopt(view) {
     const loop = await rememberLoop(view.loop_key);
     if (loop) showLoop(loop);
   }
-  if (!view.loop_key && state.loop) {
-    state.loop = null;
-    state.store = null;
-  }
+  if (!view.loop_key) hideLoop();
   showTakes();
   refresh();
 }
@@ -70,6 +67,14 @@ function showLoop(loop) {
   resetCrop();
   showPosition();
   codesChanged();
+}
+
+function hideLoop() {
+  state.loop = null;
+  state.store = null;
+  for (const name of ["[data-loop]", "[data-stage]"]) find(name).hidden = true;
+  find("[data-explain]").hidden = false;
+  find("[data-mf]").classList.remove("mf-has-loop");
 }
 
 function sourceWords(loop) {

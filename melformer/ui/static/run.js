@@ -1,4 +1,6 @@
 // A run: one stream of new beats from the server, from Continue or Keep going to its end.
+const SILENT_MS = 5000;
+
 function wish() {
   const perBar = state.loop.beats_per_bar;
   const unit = find("[data-unit]").value;
@@ -55,7 +57,7 @@ function begin(store, from, asked) {
   const run = ++state.lastRun;
   if (from !== null) silence();
   player.unlock(store.rate, store.channels);
-  state.run = { run, store, from, asked, started: false, first: store.nNew, costs: [], healing: false, clicked: performance.now() };
+  state.run = { run, store, from, asked, started: false, first: store.nNew, costs: [], healing: false, lastMessage: performance.now() };
   state.busy = true;
   state.store = store;
   store.expect(store.beats.length - store.loop.n_beats + (asked.n_beats || 4 * store.loop.beats_per_bar));
@@ -70,6 +72,7 @@ function receive(message) {
   const started = performance.now();
   const current = state.run;
   if (!message || !current || message.run !== current.run) return;
+  current.lastMessage = started;
   if (message.kind === "waiting") return showPlace(message);
   if (message.kind === "making") return status(`Making ${message.n_takes} takes …`);
   if (message.kind === "error") return fail(message.message);
@@ -125,12 +128,12 @@ async function heal(current, message) {
   current.healing = true;
   while (state.missed.length) {
     const next = state.missed[0];
-    if (next.beat > current.store.nNew) {
+    while (next.beat > current.store.nNew) {
       const beats = await call("beats", { take: next.take, first: current.store.nNew, last: next.beat });
-      if (!beats) break;
+      if (!beats || !beats.length) break;
       beats.forEach((beat) => current.store.add(beat));
     }
-    current.store.add(next);
+    if (next.pcm) current.store.add(next);
     state.missed.shift();
   }
   current.healing = false;
@@ -147,7 +150,7 @@ function markChange(store, message) {
 async function finish(current, message) {
   if (message.reason === "chosen") return finishChoice(message);
   const taken = message.view.takes.find((take) => take.number === current.store.take);
-  if (taken && taken.n_beats > current.store.nNew) await heal(current, { take: taken.number, beat: taken.n_beats, compute_s: 0 });
+  if (taken && taken.n_beats > current.store.nNew) await heal(current, { take: taken.number, beat: taken.n_beats });
   current.store.finish();
   state.run = null;
   state.busy = false;
@@ -178,6 +181,19 @@ async function stop() {
   await call("stop");
 }
 
+/** A connection can break without a word: a run that has been silent is looked up. */
+async function watchRun() {
+  const current = state.run;
+  if (!current || performance.now() - current.lastMessage < SILENT_MS) return;
+  const view = await call("view");
+  if (!view || state.run !== current || performance.now() - current.lastMessage < SILENT_MS) return;
+  if (find("[data-error]").textContent === NO_ANSWER) showError("");
+  if (view.running || !current.store) return;
+  const message = { reason: "lost", view, message: "The connection was lost for a moment. Keep going picks up from here." };
+  if (view.takes.some((take) => take.number === current.store.take)) finish(current, message);
+  else fail("The page is busy just now. Please try again in a minute.");
+}
+
 function silence() {
   player.stop();
 }
@@ -196,7 +212,7 @@ function chooseTakes() {
   showError("");
   silence();
   const run = ++state.lastRun;
-  state.run = { run, store: state.store, asked, started: true, costs: [] };
+  state.run = { run, store: state.store, asked, started: true, costs: [], lastMessage: performance.now() };
   state.busy = true;
   status("Making takes …");
   trigger("choose", { token: state.token, run, ...asked, n_takes: Number(find("#mf-takes").value) });
