@@ -7,11 +7,13 @@ after it.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 
 from melformer.audio.grid import beat_edges
 from melformer.audio.resample import resample
+from melformer.audio.wav import read_waveform
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError
 from melformer.evaluate import references
@@ -19,7 +21,7 @@ from melformer.evaluate.beats import beat_features, self_similarity_correlation
 from melformer.evaluate.compare import compare, nanmean
 from melformer.evaluate.continuation import ContinuationScores, mean_scores, score_continuation
 from melformer.evaluate.distances import MEL_SCALES
-from melformer.evaluate.material import Clip
+from melformer.evaluate.material import AUDIO_SUFFIXES, Clip
 
 MIN_CUT_BEATS = 8
 
@@ -134,6 +136,23 @@ def _at_tempo(other: Case, case: Case) -> Waveform:
     played = np.interp(np.linspace(0, len(source) - 1, n_samples), np.arange(len(source)), source)
     channels = np.repeat(played.astype(np.float32)[:, None], case.prompt.n_channels, axis=1)
     return references.looped(Waveform(channels, rate), case.bpm, case.n_new)
+
+
+def candidate_system(folder: str | Path) -> System:
+    """Another system's files: for the loop NAME.wav, its continuation NAME.wav (or .flac …) in `folder`.
+
+    A file holds what follows the prompt and not the prompt. Loops without a file are left out.
+    Errors: AudioError when `folder` is none.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise AudioError(f"{folder} is no folder: give one with a continuation for each loop, under the same name")
+    files = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in AUDIO_SUFFIXES}
+
+    def system(case: Case) -> Answer | None:
+        return Answer(read_waveform(files[case.name])) if case.name in files else None
+
+    return system
 
 
 def run(cases: Iterable[Case], systems: Mapping[str, System]) -> dict[str, ContinuationSystem]:

@@ -1,17 +1,13 @@
 """A trained model as systems that continue prompts: alone, and speaking the true codes."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from melformer.audio.wav import read_waveform
 from melformer.audio.waveform import Waveform
-from melformer.errors import AudioError
 from melformer.evaluate.continuation_part import Answer, Case, System
-from melformer.evaluate.material import AUDIO_SUFFIXES
 from melformer.generate.model import Melformer
 from melformer.generate.prompt import Prompt
 from melformer.generate.sampling import Settings
@@ -71,20 +67,3 @@ def recite(model: Melformer, prompt: Prompt, codes: np.ndarray, n_beats: int, ow
     samples = np.concatenate([beat.waveform.samples for beat in beats])
     lags = np.concatenate([beat.lags.ravel() for beat in beats])
     return Answer(Waveform(samples, prompt.waveform.sample_rate), float((lags != 0).mean()))
-
-
-def candidate_system(folder: str | Path) -> System:
-    """Another system's files: for the loop NAME.wav, its continuation NAME.wav (or .flac …) in `folder`.
-
-    A file holds what follows the prompt and not the prompt. Loops without a file are left out.
-    Errors: AudioError when `folder` is none.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise AudioError(f"{folder} is no folder: give one with a continuation for each loop, under the same name")
-    files = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in AUDIO_SUFFIXES}
-
-    def system(case: Case) -> Answer | None:
-        return Answer(read_waveform(files[case.name])) if case.name in files else None
-
-    return system

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from melformer.evaluate.codec_part import CodesReport, SystemScores
+from melformer.evaluate.continuation_part import ContinuationSystem
+
+if TYPE_CHECKING:
+    from melformer.evaluate.transformer_part import TransformerReport
 
 SHORT_NAMES = {
     "mel_distance": "mel",
@@ -16,6 +20,33 @@ SHORT_NAMES = {
     "chroma_cosine": "chroma",
     "pitch_error_cents": "cents",
     "harmonicity_error_db": "HNR dB",
+}
+
+CONTINUATION_NAMES = {
+    "onset_grid_f1": "grid F1",
+    "groove_similarity": "groove",
+    "chroma_cosine": "chroma",
+    "key_agreement": "key",
+    "loudness_drift_db": "LUFS drift",
+    "centroid_drift_octaves": "centroid oct",
+    "silent_share": "silent",
+    "stuck_share": "stuck",
+    "novelty": "novel",
+    "grid_error_ms": "grid ms",
+    "grid_error_p95_ms": "p95 ms",
+    "tempo_error_percent": "tempo %",
+    "length_error_ms": "length ms",
+    "seam_click": "seam click",
+    "seam_jump": "jump",
+}
+TRUTH_NAMES = {
+    "log10_mel_distance": "log10 mel",
+    "mel_distance": "mel",
+    "stft_distance": "STFT",
+    "chroma_cosine_true": "chroma",
+    "onset_f1_true": "onset F1",
+    "loudness_error_db": "LUFS err",
+    "self_similarity": "self-sim",
 }
 
 
@@ -63,3 +94,36 @@ def codes_table(codes: CodesReport) -> str:
         for i, book in enumerate(codes.codebooks)
     ]
     return table(["codebook", *keys, *codes.stability], rows)
+
+
+def continuation_table(systems: Mapping[str, ContinuationSystem]) -> str:
+    """One system a line, against the prompt."""
+    rows = [[name, *(getattr(s.mean, key) for key in CONTINUATION_NAMES)] for name, s in systems.items()]
+    return table(["system", *CONTINUATION_NAMES.values()], rows)
+
+
+def truth_table(systems: Mapping[str, ContinuationSystem]) -> str:
+    """One system a line, against the truth: distances, share copied, and how often closer than looping."""
+    rows = [
+        [
+            name,
+            *(getattr(s.mean_truth, key) for key in TRUTH_NAMES),
+            s.copied_share,
+            s.closer_than.get("prompt looped", float("nan")),
+        ]
+        for name, s in systems.items()
+    ]
+    return table(["system", *TRUTH_NAMES.values(), "copied", "beats loop"], rows)
+
+
+def transformer_table(report: "TransformerReport") -> str:
+    """One predictor a line, then top-1 accuracy."""
+    rows = [[name, bits.all, bits.repeating, bits.new] for name, bits in report.bits.items()]
+    lines = [
+        table(["predictor", "all", "repeating", "new"], rows),
+        f"{report.n_beats} beats, {report.repeating_share:.1%} repeat an earlier one exactly; "
+        f"on new beats {report.saved_share:.1%} fewer bits than the best baseline.",
+        f"Likeliest code right: {report.top1_repeating:.1%} on repeating beats, {report.top1_new:.1%} on new ones; "
+        "per codebook " + " ".join(f"{share:.1%}" for share in report.top1_per_codebook),
+    ]
+    return "\n".join(lines)

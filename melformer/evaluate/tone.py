@@ -14,6 +14,8 @@ from melformer.evaluate.spectra import magnitudes
 
 WINDOW_S = 8192 / 44_100
 MIN_TONAL_SHARE = 0.1
+LOW_HZ, HIGH_HZ = 50.0, 4_000.0
+REACH_BINS = 15
 PITCH_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 _MAJOR = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
 _MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])
@@ -34,34 +36,27 @@ def window_of(sample_rate: int, n_samples: int) -> int:
     return 2 * min(round(WINDOW_S * sample_rate / 2), max(8, n_samples // 4))
 
 
-def partials(
-    samples: np.ndarray,
-    sample_rate: int,
-    low_hz: float = 50.0,
-    high_hz: float = 4_000.0,
-    prominence_db: float = 12.0,
-) -> Partials:
-    """Peaks `prominence_db` above the median of 15 bins each side and within 50 dB of the loudest.
+def partials(samples: np.ndarray, sample_rate: int) -> Partials:
+    """Peaks from 50 Hz to 4 kHz, 12 dB above the median of 15 bins each side and within 50 dB of the loudest.
 
     The frequency is that of a parabola through three log magnitudes: within 2 cents above 100 Hz for a steady
     tone.
     """
     n_fft = window_of(sample_rate, len(samples))
-    level = 20.0 * np.log10(np.maximum(magnitudes(samples, n_fft, n_fft // 4), 1e-7))
-    reach = 15
-    padded = np.pad(level, ((0, 0), (reach, reach)), mode="edge")
-    neighbours = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=1)
-    around = np.median(neighbours[:, :, ::3], axis=2)
+    top = int(HIGH_HZ * n_fft / sample_rate) + REACH_BINS + 2
+    level = 20.0 * np.log10(np.maximum(magnitudes(samples, n_fft, n_fft // 4)[:, :top], 1e-7))
     middle = level[:, 1:-1]
-    is_peak = (middle > level[:, :-2]) & (middle >= level[:, 2:])
-    is_peak &= (middle > around[:, 1:-1] + prominence_db) & (middle > level.max() - 50.0)
+    is_peak = (middle > level[:, :-2]) & (middle >= level[:, 2:]) & (middle > level.max() - 50.0)
     frame, k = np.nonzero(is_peak)
     k = k + 1
+    around = np.clip(k[:, None] + np.arange(-REACH_BINS, REACH_BINS + 1, 3), 0, level.shape[1] - 1)
+    prominent = level[frame, k] > np.median(level[frame[:, None], around], axis=1) + 12.0
+    frame, k = frame[prominent], k[prominent]
     left, peak, right = (level[frame, k + i] for i in (-1, 0, 1))
     bend = left - 2.0 * peak + right
     offset = 0.5 * (left - right) / np.where(bend < 0, bend, -1.0)
     hz = (k + np.clip(offset, -0.5, 0.5)) * sample_rate / n_fft
-    keep = (hz >= low_hz) & (hz <= high_hz)
+    keep = (hz >= LOW_HZ) & (hz <= HIGH_HZ)
     return Partials(frame[keep], hz[keep], 10.0 ** (peak[keep] / 20.0), len(level))
 
 
@@ -81,7 +76,7 @@ def tonal_share(samples: np.ndarray, sample_rate: int) -> float:
     """Share of the energy from 50 Hz to 4 kHz that steady partials carry: 1 for a chord, < 0.1 for drums."""
     n_fft = window_of(sample_rate, len(samples))
     spectrum = np.square(magnitudes(samples, n_fft, n_fft // 4), dtype=np.float64)
-    bins = slice(int(50.0 * n_fft / sample_rate), int(4_000.0 * n_fft / sample_rate) + 1)
+    bins = slice(int(LOW_HZ * n_fft / sample_rate), int(HIGH_HZ * n_fft / sample_rate) + 1)
     total = float(spectrum[:, bins].sum())
     peaks = steady(partials(samples, sample_rate))
     # a Hann window spreads a tone's energy to 1.5 times that of its highest bin

@@ -1,0 +1,123 @@
+"""Pictures: what a reconstruction and a continuation look like beside the original."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from melformer.audio.resample import resample
+from melformer.audio.waveform import Waveform
+from melformer.evaluate.beats import SAMPLE_RATE, beat_features, self_similarity
+from melformer.evaluate.continuation_part import Case, ContinuationSystem, cut
+from melformer.evaluate.material import folder_clips
+from melformer.evaluate.spectra import decibels, mel_spectrogram
+from melformer.files import atomic_path
+
+if TYPE_CHECKING:
+    from melformer.generate.model import Melformer
+
+RANGE_DB = 80.0
+
+
+def write_plots(
+    folder: str | Path, out_dir: str | Path, model: "Melformer | None", limit: int | None = 8
+) -> list[Path]:
+    """For each loop of a folder: spectrograms, self-similarity matrices and, with a model, its tokens, as
+    PNG.
+
+    Errors: AudioError for a folder without usable loops.
+    """
+    clips, _ = folder_clips(folder)
+    written = []
+    for clip in clips[:limit]:
+        case = cut(clip)
+        sounds = {"original": clip.waveform}
+        if model is not None:
+            from melformer.evaluate.bare_codec import BareCodec
+
+            sounds["codec alone"] = BareCodec(model.codec).reconstruct(clip.waveform, clip.bpm)
+            made = model.continue_loop(case.prompt, case.n_new, bpm=case.bpm, start_s=0.0)
+            sounds["prompt + Melformer"] = made.waveform
+            path = Path(out_dir) / f"{clip.name}_tokens.png"
+            before = made.prompt.codes
+            new = made.codes.reshape(-1, *before.shape[1:])
+            save(tokens_figure(np.concatenate([before, new]), len(before)), path)
+            written.append(path)
+        for kind, figure in (
+            ("spectrograms", spectrogram_figure(sounds, clip.name)),
+            ("similarity", similarity_figure(sounds, case)),
+        ):
+            path = Path(out_dir) / f"{clip.name}_{kind}.png"
+            save(figure, path)
+            written.append(path)
+    return written
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure whole or not at all. Errors: OSError."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110, bbox_inches="tight")
+
+
+def _axes(n_columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
+    from matplotlib.figure import Figure  # no pyplot: it keeps figures, and wants a display
+
+    figure = Figure(figsize=(width * n_columns, height), layout="constrained")
+    return figure, list(figure.subplots(1, n_columns, squeeze=False)[0])
+
+
+def spectrogram_figure(sounds: dict[str, Waveform], title: str) -> Any:
+    """Mel spectrograms side by side, on one scale of 80 dB under the first one's peak."""
+    figure, axes = _axes(len(sounds), 5.0, 4.0)
+    figure.suptitle(title)
+    top = None
+    for axis, (name, sound) in zip(axes, sounds.items(), strict=True):
+        clip = resample(sound.mono(), SAMPLE_RATE)
+        level = decibels(mel_spectrogram(clip.samples[:, 0], SAMPLE_RATE, 2048, 512, 128)).T
+        top = float(level.max()) if top is None else top
+        extent = (0.0, clip.duration_s, 0.0, 128.0)
+        axis.imshow(level, origin="lower", aspect="auto", extent=extent, vmin=top - RANGE_DB, vmax=top, cmap="magma")
+        axis.set(title=name, xlabel="seconds", ylabel="mel band" if axis is axes[0] else "")
+    return figure
+
+
+def similarity_figure(sounds: dict[str, Waveform], case: Case) -> Any:
+    """Beat self-similarity matrices side by side; the line is where the prompt ends."""
+    figure, axes = _axes(len(sounds), 4.0, 4.0)
+    n_beats = case.n_prompt + case.n_new if case.truth is not None else case.n_prompt
+    for axis, (name, sound) in zip(axes, sounds.items(), strict=True):
+        matrix = self_similarity(beat_features(sound, case.bpm, n_beats))
+        axis.imshow(matrix, origin="lower", vmin=0.0, vmax=1.0, cmap="viridis")
+        axis.set(title=name, xlabel="beat", ylabel="beat" if axis is axes[0] else "")
+        for line in (axis.axhline, axis.axvline):
+            line(case.n_prompt - 0.5, color="white", linewidth=0.8)
+    return figure
+
+
+def tokens_figure(codes: np.ndarray, n_prompt: int) -> Any:
+    """Codes int64 (beats, frames, n_codebooks) as a picture: time across, codebooks up, colour by entry."""
+    from matplotlib.figure import Figure
+
+    flat = codes.reshape(-1, codes.shape[2]).T
+    figure = Figure(figsize=(min(24.0, 3.0 + 0.3 * len(codes)), 3.0), layout="constrained")
+    axis = figure.subplots()
+    # neighbours in a codebook mean nothing, so entries are spread over a cyclic colour map
+    axis.imshow(flat * 619 % 1021, origin="lower", aspect="auto", interpolation="nearest", cmap="twilight")
+    axis.set(xlabel="beat", ylabel="codebook", title="codes; the line is where the prompt ends")
+    axis.set_xticks(np.arange(0, flat.shape[1], codes.shape[1] * 4), np.arange(0, len(codes), 4))
+    axis.axvline(n_prompt * codes.shape[1] - 0.5, color="red")
+    return figure
+
+
+def closeness_figure(system: ContinuationSystem, other: ContinuationSystem, names: tuple[str, str]) -> Any:
+    """Mel distance to the truth per clip, one system against another: below the line the first is closer."""
+    theirs = {case.name: case.truth.mel_distance for case in other.cases}
+    pairs = [(theirs[c.name], c.truth.mel_distance, c.name) for c in system.cases if c.name in theirs]
+    figure, (axis,) = _axes(1, 6.0, 6.0)
+    axis.scatter([p[0] for p in pairs], [p[1] for p in pairs], s=12)
+    limit = max([max(p[:2]) for p in pairs if np.isfinite(p[0]) and np.isfinite(p[1])], default=1.0)
+    axis.plot([0, limit], [0, limit], color="grey", linewidth=0.8)
+    for x, y, name in sorted(pairs, key=lambda pair: pair[0] - pair[1])[:5]:
+        axis.annotate(name, (x, y), fontsize=7)
+    axis.set(xlabel=f"{names[1]}: mel distance to the truth", ylabel=names[0])
+    return figure

@@ -1,0 +1,166 @@
+"""`melformer evaluate`: a folder of loops in, a report out, by the protocol of docs/evaluation.md."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from melformer.audio.fold import fold_bpm
+from melformer.audio.grid import beat_edges
+from melformer.errors import RequestError
+from melformer.evaluate import codec_part, continuation_part, tables
+from melformer.evaluate.codes import bits_per_second
+from melformer.evaluate.material import Clip, folder_clips
+
+if TYPE_CHECKING:
+    from melformer.evaluate.transformer_part import TransformerReport
+    from melformer.generate.model import Melformer
+
+PROTOCOL = 1
+MAX_BEATS = 64
+PARTS = ("codec", "continuation", "transformer")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that was measured; parts that were not asked for, or need a model and had none, are None."""
+
+    protocol: int
+    folder: str
+    n_loops: int
+    left_out: list[str]  # files that could not be read, and why; parts that could not be measured, and why
+    codec: dict[str, codec_part.SystemScores] | None
+    codes: codec_part.CodesReport | None
+    continuation: dict[str, continuation_part.ContinuationSystem] | None
+    transformer: "TransformerReport | None"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; NaN becomes None."""
+        return _plain(asdict(self))
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict())
+
+    def to_text(self) -> str:
+        """Tables for people."""
+        parts = [f"Melformer evaluation, protocol {self.protocol}: {self.n_loops} loops of {self.folder}"]
+        if self.codec:
+            parts += ["Codec", tables.systems_table(self.codec)]
+        if self.codes:
+            parts += [tables.codes_table(self.codes)]
+        if self.continuation:
+            parts += ["Continuation, against the prompt", tables.continuation_table(self.continuation)]
+            parts += ["Continuation, against the truth", tables.truth_table(self.continuation)]
+        if self.transformer:
+            parts += ["Transformer, bits per beat", tables.transformer_table(self.transformer)]
+        return "\n\n".join([*parts, *(f"Left out: {line}" for line in self.left_out)])
+
+
+def evaluate(
+    folder: str | Path,
+    model: "Melformer | None" = None,
+    *,
+    candidate: str | Path | None = None,
+    parts: tuple[str, ...] = PARTS,
+    references: bool = True,
+    limit: int | None = None,
+    n_new: int | None = None,
+    beats_per_bar: int = 4,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> Report:
+    """Measure a model, another system's files (`candidate`), or the references alone, on a folder of loops.
+
+    `n_new` continues whole loops by so many beats instead of cutting them in two. At most the first 64 beats
+    of a loop count. `progress` is told what is being done. Errors: AudioError for a folder without usable
+    loops, RequestError for an unknown part or a limit under 1.
+    """
+    unknown = set(parts) - set(PARTS)
+    if unknown or not parts or (limit is not None and limit < 1):
+        raise RequestError(f"parts are {', '.join(PARTS)} and a limit is at least 1; got {parts} and {limit}")
+    say = progress or (lambda text: None)
+    clips, left_out = folder_clips(folder)
+    clips = [_at_most(clip, MAX_BEATS) for clip in clips[:limit]]
+    codec, codes, continuation, transformer = None, None, None, None
+    if "codec" in parts:
+        say(f"codec: {len(clips)} loops")
+        codec, codes = _codec(clips, model, references)
+    if "continuation" in parts:
+        cases = [continuation_part.cut(clip, beats_per_bar, n_new) for clip in clips]
+        say(f"continuation: {len(cases)} loops")
+        continuation = continuation_part.run(cases, _systems(cases, model, candidate, references, seed))
+    if "transformer" in parts and model is not None:
+        say("transformer")
+        try:
+            transformer = _transformer(clips, model, beats_per_bar)
+        except RequestError as error:
+            left_out.append(f"transformer: {error}")
+    return Report(PROTOCOL, str(folder), len(clips), left_out, codec, codes, continuation, transformer)
+
+
+def _at_most(clip: Clip, n_beats: int) -> Clip:
+    if clip.n_beats <= n_beats:
+        return clip
+    stop = int(beat_edges(n_beats, clip.bpm, clip.waveform.sample_rate)[-1])
+    return Clip(clip.name, clip.waveform.slice(0, stop), clip.bpm, n_beats)
+
+
+def _codec(
+    clips: list[Clip], model: "Melformer | None", references: bool
+) -> tuple[dict[str, codec_part.SystemScores] | None, codec_part.CodesReport | None]:
+    systems = codec_part.measure_references(clips) if references else {}
+    if model is None:
+        return systems or None, None
+    from melformer.evaluate.bare_codec import BareCodec
+
+    codec, config = BareCodec(model.codec), model.config.codec
+    sizes = (config.latent_frames_per_beat, config.n_codebooks, config.codebook_size)
+    ours = codec_part.measure_codec(
+        clips, codec.reconstruct, lambda bpm: bits_per_second(*sizes, fold_bpm(bpm)[0]) / 1000.0
+    )
+    return {"Melformer": ours, **systems}, codec_part.measure_codes(clips, codec.encode, config.codebook_size)
+
+
+def _systems(
+    cases: list[continuation_part.Case],
+    model: "Melformer | None",
+    candidate: str | Path | None,
+    references: bool,
+    seed: int,
+) -> dict[str, continuation_part.System]:
+    systems: dict[str, continuation_part.System] = {}
+    if candidate is not None:
+        systems["candidate"] = continuation_part.candidate_system(candidate)
+    if model is not None:
+        from melformer.evaluate.model_systems import model_systems
+
+        systems |= model_systems(model, seed)
+    if references or not systems:
+        systems |= continuation_part.reference_systems(cases)
+    return systems
+
+
+def _transformer(clips: list[Clip], model: "Melformer", beats_per_bar: int) -> "TransformerReport":
+    from melformer.evaluate.transformer_part import CodePassage, measure_transformer
+
+    passages = []
+    for clip in clips:
+        folded, factor = fold_bpm(clip.bpm)
+        bar = max(1, round(beats_per_bar * factor))
+        passages.append(CodePassage(clip.name, model.encode(clip.waveform, clip.bpm), folded, bar))
+    return measure_transformer(model.transformer, passages)
+
+
+def _plain(value: Any) -> Any:
+    """Dictionaries, lists, numbers and text, with None for what is not finite."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
