@@ -78,12 +78,12 @@ def serving(model: Model, examples: list[Path] | None = None, **limits: Any) -> 
     from melformer.ui.limits import Limits
 
     bounds = Limits(**limits)
-    page = build_page(model, bounds, examples or [])
+    page, sessions = build_page(model, bounds, examples or [])
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(bounds))
     try:
-        yield Server(url.rstrip("/"), model, page.sessions)
+        yield Server(url.rstrip("/"), model, sessions)
     finally:
-        page.sessions.close()
+        sessions.close()
         page.close(verbose=False)
 
 

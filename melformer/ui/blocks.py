@@ -2,6 +2,8 @@
 
 import logging
 import os
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,14 +22,17 @@ logger = logging.getLogger(__name__)
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TITLE = "Melformer: drop in a loop, hear it go on"
 PORT = 7860
+WARM_UP_BEATS = 8
 
 
 def example_loops(folder: Path = EXAMPLES) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.suffix in (".wav", ".flac", ".ogg"))
 
 
-def build_page(model: Any, limits: Limits | None = None, examples: list[Path] | None = None) -> gr.Blocks:
-    """The page for a model; nothing is loaded or served yet."""
+def build_page(
+    model: Any, limits: Limits | None = None, examples: list[Path] | None = None
+) -> tuple[gr.Blocks, Sessions]:
+    """The page for a model, and its sessions; nothing is served yet."""
     limits = Limits.from_environment() if limits is None else limits
     uploads = Path(gr.utils.get_upload_folder())
     sessions = Sessions(model, limits, uploads / "melformer-sessions")
@@ -46,8 +51,7 @@ def build_page(model: Any, limits: Limits | None = None, examples: list[Path] | 
             )
         add_api(sessions, actions)
     page.queue(max_size=limits.queue)
-    page.sessions = sessions
-    return page
+    return page, sessions
 
 
 def _streaming(
@@ -89,9 +93,29 @@ def serve(name: str | None = None) -> None:
     """Serve the page until interrupted, on 127.0.0.1:7860 or where GRADIO_SERVER_NAME and _PORT say."""
     from melformer.generate import Melformer
 
-    limits = Limits.from_environment()
-    page = build_page(Melformer.from_pretrained(name), limits)
+    try:
+        limits = Limits.from_environment()
+        model = Melformer.from_pretrained(name)
+    except MelformerError as error:
+        sys.exit(f"melformer: {error}")
+    page, sessions = build_page(model, limits)
+    threading.Thread(target=warm_up, args=(sessions, example_loops()), daemon=True).start()
     options = launch_options(limits)
     if "GRADIO_SERVER_PORT" not in os.environ and "SPACE_ID" not in os.environ:
         options["server_port"] = PORT
-    page.launch(**options)
+    try:
+        page.launch(**options)
+    except OSError:
+        sys.exit(f"melformer: port {PORT} is taken; set GRADIO_SERVER_PORT to another one")
+
+
+def warm_up(sessions: Sessions, examples: list[Path]) -> None:
+    """Make a few beats before anybody asks: the first ones are slow, and the desk learns the machine's speed."""
+    if not examples:
+        return
+    token = sessions.create(paced=False)
+    session = sessions.find(token)
+    session.load(examples[0])
+    for _ in session.play({"n_beats": WARM_UP_BEATS}):
+        pass
+    sessions.forget(token)

@@ -7,18 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from melformer.errors import RequestError
 from melformer.ui.asking import MAX_SEED, Wish, read_settings, read_wish, whole_number
 from melformer.ui.desk import Desk, Player
 from melformer.ui.limits import Limits
 from melformer.ui.loops import Loop, crop_loop, loop_of_take, open_loop, retime_loop
 from melformer.ui.performance import Performance
-from melformer.ui.takes import Take
+from melformer.ui.takes import Take, whole_take
 from melformer.ui.tape import Tape
 from melformer.ui.view import end_sentence, view_loop, view_of
-from melformer.ui.wire import code_columns, pack_beat
+from melformer.ui.wire import pack_beat
 
 UNDO_STEPS = 8
 STOP_WAIT_S = 2.0
@@ -233,21 +231,8 @@ class Session:
             for continuation in made:
                 self._n_takes += 1
                 numbers.append(self._n_takes)
-                self._keep(self._take_of(self._n_takes, loop, continuation))
+                self._keep(whole_take(self._n_takes, loop, continuation, self._tape_path()))
         return numbers
-
-    def _take_of(self, number: int, loop: Loop, continuation: Any) -> Take:
-        new = continuation.new
-        tape = Tape(self._tape_path(), new.n_channels, new.sample_rate)
-        tape.append(new.samples)
-        columns = np.array_split(code_columns(continuation.codes), continuation.n_beats)
-        n_join = round(0.03 * new.sample_rate)
-        end = loop.prompt.waveform.n_samples
-        join = continuation.waveform.samples[max(0, end - n_join) : end]
-        return Take(
-            number, loop, continuation.seed, continuation.settings, tape, list(columns),
-            continuation.n_beats, np.array(join), continuation.state,
-        )  # fmt: skip
 
     def _tape_path(self) -> Path:
         self._n_tapes += 1

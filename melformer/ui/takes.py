@@ -1,6 +1,7 @@
 """A take: a loop, a seed, and the beats that were made after it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,9 @@ import numpy as np
 from melformer.audio.wav import Waveform
 from melformer.ui.loops import Loop
 from melformer.ui.tape import Tape
+from melformer.ui.wire import code_columns
+
+JOIN_S = 0.03  # a whole take says where its loop ends; so much before it was joined
 
 
 @dataclass(frozen=True)
@@ -57,3 +61,22 @@ class Take:
         prompt = self.loop.prompt.waveform
         join = np.zeros((0, prompt.n_channels), np.float32) if self.join is None else self.join
         return np.concatenate([prompt.samples[: prompt.n_samples - len(join)], join])[-n_samples:]
+
+
+def whole_take(number: int, loop: Loop, continuation: Any, tape_path: Path) -> Take:
+    """A finished `Continuation` as a take, its new part on a tape of its own."""
+    new, prompt = continuation.new, loop.prompt.waveform
+    tape = Tape(tape_path, new.n_channels, new.sample_rate)
+    tape.append(new.samples)
+    join = continuation.waveform.samples[max(0, prompt.n_samples - round(JOIN_S * new.sample_rate)) : prompt.n_samples]
+    return Take(
+        number=number,
+        loop=loop,
+        seed=continuation.seed,
+        settings=continuation.settings,
+        tape=tape,
+        codes=list(np.array_split(code_columns(continuation.codes), continuation.n_beats)),
+        n_beats=continuation.n_beats,
+        join=np.array(join),
+        state=continuation.state,
+    )

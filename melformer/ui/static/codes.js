@@ -12,7 +12,7 @@ async function openCodes() {
   if (!loop) return codesStatus("Choose a loop on the Play page first.");
   if (codesState.loop === loop.key) return;
   codesState.loop = loop.key;
-  find("#mf-books").max = Math.min(8, loop.codes.codebooks);
+  find("#mf-books").max = loop.codes.codebooks;
   codesStatus(`${loop.name}: ${loop.codes.columns} columns of ${plural(loop.codes.codebooks, "token")}.`);
   resetEdit();
   const facts = await call("explain", {});

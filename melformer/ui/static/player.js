@@ -22,6 +22,7 @@ class Player {
     }
     if (this.context) this.context.close();
     this.channels = channels;
+    if (navigator.audioSession) navigator.audioSession.type = "playback"; // else a phone's mute switch silences it
     this.context = new AudioContext({ sampleRate: rate, latencyHint: "playback" });
     this.context.resume();
     this.gain = this.context.createGain();

@@ -1,5 +1,5 @@
 // A run: one stream of new beats from the server, from Continue or Keep going to its end.
-const SILENT_MS = 5000;
+const SILENT_MS = 3000;
 
 function wish() {
   const perBar = state.loop.beats_per_bar;
@@ -51,12 +51,23 @@ function anotherTake() {
   continueLoop(true);
 }
 
+/** Sound may only begin inside a click, and not every browser plays every rate. */
+function unlockSound(store) {
+  try {
+    player.unlock(store.rate, store.channels);
+    return true;
+  } catch (error) {
+    showError(`This browser cannot play ${store.rate} Hz. Use a loop at 44100 or 48000 Hz.`);
+    return false;
+  }
+}
+
 /** `from` null: the store sounds already and only grows. */
 function begin(store, from, asked) {
   showError("");
   const run = ++state.lastRun;
   if (from !== null) silence();
-  player.unlock(store.rate, store.channels);
+  if (!unlockSound(store)) return;
   state.run = { run, store, from, asked, started: false, first: store.nNew, costs: [], healing: false, lastMessage: performance.now() };
   state.busy = true;
   state.store = store;
@@ -64,6 +75,7 @@ function begin(store, from, asked) {
   timeline.show(store);
   timeline.follow = true;
   status("Starting …");
+  announce("Playing. New beats follow your loop.");
   trigger("play", { token: state.token, run, ...asked });
   refresh();
 }
@@ -156,7 +168,7 @@ async function finish(current, message) {
   state.busy = false;
   state.missed = [];
   player.feed();
-  if (message.message) announce(message.message);
+  announce(message.message || `Take ${current.store.take} is ready: ${plural(current.store.nNew, "new beat")}.`);
   state.note = message.message;
   await adopt(message.view);
   timeline.show(current.store);

@@ -44,6 +44,7 @@ async function storeOf(number) {
 
 async function showTake(number, play) {
   if (state.run) return;
+  if (play && state.store && !unlockSound(state.store)) return;
   const store = await storeOf(number);
   if (!store) return;
   state.store = store;
