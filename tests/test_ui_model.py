@@ -1,0 +1,73 @@
+"""A session on the real model, tiny and untrained: the stand-in of the other tests tells no lies about it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from page_double import Model, loop_samples
+
+from melformer.audio.wav import write_waveform
+from melformer.config import PRESETS
+from melformer.generate import Melformer
+from melformer.ui.explain import codebook_usage, decode_rewritten, decode_with
+from melformer.ui.limits import Limits
+from melformer.ui.session import Session
+from melformer.ui.sessions import Sessions
+from melformer.ui.wire import code_columns
+
+
+@pytest.fixture(scope="module")
+def model() -> Melformer:
+    torch.manual_seed(0)
+    return Melformer(PRESETS["tiny"])
+
+
+@pytest.fixture(params=[70.0, 100.0, 200.0])
+def session(model: Melformer, tmp_path: Path, request: pytest.FixtureRequest) -> Session:
+    """At half, at and above the model's own tempo, where a beat is 2, 1 and 1/2 of its beats."""
+    path = tmp_path / f"loop_{request.param:g}bpm.wav"
+    write_waveform(path, loop_samples(4, request.param))
+    sessions = Sessions(model, Limits(), tmp_path / "sessions")
+    session = sessions.find(sessions.create(paced=False))
+    session.load(path)
+    return session
+
+
+def test_continue_and_keep_going(session: Session) -> None:
+    bpm = session.need_loop().prompt.bpm
+    first = list(session.play({"n_beats": 2, "seed": 3}))
+    assert [one["kind"] for one in first] == ["start", "beat", "beat", "end"]
+    list(session.play({"n_beats": 3, "keep": 1}))
+    list(session.play({"n_beats": 5, "seed": 3}))
+    kept, straight = session.need_take(1), session.need_take(2)
+    assert kept.whole().n_samples == round(9 * 60 * 44_100 / bpm)
+    assert np.array_equal(kept.whole().samples, straight.whole().samples)
+    assert all(columns.shape[1] == 3 for columns in kept.codes)
+
+
+def test_a_chosen_take_equals_the_streamed_one_and_keeps_going(session: Session) -> None:
+    *_, end = session.choose({"n_beats": 2, "seed": 5, "n_takes": 2})
+    assert end["takes"] == [1, 2]
+    list(session.play({"n_beats": 2, "seed": 6}))
+    chosen, streamed = session.need_take(2), session.need_take(3)
+    assert np.allclose(chosen.whole().samples, streamed.whole().samples, atol=1e-4)
+    list(session.play({"n_beats": 1, "keep": 2}))
+    assert session.need_take(2).n_beats == 3
+
+
+def test_codebooks_are_explained(session: Session, model: Melformer) -> None:
+    loop = session.need_loop()
+    usage = codebook_usage(loop.prompt.codes)
+    assert len(usage) == 3
+    assert usage[0]["columns"] == len(code_columns(loop.prompt.codes))
+    assert decode_with(model, loop, 1)["words"] == "Decoded from 1 codebook of 3"
+    if loop.prompt.bpm < 180:
+        order = [{"from": 3 - k, "reversed": k == 0} for k in range(4)]
+        assert decode_rewritten(model, loop, order)["pcm"]
+
+
+def test_the_stand_in_has_the_methods_of_the_model() -> None:
+    for name in ("prompt", "stream", "resume", "takes", "reconstruct", "decode_codes"):
+        assert callable(getattr(Melformer, name))
+        assert callable(getattr(Model, name))
