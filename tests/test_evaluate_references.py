@@ -11,7 +11,7 @@ from melformer.audio.grid import beat_edges
 from melformer.audio.wav import write_waveform
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError, RequestError
-from melformer.evaluate import choose_clips, codec_part, compare, material, references, tables
+from melformer.evaluate import choose_clips, codec_part, compare, material, oracle, references, tables
 
 BPM = 120.0
 
@@ -171,3 +171,14 @@ def test_written_clips_are_read_back_on_the_same_grid(tmp_path, band):
     (back,), left_out = material.folder_clips(tmp_path)
     assert (back.bpm, back.n_beats, left_out) == (BPM, 8, [])
     assert np.abs(back.waveform.samples - band.samples).max() < 1e-6  # 24 bits
+
+
+def test_the_oracle_rebuilds_a_repeat_and_is_closer_than_looping():
+    prompt, truth = play(8), play(8)
+    exact = oracle.best_copy(prompt, truth, BPM, 8, 8)
+    inner = slice(3000, -3000)  # the ends have no overlapping frames
+    np.testing.assert_allclose(exact.samples[inner], truth.samples[inner], atol=1e-4)
+    turned = play(8, first_beat=4)  # the second bar comes first
+    best = oracle.best_copy(prompt, turned, BPM, 8, 8)
+    looped = references.looped(prompt, BPM, 8)
+    assert compare.compare(turned, best).mel_distance < 0.6 * compare.compare(turned, looped).mel_distance

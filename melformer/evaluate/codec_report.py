@@ -1,7 +1,6 @@
 """Measure a checkpoint's codec on a folder of loops:
 
-    python -m melformer.evaluate.codec_report CHECKPOINT_DIR LOOPS_DIR [--references] [--clips] [--json]
-[--clips]
+python -m melformer.evaluate.codec_report CHECKPOINT_DIR LOOPS_DIR [--references] [--clips] [--json]
 """
 
 import argparse

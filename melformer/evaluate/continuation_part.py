@@ -22,6 +22,7 @@ from melformer.evaluate.compare import compare, nanmean
 from melformer.evaluate.continuation import ContinuationScores, mean_scores, score_continuation
 from melformer.evaluate.distances import MEL_SCALES
 from melformer.evaluate.material import AUDIO_SUFFIXES, Clip
+from melformer.evaluate.oracle import best_copy
 
 MIN_CUT_BEATS = 8
 
@@ -110,6 +111,11 @@ def reference_systems(cases: Sequence[Case]) -> dict[str, System]:
     def true(case: Case) -> Answer | None:
         return Answer(case.truth) if case.truth else None
 
+    def oracle(case: Case) -> Answer | None:
+        if case.truth is None:
+            return None
+        return Answer(best_copy(case.prompt, case.truth, case.bpm, case.n_prompt, case.n_new), 1.0)
+
     def shuffled(case: Case) -> Answer | None:
         return Answer(references.shuffled(case.truth, case.bpm, case.n_new)) if case.truth else None
 
@@ -121,6 +127,7 @@ def reference_systems(cases: Sequence[Case]) -> dict[str, System]:
 
     return {
         "the truth": true,
+        "best copy of the prompt": oracle,
         "prompt looped": looped,
         "beats shuffled": shuffled,
         "another loop": another,
