@@ -20,28 +20,11 @@ _GRID_BPM = np.geomspace(MIN_BPM, MAX_BPM, 520)
 _N_FREE = 10
 # Lags in beats whose autocorrelation is averaged into one feature each.
 _LAGS = ((1.0,), (2.0,), (4.0,), (0.5, 1.5, 2.5), (0.25, 0.75, 1.25))
-# One for each feature, in the order of `features`; fitted as docs/tempo.md tells.
+# One for each feature, in the order of `features`, and the score of "none of these"; fitted as docs/tempo.md tells.
 WEIGHTS = np.array(
-    [
-        0.91,
-        1.1,
-        2.64,
-        6.0,
-        -1.83,
-        0.53,
-        -2.12,
-        -30.0,
-        0.27,
-        2.65,
-        0.55,
-        -1.38,
-        -1.14,
-        2.24,
-        19.57,
-        31.25,
-        25.13,
-    ]
+    [0.37, 0.8, 2.51, 5.5, -1.56, 0.51, -2.16, -30.0, 0.15, 2.64, 0.53, -1.61, -1.16, 1.3, 18.8, 27.14, 28.89]
 )
+NONE_SCORE = 5.17
 
 
 @dataclass(frozen=True)
@@ -54,16 +37,19 @@ class Detection:
 
 
 def detect(waveform: Waveform, onsets: Onsets | None = None) -> Detection | None:
-    """The most probable tempo of 40..240 BPM, or None where nothing begins and no number of beats fits."""
+    """The most probable tempo of 40..240 BPM, or None for silence and for less than a beat."""
     onsets = find_onsets(waveform) if onsets is None else onsets
+    if not onsets.strength.any():
+        return None
     bpms, counts = candidates(onsets, waveform.duration_s)
     if not len(bpms):
         return None
     scores = features(onsets, bpms, counts) @ WEIGHTS
-    odds = np.exp(scores - scores.max())
     best = int(scores.argmax())
+    odds = np.exp(scores - scores[best])
     alike = np.abs(bpms / bpms[best] - 1) < SAME_BPM
-    return Detection(float(bpms[best]), float(odds[alike].sum() / odds.sum()), int(counts[best]))
+    probability = odds[alike].sum() / (odds.sum() + np.exp(NONE_SCORE - scores[best]))
+    return Detection(float(bpms[best]), float(probability), int(counts[best]))
 
 
 def candidates(onsets: Onsets, duration_s: float) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from melformer.audio.waveform import Waveform
 
 N_PHASES = 64
 _SHARPNESS = 7.0  # fitted: makes the probabilities below come true (docs/tempo.md)
-_NEAR_S = 0.025  # a start within 25 ms of a beat is on it
+_NEAR_S = 0.02  # a start this near to a beat is on it
 _ONSET_DELAY_S = 0.004  # strength rises when a frame first sees the onset, before its centre
 _STARTS_ON_BEAT, _STARTS_ON_BEAT_IF_WHOLE = 0.5, 0.98
 
@@ -25,6 +25,8 @@ def find_first_beat(waveform: Waveform, onsets: Onsets, bpm: float) -> tuple[flo
     phases = (np.arange(N_PHASES) + 0.5) / N_PHASES
     beat_s = 60 / bpm
     n_beats = waveform.duration_s / beat_s
+    if n_beats < 1.9:
+        return 0.0, 0.5  # too short to tell, and nothing to spare
     whole = round(n_beats) >= 1 and abs(n_beats - round(n_beats)) * beat_s < _NEAR_S
     prior = _STARTS_ON_BEAT_IF_WHOLE if whole else _STARTS_ON_BEAT
     near = np.minimum(phases, 1 - phases) * beat_s < _NEAR_S

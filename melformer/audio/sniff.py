@@ -1,7 +1,10 @@
-"""Which audio is let in: decided from a file's first bytes, before any decoder sees it."""
+"""Which files are let in: decided from their first bytes, before any decoder sees them."""
 
+import os
+import stat
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 from melformer.errors import AudioError
@@ -15,6 +18,29 @@ MAX_CHUNKS = 1_000
 _WAV_CODECS = {1: "PCM", 3: "float", 6: "A-law", 7: "µ-law", 0xFFFE: "extensible"}
 _AIFC_CODECS = {b"NONE", b"sowt", b"twos", b"raw ", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64",
                 b"ulaw", b"ULAW", b"alaw", b"ALAW"}  # fmt: skip
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open an ordinary, non-empty file: a pipe or a device could block or never end. Errors: AudioError."""
+    try:
+        # Without O_NONBLOCK, opening a pipe waits for its writer.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(path, flags)
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{path.name or path} cannot be opened: {reason(error)}") from None
+    info = os.fstat(descriptor)
+    if stat.S_ISREG(info.st_mode) and info.st_size:
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise AudioError(
+        f"{path.name or path} is {'empty' if stat.S_ISREG(info.st_mode) else 'not a file'}: give an audio file"
+    )
+
+
+def reason(error: Exception) -> str:
+    """What a library or the system says went wrong, in a form that fits into a sentence."""
+    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    return text.strip().rstrip(".").lower()
 
 
 def check_kind(file: BinaryIO, name: str) -> None:
@@ -65,8 +91,9 @@ def _check_codec(file: BinaryIO, name: str) -> None:
     for chunk, start, length in chunks(file):
         file.seek(start)
         if chunk == b"fmt ":
-            codec = int.from_bytes(file.read(2), "big" if big_endian else "little")
-            if codec not in _WAV_CODECS:
+            data = file.read(2)
+            codec = int.from_bytes(data, "big" if big_endian else "little")
+            if len(data) == 2 and codec not in _WAV_CODECS:
                 raise AudioError(f"{name} is a WAV with codec {codec:#06x}: export it as plain PCM WAV")
         elif chunk == b"COMM" and length >= 22:
             codec_name = file.read(22)[18:]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from melformer.audio.grid import MAX_BPM, MIN_BPM
-from melformer.audio.sniff import chunks
+from melformer.audio.sniff import chunks, open_regular
 
 MAX_TAG_BYTES = 2**20
 _OGG_HEAD_BYTES = 2**16
@@ -26,7 +26,7 @@ def read_bpm_tag(path: str | Path) -> float | None:
     of an ID3 tag in MP3, WAV and AIFF.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(Path(path)) as file:
             for bpm in _candidates(file):
                 if MIN_BPM <= bpm <= MAX_BPM:
                     return bpm

@@ -1,7 +1,6 @@
 """Audio files in and out: read what strangers send within fixed limits, write exactly what was given."""
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import soundfile
 
 from melformer.audio.grid import check_bpm
-from melformer.audio.sniff import FORMATS, SUBTYPES, check_kind
+from melformer.audio.sniff import FORMATS, SUBTYPES, check_kind, open_regular, reason
 from melformer.audio.tags import add_bpm_tag, read_bpm_tag
 from melformer.audio.waveform import MAX_CHANNELS, MAX_VALUES, Waveform, check_sample_rate
 from melformer.errors import AudioError
@@ -76,21 +75,6 @@ def to_integers(samples: np.ndarray, n_bits: int) -> np.ndarray:
     return rounded.astype(np.int32) << (32 - n_bits)
 
 
-def open_regular(path: Path) -> BinaryIO:
-    """Open an ordinary, non-empty file: a pipe or a device could block or never end. Errors: AudioError."""
-    try:
-        # Without O_NONBLOCK, opening a pipe waits for its writer.
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        descriptor = os.open(path, flags)
-    except (OSError, ValueError) as error:
-        raise AudioError(f"{path.name or path} cannot be opened: {_reason(error)}") from None
-    info = os.fstat(descriptor)
-    if stat.S_ISREG(info.st_mode) and info.st_size:
-        return os.fdopen(descriptor, "rb")
-    os.close(descriptor)
-    raise AudioError(f"{path.name or path} is {'empty' if stat.S_ISREG(info.st_mode) else 'not a file'}")
-
-
 @contextmanager
 def open_sound(raw: BinaryIO, name: str) -> Iterator[soundfile.SoundFile]:
     """Decode `raw` with libsndfile. Errors: AudioError for what it cannot decode."""
@@ -100,7 +84,7 @@ def open_sound(raw: BinaryIO, name: str) -> Iterator[soundfile.SoundFile]:
         with soundfile.SoundFile(raw.fileno(), closefd=False) as file:
             yield file
     except soundfile.LibsndfileError as error:
-        raise AudioError(f"{name} is damaged ({_reason(error)}): export it again as WAV or FLAC") from None
+        raise AudioError(f"{name} is damaged ({reason(error)}): export it again as WAV or FLAC") from None
 
 
 def _read_samples(file: soundfile.SoundFile, name: str, max_s: float) -> np.ndarray:
@@ -126,8 +110,3 @@ def _read_samples(file: soundfile.SoundFile, name: str, max_s: float) -> np.ndar
     if not n_read:
         raise AudioError(f"{name} holds no audio: its header is followed by no samples")
     return np.concatenate(blocks)
-
-
-def _reason(error: Exception) -> str:
-    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-    return text.strip().rstrip(".").lower()
