@@ -131,9 +131,9 @@ def test_pictures_are_written_and_show_something(model, folder, tmp_path):
 
 
 def test_the_command_prints_json_and_says_what_is_wrong(folder, tmp_path, capsys):
-    from melformer.evaluate.__main__ import main
+    from melformer.cli import main
 
-    assert main([str(folder), "--no-model", "--parts", "continuation", "--json", "--limit", "1"]) == 0
+    assert main(["evaluate", str(folder), "--no-model", "--parts", "continuation", "--json", "--limit", "1"]) == 0
     assert json.loads(capsys.readouterr().out)["n_loops"] == 1
-    assert main([str(tmp_path / "none"), "--no-model"]) == 2
+    assert main(["evaluate", str(tmp_path / "none"), "--no-model"]) == 2
     assert "no folder" in capsys.readouterr().err
