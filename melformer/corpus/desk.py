@@ -15,9 +15,9 @@ from melformer.corpus.theory import NOTE_NAMES
 
 # Level in dB (peak for drums, loud RMS for the rest), how far it may be moved, pan width, high-pass in Hz.
 _CHANNELS = {
-    "kick": (-4.0, 1.5, 0.0, 0.0), "snare": (-6.5, 2.5, 0.1, 90.0), "hats": (-15.0, 4.0, 0.3, 300.0),
-    "perc": (-13.0, 4.0, 0.6, 60.0), "bass": (-13.0, 2.5, 0.0, 28.0), "comp": (-19.0, 3.5, 0.4, 120.0),
-    "pad": (-23.0, 4.0, 0.1, 160.0), "arp": (-21.0, 3.5, 0.5, 180.0), "lead": (-18.0, 3.0, 0.25, 160.0),
+    "kick": (-5.0, 2.0, 0.0, 0.0), "snare": (-6.5, 2.5, 0.15, 90.0), "hats": (-14.0, 4.0, 0.45, 300.0),
+    "perc": (-12.0, 4.0, 0.75, 60.0), "bass": (-14.5, 3.0, 0.05, 28.0), "comp": (-17.5, 3.5, 0.6, 120.0),
+    "pad": (-21.5, 4.0, 0.2, 160.0), "arp": (-19.5, 3.5, 0.7, 180.0), "lead": (-16.5, 3.0, 0.4, 160.0),
     "fx": (-24.0, 4.0, 0.0, 0.0),
 }  # fmt: skip
 _DRUMS = ("kick", "snare", "hats", "perc")
@@ -49,8 +49,9 @@ def _draw_master(frame: Frame, raw: bool, rng: np.random.Generator) -> dict[str,
     settings = {
         "room_s": float(rng.uniform(*style.room_s)), "room_dark_hz": float(rng.uniform(3000, 10_000)), "room_seed": float(rng.integers(64)),
         "echo_beats": float(pick(rng, (0.75, 0.5, 1.0, 0.3333333, 0.25, 1.5))), "echo_feedback": float(rng.uniform(0.2, 0.6)),
-        "pump_beats": float(pick(rng, (0.25, 0.4, 0.5, 0.75))), "rms_db": float(rng.uniform(*style.rms_db)) - (6.0 if raw else 0.0),
-        "glue": 0.0 if raw else float(rng.uniform(0.0, 2.0)), "drive": 0.0 if raw else max(0.0, float(rng.uniform(*style.drive))),
+        "pump_beats": float(pick(rng, (0.25, 0.4, 0.5, 0.75))), "rms_db": float(rng.uniform(*style.rms_db)) - float(rng.uniform(0.0, 4.0)) - (4.0 if raw else 0.0),
+        "glue": 0.0 if raw else max(0.0, float(rng.uniform(-1.3, 2.0))),
+        "drive": 0.0 if raw or rng.random() < 0.4 else max(0.0, float(rng.uniform(*style.drive))),
         "ceiling": float(rng.uniform(0.8, 0.98)), "tilt_db": 0.0 if raw else float(rng.normal(0, 1.8)),
     }  # fmt: skip
     if rng.random() < style.lofi:
@@ -101,12 +102,12 @@ def _strip(role: str, instrument: str, most_drive: float, lofi: float, raw: bool
         strip["drive"] = round(float(rng.uniform(0.05, 0.5)) * min(1.0, 3 * most_drive + 0.2), 3)
     if role in ("comp", "kick", "snare") and rng.random() < 0.4 * lofi:
         strip |= {"crush": float(rng.integers(8, 13)), "hold": float(rng.integers(1, 4))}
-    if role in ("comp", "arp", "lead") and rng.random() < 0.2:
+    if role in ("comp", "arp", "lead", "hats", "perc") and rng.random() < (0.35 if role in ("comp", "arp", "lead") else 0.15):
         strip |= {"chorus_s": round(float(rng.uniform(0.0005, 0.003)), 5), "chorus_beats": float(pick(rng, (4, 8, 16)))}
     if role == "pad" and rng.random() < 0.15:
         strip |= {"gate_beats": float(pick(rng, (0.25, 0.5, 0.5))), "gate_open": round(float(rng.uniform(0.4, 0.7)), 3)}
-    if instrument == "gm" and rng.random() < 0.7:
-        strip["width"] = round(float(rng.uniform(0.3, 1.2)), 3)
+    if role not in ("kick", "bass") and rng.random() < 0.8:
+        strip["width"] = round(float(rng.uniform(0.5, 2.0)), 3)
     return strip
 
 

@@ -72,7 +72,7 @@ def draw_frame(style: Style, n_beats: int | None, long: float, rng: np.random.Ge
             n_bars = int(rng.choice([1, 2, 4, 8], p=[0.06, 0.24, 0.4, 0.3]))
         n_beats = n_bars * bar
     n_bars = -(-n_beats // bar)
-    phrase = int(rng.choice([1, 2, 4, 8], p=[0.08, 0.3, 0.47, 0.15] if n_bars <= 8 else [0.0, 0.2, 0.6, 0.2]))
+    phrase = int(rng.choice([1, 2, 4, 8], p=[0.08, 0.3, 0.47, 0.15] if n_bars <= 8 else [0.0, 0.15, 0.5, 0.35]))
     while phrase > n_bars:
         phrase //= 2
     return Frame(style, float(bpm), metre, n_beats, int(rng.integers(12)), str(pick(rng, style.modes)), phrase)

@@ -9,7 +9,9 @@ from melformer.corpus.theory import voice
 
 
 def _bars(frame: Frame, patterns: tuple[str, ...], rng: np.random.Generator) -> list[str]:
-    """A pattern for each bar: one riff, or a two-bar riff, sometimes with another last bar."""
+    """A pattern for each bar: one riff, or a two-bar riff, sometimes with another last bar; or one that never settles."""
+    if rng.random() < 0.2:
+        return [mutate_holds(fit_metre(pick(rng, patterns), frame.metre), rng) for _ in range(frame.phrase_bars)]
     first, second = (fit_metre(pick(rng, patterns), frame.metre) for _ in range(2))
     if rng.random() < 0.6:
         second = first
@@ -17,6 +19,16 @@ def _bars(frame: Frame, patterns: tuple[str, ...], rng: np.random.Generator) -> 
     if frame.phrase_bars >= 2 and rng.random() < 0.35:
         bars[-1] = fit_metre(pick(rng, patterns), frame.metre)
     return bars
+
+
+def mutate_holds(pattern: str, rng: np.random.Generator) -> str:
+    """Now and then leave out a stroke, with what it holds."""
+    out, silent = [], False
+    for i, mark in enumerate(pattern):
+        if mark not in ".-":
+            silent = i > 0 and rng.random() < 0.15
+        out.append("." if silent else mark)
+    return "".join(out)
 
 
 def play_bass(frame: Frame, spans: list[Span], rng: np.random.Generator) -> list[Event]:

@@ -20,6 +20,8 @@ DRUM_KEYS = {
     "low tom": 43, "conga": 63, "low conga": 64, "clave": 75, "block": 76, "cowbell": 56, "shaker": 70, "tambourine": 54,
     "agogo": 67, "low agogo": 68, "bongo": 60, "low bongo": 61, "triangle": 81, "cabasa": 69, "timbale": 65,
 }  # fmt: skip
+# Recordings in a font begin with up to a few milliseconds of near silence, which is cut.
+_LATEST_S = 0.006
 
 
 @lru_cache(maxsize=1)
@@ -52,8 +54,9 @@ def play_note(key: int, n_held: int, n_release: int, velocity: float, sample_rat
     """One note alone, stereo float32 (2, n_held + n_release), the synthesizer silent before and after."""
     synth, font_id = _synth(sample_rate)
     synth.program_select(0, font_id, bank, preset, bank == 128)
+    n_early = int(_LATEST_S * sample_rate)
     synth.noteon(0, int(key), max(1, min(127, round(velocity * 120))))
-    held = _generate(synth, n_held)
+    held = _generate(synth, n_held + n_early)
     synth.noteoff(0, int(key))
     rest = _generate(synth, n_release)
     synth.sounds_off()
@@ -61,6 +64,9 @@ def play_note(key: int, n_held: int, n_release: int, velocity: float, sample_rat
         if not _generate(synth, 2048).any():
             break
     sound = np.concatenate([held, rest], axis=1)
+    loud = np.abs(held[:, :n_early]).max(axis=0) > 0.01 * np.abs(held).max()
+    start = int(np.argmax(loud)) if loud.any() else 0
+    sound = sound[:, start : start + n_held + n_release]
     fade = min(n_release, int(0.02 * sample_rate))
     if fade:
         sound[:, -fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
