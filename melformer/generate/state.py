@@ -110,7 +110,7 @@ def _wake(codec: Codec, transformer: BeatTransformer, state: StreamState) -> tup
             ("latent_blocks", codec.decoder.latent_blocks), ("frame_blocks", codec.decoder.frame_blocks),
         )
     ]  # fmt: skip
-    decoder = DecoderState(*blocks, tensors["voice.carry"], facts["decoder_frame"])
+    decoder = DecoderState(blocks[0], blocks[1], tensors["voice.carry"], facts["decoder_frame"])
     voice = Voice(codec, prompt)
     voice.state = VoiceState(
         decoder=decoder, buffer=tensors["voice.buffer"], lags=tensors["voice.lags"].numpy(), **facts["voice"]
