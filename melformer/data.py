@@ -70,9 +70,13 @@ class BeatDataset:
         self.cache, self.entries = cache, chosen
         self.weights = np.cumsum([e["n_beats"] for e in chosen]) / sum(e["n_beats"] for e in chosen)
 
+    def draw(self, rng: np.random.Generator) -> dict[str, Any]:
+        """A random loop's entry: long ones more often, in proportion to their beats."""
+        return self.entries[int(np.searchsorted(self.weights, rng.random(), side="right"))]
+
     def crop(self, rng: np.random.Generator, n_beats: int) -> np.ndarray:
         """A random run of whole beats: → float32 (n_beats, samples_per_beat)."""
-        entry = self.entries[int(np.searchsorted(self.weights, rng.random(), side="right"))]
+        entry = self.draw(rng)
         beats = np.load(self.cache / entry["name"], mmap_mode="r", allow_pickle=False)
         start = int(rng.integers(len(beats) - n_beats + 1))
         return beats[start : start + n_beats].astype(np.float32) / 32_767.0

@@ -20,7 +20,7 @@ class Encoder(nn.Module):
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         sizes = (config.expansion, config.kernel_size, False)
-        self.project_in = nn.Linear(2 * config.n_bins, config.frame_dim)
+        self.project_in = nn.Linear(3 * config.n_bins, config.frame_dim)
         self.frame_blocks = BlockStack(config.n_encoder_layers, config.frame_dim, *sizes)
         self.stride = config.stride
         self.pool = nn.Linear(config.stride * config.frame_dim, config.latent_dim)
@@ -28,16 +28,21 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(config.latent_dim)
 
     def forward(self, spectra: Tensor) -> Tensor:
-        frames, _ = self.frame_blocks(self.project_in(compress(spectra)))
+        frames, _ = self.frame_blocks(self.project_in(features(spectra)))
         latents = self.pool(frames.unflatten(1, (-1, self.stride)).flatten(2))
         return self.norm(self.latent_blocks(latents)[0])
 
 
-def compress(spectra: Tensor, power: float = 0.3) -> Tensor:
-    """Power-compressed real and imaginary parts: complex (..., n) → float (..., 2n)."""
-    magnitude = spectra.abs().clamp_min(1e-7)
-    scaled = torch.view_as_real(spectra) * magnitude.pow(power - 1.0)[..., None]
-    return scaled.transpose(-1, -2).flatten(-2)
+def features(spectra: Tensor, power: float = 0.3) -> Tensor:
+    """Log-magnitude, and power-compressed real and imaginary parts: complex (..., n) → float (..., 3n).
+
+    The logarithm stands there too because a loudness that must first be found in the phases is learned slowly.
+    """
+    parts = torch.view_as_real(spectra)
+    magnitude = parts.square().sum(dim=-1).add(1e-12).sqrt()
+    scaled = 6.0 * parts * magnitude.pow(power - 1.0)[..., None]
+    level = (magnitude + 1e-5).log10() + 3.5  # about zero mean and unit spread on music
+    return torch.cat([level, scaled[..., 0], scaled[..., 1]], dim=-1)
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """One take's sound: codes in, samples at the player's own rate out, copied where they can be, decoded where not."""
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -50,6 +51,7 @@ class Voice:
         config, decoder = self.codec.config, self.codec.decoder
         self.work = decoder.stft.samples_per_beat
         self.frames = config.latent_frames_per_beat
+        self.n_kept = 2 + math.ceil(self.prompt.model_beats_per_beat)  # model beats that a beat may still need
         rate, prompt = self.prompt.waveform.sample_rate, self.prompt
         self.samples_per_model_beat = Fraction(60 * rate) / Fraction(prompt.model_bpm).limit_denominator(10**6)
         self.step = self.work / self.samples_per_model_beat
@@ -87,11 +89,11 @@ class Voice:
         position = len(self.prompt.codes) + state.n_pushed
         self.own.last_lag = state.last_lag
         lags = self.own.choose(latents[0].numpy(), position, own_sound)
-        keep = max(0, state.buffer.shape[1] - 3 * self.work)
+        keep = max(0, state.buffer.shape[1] - self.n_kept * self.work)
         self.state = VoiceState(
             new_state, torch.cat([state.buffer[:, keep:], samples], dim=1), state.buffer_start + keep,
-            np.append(state.lags[-3 * self.frames :], lags),
-            state.lags_start + max(0, len(state.lags) - 3 * self.frames), state.n_pushed + 1, self.own.last_lag,
+            np.append(state.lags[-self.n_kept * self.frames :], lags),
+            state.lags_start + max(0, len(state.lags) - self.n_kept * self.frames), state.n_pushed + 1, self.own.last_lag,
         )  # fmt: skip
 
     def beats_needed(self, beat_end: Fraction) -> int:

@@ -106,10 +106,11 @@ class BeatTransformer(nn.Module):
         hidden = self.steps(hidden.flatten(0, 1)).unflatten(0, hidden.shape[:2])
         return self._predict(hidden, pointer_keys, lags)
 
-    def log_likelihood(self, prediction: Prediction, codes: Tensor, chosen: Tensor) -> Tensor:
-        """Natural log-probability of every code of the chosen beats: (B, K, n_steps, n_codebooks), 0 where none is said."""
-        steps = self.pattern.to_steps(codes)
-        targets = steps[:, chosen]
+    def log_likelihood(self, prediction: Prediction, heard: Tensor, said: Tensor, chosen: Tensor) -> Tensor:
+        """Natural log-probability of every code of the chosen beats of `said`, where copies come from `heard`, both
+        (B, N, n_frames, n_codebooks): → (B, K, n_steps, n_codebooks), 0 where nothing is said."""
+        steps = self.pattern.to_steps(heard)
+        targets = self.pattern.to_steps(said[:, chosen])
         generated = prediction.logits.float().log_softmax(dim=-1).gather(-1, targets[..., None])[..., 0]
         same = steps.transpose(1, 2)[:, None] == targets[:, :, :, None]  # (B, K, S, J, n_codebooks)
         weights = prediction.pointer.exp()
