@@ -134,6 +134,15 @@ function wireDrop() {
   element.addEventListener("drop", (event) => { event.preventDefault(); drop.classList.remove("mf-over"); openFile(event.dataTransfer.files[0]); });
 }
 
+/** A menu closes when something in it, or elsewhere, is pressed. */
+function wireMenus() {
+  document.addEventListener("click", (event) => {
+    for (const menu of findAll(".mf-menu[open]")) {
+      if (!menu.contains(event.target) || event.target.closest("button")) menu.open = false;
+    }
+  });
+}
+
 function wireKeys() {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || find("#mf-play").hidden) return;
@@ -201,6 +210,7 @@ wireFields();
 wireButtons();
 wireDrop();
 wireKeys();
+wireMenus();
 wireCodes();
 showTheme();
 new MutationObserver(showTheme).observe(document.body, { attributes: true, attributeFilter: ["class"] });

@@ -135,11 +135,15 @@ function placeHandles() {
     handle.hidden = !shown;
     if (!shown) continue;
     handle.style.transform = `translateX(${edges[state.crop[name]] * timeline.beatWidth}px)`;
-    handle.style.height = `${timeline.height - timeline.barRow}px`;
-    handle.style.top = `${timeline.barRow}px`;
+    const top = timeline.tokenTop - handle.offsetHeight - 10; // low on the outline, so that beats above can be touched
+    handle.style.top = `${top}px`;
+    handle.style.setProperty("--up", `${timeline.barRow - top}px`);
+    handle.style.setProperty("--line", `${timeline.height - timeline.barRow}px`);
     handle.setAttribute("aria-valuemax", edges.length - 1);
     handle.setAttribute("aria-valuenow", name === "first" ? state.crop.first + 1 : state.crop.last);
   }
+  timeline.kept = shown ? [edges[state.crop.first], edges[state.crop.last]] : null;
+  timeline.redraw();
   const cropped = shown && (state.crop.first > 0 || state.crop.last < edges.length - 1);
   act("crop").hidden = !cropped;
   if (cropped) setText(act("crop"), state.crop.last - state.crop.first === 1 ? `Crop to bar ${state.crop.last}` : `Crop to bars ${state.crop.first + 1} to ${state.crop.last}`);

@@ -100,10 +100,11 @@ class Timeline {
       return;
     }
     g.fillStyle = beat.isNew ? this.colours.accent : this.colours.ink;
+    g.globalAlpha = this.kept && !beat.isNew && (k < this.kept[0] || k >= this.kept[1]) ? 0.3 : 1; // to be cropped
     this.drawOutline(g, beat.outline, x);
-    if (!beat.codes.columns) return;
     g.imageSmoothingEnabled = false;
-    g.drawImage(this.tile(k), x + 0.5, this.tokenTop, this.beatWidth - 1, this.tokenRow);
+    if (beat.codes.columns) g.drawImage(this.tile(k), x + 0.5, this.tokenTop, this.beatWidth - 1, this.tokenRow);
+    g.globalAlpha = 1;
   }
 
   drawOutline(g, outline, x) {
