@@ -76,7 +76,7 @@ _FAMILIES: dict[str, Kit] = {
 # Which one-shots may stand in for a drum; only those that are installed are used.
 _SAMPLED = {
     "kick": {"909": "bd_haus bd_klub bd_tek bd_fat bd_gas bd_zum bd_ada", "808": "bd_808 bd_boom bd_sone", "acoustic": "drum_heavy_kick drum_bass_hard drum_bass_soft bd_pure", "hard": "bd_tek bd_klub bd_zome bd_mehackit bd_gas", "glitch": "elec_hollow_kick elec_soft_kick bd_mehackit bd_ada bd_zum bd_fat"},
-    "snare": {"909": "sn_dolf sn_generic sn_zome elec_hi_snare", "808": "elec_snare elec_mid_snare elec_filt_snare sn_dub", "acoustic": "drum_snare_hard drum_snare_soft sn_dub sn_generic", "hard": "sn_zome elec_lo_snare sn_dolf", "glitch": "elec_filt_snare elec_snare elec_hi_snare perc_snap sn_generic perc_impact2"},
+    "snare": {"909": "sn_dolf sn_generic sn_zome elec_hi_snare", "808": "elec_snare elec_mid_snare sn_generic sn_dub", "acoustic": "drum_snare_hard drum_snare_soft sn_dub sn_generic", "hard": "sn_zome elec_lo_snare sn_dolf", "glitch": "elec_filt_snare elec_snare elec_hi_snare perc_snap sn_generic perc_impact2"},
     "hat": {"glitch": "elec_tick elec_pop elec_twip drum_cymbal_closed", "acoustic": "drum_cymbal_closed drum_cymbal_pedal", "909": "drum_cymbal_closed elec_tick", "hard": "drum_cymbal_closed"},
     "open": {"acoustic": "drum_cymbal_open", "909": "drum_cymbal_open elec_cymbal"},
     "crash": {"acoustic": "drum_splash_hard drum_splash_soft drum_cymbal_hard", "909": "drum_splash_hard drum_cymbal_hard", "hard": "drum_cymbal_hard"},
@@ -114,11 +114,11 @@ def draw_kit(family: str, used: set[str], rng: np.random.Generator, material: fr
         settings["seed"] = int(rng.integers(1 << 16))
         kind = main if rng.random() < 0.75 else str(rng.choice(["synth", "sample", "font"]))
         fitting = [s for s in _SAMPLED.get(name, {}).get(family, "").split() if s in installed]
+        length = {"crash": 2.0, "ride": 1.6, "open": 1.0, "kick": 0.9, "low conga": 1.2}.get(name, 0.7)
         tune = round(float(2 ** rng.uniform(-0.2, 0.2)), 4)
         if kind == "sample" and fitting:
-            settings = {"sample": str(rng.choice(fitting)), "tune": tune}
+            settings = {"sample": str(rng.choice(fitting)), "tune": tune, "length": length}
         elif kind == "font" and "soundfont" in material and name in DRUM_KEYS:
-            length = {"crash": 2.0, "ride": 1.6, "open": 1.0}.get(name, 0.7)
             settings = {"preset": font_kit, "key": DRUM_KEYS[name], "length": length}
         kit[name] = settings
     return kit
