@@ -11,7 +11,7 @@ from melformer.audio.grid import beat_edges
 from melformer.audio.wav import write_waveform
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError, RequestError
-from melformer.evaluate import choose_clips, codec_part, compare, material, oracle, references, tables
+from melformer.evaluate import choose_clips, codec_part, compare, material, oracle, references, tables, visqol_score
 
 BPM = 120.0
 
@@ -182,3 +182,16 @@ def test_the_oracle_rebuilds_a_repeat_and_is_closer_than_looping():
     best = oracle.best_copy(prompt, turned, BPM, 8, 8)
     looped = references.looped(prompt, BPM, 8)
     assert compare.compare(turned, best).mel_distance < 0.6 * compare.compare(turned, looped).mel_distance
+
+
+def test_visqol_is_nan_where_it_is_not_asked_for_or_not_installed(band, monkeypatch):
+    assert np.isnan(compare.compare(band, band).visqol)
+    monkeypatch.setattr("melformer.evaluate.visqol_score.find_spec", lambda name: None)
+    assert np.isnan(compare.compare(band, band, with_visqol=True).visqol)
+
+
+@pytest.mark.skipif(not visqol_score.is_installed(), reason="visqol-python is not installed")
+def test_visqol_ranks_a_copy_above_noise(band):
+    short = band.slice(0, 2 * RATE)
+    assert visqol_score.visqol(short, short) > 4.5
+    assert visqol_score.visqol(short, references.white_noise(short)) < 2

@@ -43,18 +43,23 @@ class CodesReport:
     stability: dict[str, list[float]]  # per change: the share of codes per codebook that survive
 
 
-def measure_codec(clips: Sequence[Clip], reconstruct: Reconstruct, kbps_at: Callable[[float], float]) -> SystemScores:
+def measure_codec(
+    clips: Sequence[Clip],
+    reconstruct: Reconstruct,
+    kbps_at: Callable[[float], float],
+    with_visqol: bool = False,
+) -> SystemScores:
     """Reconstruct every clip's mono mix and compare; `kbps_at` gives the codes' rate at a BPM."""
     rows = []
     for clip in clips:
         original = clip.waveform.mono()
-        scores = compare(original, reconstruct(original, clip.bpm).mono())
+        scores = compare(original, reconstruct(original, clip.bpm).mono(), with_visqol)
         rows.append(ClipScores(clip.name, clip.bpm, clip.n_beats, scores))
     kbps = float(np.mean([kbps_at(clip.bpm) for clip in clips]))
     return SystemScores(kbps, mean_of([row.scores for row in rows]), rows)
 
 
-def measure_references(clips: Sequence[Clip]) -> dict[str, SystemScores]:
+def measure_references(clips: Sequence[Clip], with_visqol: bool = False) -> dict[str, SystemScores]:
     """The same measures for Opus, MP3 and white noise."""
     systems = {}
     for name, system in codec_references().items():
@@ -62,7 +67,7 @@ def measure_references(clips: Sequence[Clip]) -> dict[str, SystemScores]:
         for clip in clips:
             original = clip.waveform.mono()
             lossy = system(original)
-            rows.append(ClipScores(clip.name, clip.bpm, clip.n_beats, compare(original, lossy.waveform)))
+            rows.append(ClipScores(clip.name, clip.bpm, clip.n_beats, compare(original, lossy.waveform, with_visqol)))
             rates.append(lossy.kbps)
         systems[name] = SystemScores(nanmean(rates), mean_of([row.scores for row in rows]), rows)
     return systems

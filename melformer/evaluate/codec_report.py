@@ -28,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--references", action="store_true", help="also Opus, MP3 and noise")
     parser.add_argument("--limit", type=int, default=None, metavar="N", help="only the first N loops")
     parser.add_argument("--clips", action="store_true", help="one line per loop")
+    parser.add_argument("--visqol", action="store_true", help="also ViSQOL, where installed (slow)")
     parser.add_argument("--no-codes", action="store_true", help="skip usage and stability")
     parser.add_argument("--json", action="store_true")
     try:
@@ -46,11 +47,11 @@ def report(arguments: argparse.Namespace) -> str:
     sizes = (config.latent_frames_per_beat, config.n_codebooks, config.codebook_size)
     systems = {
         "this codec": codec_part.measure_codec(
-            clips, codec.reconstruct, lambda bpm: bits_per_second(*sizes, fold_bpm(bpm)[0]) / 1000.0
+            clips, codec.reconstruct, lambda bpm: bits_per_second(*sizes, fold_bpm(bpm)[0]) / 1000.0, arguments.visqol
         )
     }
     if arguments.references:
-        systems |= codec_part.measure_references(clips)
+        systems |= codec_part.measure_references(clips, arguments.visqol)
     codes = None if arguments.no_codes else codec_part.measure_codes(clips, codec.encode, config.codebook_size)
     if arguments.json:
         return json.dumps({"systems": {k: asdict(v) for k, v in systems.items()}, "codes": codes and asdict(codes)})

@@ -8,6 +8,7 @@ from melformer.audio.resample import resample
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError
 from melformer.evaluate import distances, onsets, tone
+from melformer.evaluate.visqol_score import visqol
 
 SAMPLE_RATE = 44_100  # where DAC's windows, given in samples, are defined
 STANDARD_LUFS = -16.0
@@ -27,9 +28,10 @@ class Comparison:
     chroma_cosine: float
     pitch_error_cents: float
     harmonicity_error_db: float  # negative: noisier than the reference
+    visqol: float = float("nan")  # mean opinion score, where it was asked for and is installed
 
 
-def compare(reference: Waveform, estimate: Waveform) -> Comparison:
+def compare(reference: Waveform, estimate: Waveform, with_visqol: bool = False) -> Comparison:
     """Measure an estimate of a reference, both with all their channels (a mono estimate of a stereo clip is
     doubled).
 
@@ -52,6 +54,7 @@ def compare(reference: Waveform, estimate: Waveform) -> Comparison:
         chroma_cosine=tone.chroma_cosine(mono_a, mono_b, SAMPLE_RATE),
         pitch_error_cents=tone.pitch_error_cents(mono_a, mono_b, SAMPLE_RATE),
         harmonicity_error_db=tone.harmonicity_error_db(mono_a, mono_b, SAMPLE_RATE),
+        visqol=visqol(Waveform(mono_a, SAMPLE_RATE), Waveform(mono_b, SAMPLE_RATE)) if with_visqol else float("nan"),
     )
 
 

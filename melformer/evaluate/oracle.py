@@ -14,11 +14,12 @@ CELLS_PER_BEAT = 16
 
 
 def best_copy(prompt: Waveform, truth: Waveform, bpm: float, n_prompt: int, n_new: int) -> Waveform:
-    """The truth rebuilt from the prompt: per band and 16th of a beat, the prompt's beat that is nearest to it.
+    """The truth rebuilt from the prompt: per band and 16th of a beat, the prompt's beat that is nearest to
+    it.
 
-    Sources are the prompt played round, begun at each of its beats, so every sound stands at its own place in the
-    beat. Nearest is the least mean level difference over the bins of 24 mel-spaced bands; chosen cells are copied
-    with their phase. No renderer that copies at this resolution can come closer by this measure.
+    Sources are the prompt played round, begun at each of its beats, so every sound stands at its own place in
+    the beat. Nearest is the least mean level difference over the bins of 24 mel-spaced bands; chosen cells
+    are copied with their phase. No renderer that copies at this resolution can come closer by this measure.
     """
     edges = beat_edges(n_prompt, bpm, prompt.sample_rate)
     n_samples = truth.n_samples

@@ -20,6 +20,7 @@ SHORT_NAMES = {
     "chroma_cosine": "chroma",
     "pitch_error_cents": "cents",
     "harmonicity_error_db": "HNR dB",
+    "visqol": "ViSQOL",
 }
 
 CONTINUATION_NAMES = {
