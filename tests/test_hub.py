@@ -2,6 +2,8 @@
 
 import json
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from melformer.config import PRESETS
 from melformer.errors import CheckpointError
 from melformer.hub import find_bundle, load_bundle, remote, save_bundle
-from melformer.hub.bundle import MAX_CONFIG_BYTES, expected_shapes
+from melformer.hub.bundle import MAX_CONFIG_BYTES
+from melformer.hub.shapes import expected_shapes
 
 TINY = PRESETS["tiny"]
 
@@ -109,6 +112,21 @@ def test_a_config_that_is_not_text(folder: Path) -> None:
 def test_giant_sizes_are_refused_before_anything_is_built(folder: Path) -> None:
     change_config(folder, "transformer", dim=10**9)
     refused(folder, "transformer.dim", "1000000000")
+
+
+def test_expected_shapes_are_those_of_the_model() -> None:
+    from melformer.generate import Melformer
+
+    state = Melformer(TINY).state_dict()
+    assert expected_shapes(TINY) == {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def test_checking_does_not_load_the_compiler(folder: Path) -> None:
+    """It would take seconds before every first sound."""
+    program = f"import sys; from melformer.hub import load_bundle; load_bundle({str(folder)!r})"
+    program += "; print('torch._dynamo' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout == "False\n"
 
 
 def test_large_legal_sizes_cost_no_memory(folder: Path) -> None:

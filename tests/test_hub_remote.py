@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from melformer.config import PRESETS
 from melformer.errors import CheckpointError
 from melformer.hub import load_bundle, pull_bundle, push_bundle, save_bundle
-from melformer.hub.bundle import expected_shapes
+from melformer.hub.shapes import expected_shapes
 
 REPO = "someone/a-model"
 CARD = "---\nlicense: mit\n---\n# A model\n"
