@@ -70,7 +70,8 @@ def real_clips() -> Iterator[Clip]:
         edges = beat_edges(N_CLIP_BEATS, fact["bpm"], waveform.sample_rate)
         start = round(fact["start_s"] * waveform.sample_rate)
         stop = min(waveform.n_samples, start + int(edges[-1]))
-        yield on_grid(f"{number:02d}_{path.stem}", waveform.slice(start, stop), fact["bpm"])
+        part = Waveform(waveform.samples[start:stop].copy(), waveform.sample_rate)  # or the whole track stays in memory
+        yield on_grid(f"{number:02d}_{path.stem}", part, fact["bpm"])
 
 
 def engine_loops(n_loops: int, n_beats: int = 16, first_seed: int = FIRST_HELD_OUT_SEED) -> Iterator[Clip]:

@@ -1,6 +1,7 @@
 """ViSQOL, where it is installed: `pip install libsvm-official visqol-python` (in an environment of its own)."""
 
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -34,9 +35,7 @@ def visqol(reference: Waveform, estimate: Waveform) -> float:
 @lru_cache(maxsize=1)
 def _api() -> Any:
     """ViSQOL's fitted model, loaded once."""
-    from visqol import VisqolApi
-
-    api = VisqolApi()
+    api = import_module("visqol").VisqolApi()  # no package of ours needs it
     # our pairs are aligned to the sample; a search would only hide a codec's delay
     api.create(mode="audio", disable_global_alignment=True)
     return api
