@@ -11,7 +11,17 @@ from melformer.audio.grid import beat_edges
 from melformer.audio.wav import write_waveform
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError, RequestError
-from melformer.evaluate import choose_clips, codec_part, compare, material, oracle, references, tables, visqol_score
+from melformer.evaluate import (
+    choose_clips,
+    codec_part,
+    compare,
+    material,
+    oracle,
+    references,
+    stereo,
+    tables,
+    visqol_score,
+)
 
 BPM = 120.0
 
@@ -195,3 +205,22 @@ def test_visqol_ranks_a_copy_above_noise(band):
     short = band.slice(0, 2 * RATE)
     assert visqol_score.visqol(short, short) > 4.5
     assert visqol_score.visqol(short, references.white_noise(short)) < 2
+
+
+def test_stereo_error_tells_pan_and_width(band):
+    rng = np.random.default_rng(0)
+    mono = band.samples[: 3 * RATE, 0]
+    panned = np.stack([mono, 0.5 * mono], axis=1)
+    middle = np.stack([mono, mono], axis=1)
+    wide = 0.1 * rng.standard_normal((3 * RATE, 2)).astype(np.float32)
+    same = stereo.stereo_error(panned, panned, RATE)
+    assert (same.level_db, same.correlation) == (0.0, 0.0)
+    moved = stereo.stereo_error(panned, middle, RATE)
+    assert moved.level_db == pytest.approx(20 * np.log10(2), abs=0.1)
+    assert moved.correlation < 0.01
+    narrowed = stereo.stereo_error(wide, np.repeat(wide.mean(axis=1, keepdims=True), 2, axis=1), RATE)
+    assert narrowed.correlation == pytest.approx(1, abs=0.2)
+    assert np.isnan(stereo.stereo_error(mono[:, None], mono[:, None], RATE).level_db)
+    assert stereo.stereo_error(np.zeros_like(middle), np.zeros_like(middle), RATE).level_db == 0
+    with pytest.raises(AudioError):
+        stereo.stereo_error(middle, middle[:-1], RATE)

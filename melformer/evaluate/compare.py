@@ -8,6 +8,7 @@ from melformer.audio.resample import resample
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError
 from melformer.evaluate import distances, onsets, tone
+from melformer.evaluate.stereo import stereo_error
 from melformer.evaluate.visqol_score import visqol
 
 SAMPLE_RATE = 44_100  # where DAC's windows, given in samples, are defined
@@ -28,6 +29,8 @@ class Comparison:
     chroma_cosine: float
     pitch_error_cents: float
     harmonicity_error_db: float  # negative: noisier than the reference
+    stereo_level_error_db: float  # between the channels, in bands; NaN for mono
+    stereo_correlation_error: float
     visqol: float = float("nan")  # mean opinion score, where it was asked for and is installed
 
 
@@ -44,6 +47,7 @@ def compare(reference: Waveform, estimate: Waveform, with_visqol: bool = False) 
     gain = standard_gain(a)
     a, b = a * gain, b * gain
     mono_a, mono_b = a.mean(axis=1), b.mean(axis=1)
+    stereo = stereo_error(a, b, SAMPLE_RATE)
     return Comparison(
         mel_distance=distances.mel_distance(a, b, SAMPLE_RATE),
         stft_distance=distances.stft_distance(a, b, SAMPLE_RATE),
@@ -54,6 +58,8 @@ def compare(reference: Waveform, estimate: Waveform, with_visqol: bool = False) 
         chroma_cosine=tone.chroma_cosine(mono_a, mono_b, SAMPLE_RATE),
         pitch_error_cents=tone.pitch_error_cents(mono_a, mono_b, SAMPLE_RATE),
         harmonicity_error_db=tone.harmonicity_error_db(mono_a, mono_b, SAMPLE_RATE),
+        stereo_level_error_db=stereo.level_db,
+        stereo_correlation_error=stereo.correlation,
         visqol=visqol(Waveform(mono_a, SAMPLE_RATE), Waveform(mono_b, SAMPLE_RATE)) if with_visqol else float("nan"),
     )
 

@@ -50,6 +50,8 @@ class TruthScores:
     chroma_cosine_true: float
     onset_f1_true: float
     loudness_error_db: float
+    stereo_level_error_db: float
+    stereo_correlation_error: float
     self_similarity: float  # −1 to 1: whether it repeats where the truth does
 
 
@@ -198,6 +200,8 @@ def _against_truth(case: Case, new: Waveform) -> TruthScores:
         chroma_cosine_true=scores.chroma_cosine,
         onset_f1_true=scores.onset_f1,
         loudness_error_db=scores.loudness_error_db,
+        stereo_level_error_db=scores.stereo_level_error_db,
+        stereo_correlation_error=scores.stereo_correlation_error,
         self_similarity=self_similarity_correlation(*both),
     )
 

@@ -47,6 +47,8 @@ TRUTH_NAMES = {
     "chroma_cosine_true": "chroma",
     "onset_f1_true": "onset F1",
     "loudness_error_db": "LUFS err",
+    "stereo_level_error_db": "L/R dB",
+    "stereo_correlation_error": "L/R corr",
     "self_similarity": "self-sim",
 }
 
