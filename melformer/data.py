@@ -48,6 +48,18 @@ def find_clips(folder: Path) -> list[Clip]:
     return clips
 
 
+def material_sources(folders: list[Path]) -> tuple[float, list[tuple[str, str]]]:
+    """Hours of sound in composed folders, and the sources their indexes name: (name, licence), each once."""
+    seconds, sources = 0.0, set()
+    for folder in folders:
+        if (folder / "index.jsonl").exists():
+            for line in (folder / "index.jsonl").read_text(encoding="utf-8").splitlines():
+                entry = json.loads(line)
+                seconds += entry["n_beats"] * 60.0 / entry["bpm"]
+                sources |= {(source["name"], source["licence"]) for source in entry.get("sources", [])}
+    return seconds / 3600.0, sorted(sources)
+
+
 def model_beats(waveform: Waveform, bpm: float, samples_per_beat: int) -> np.ndarray:
     """Mono beats on the model's grid: → float32 (n_beats, samples_per_beat), whole model beats only."""
     folded, _ = fold_bpm(bpm)

@@ -62,6 +62,8 @@ class Decoder(nn.Module):
     that hiss needs no learned phase. The pattern repeats every beat: the same codes sound the same.
     """
 
+    noise: Tensor
+
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         sizes = (config.expansion, config.kernel_size, True)
@@ -99,7 +101,7 @@ class Decoder(nn.Module):
         first = state.frame if state else -self.lookahead * self.stride
         position = (first + torch.arange(frames.shape[1])) % self.stft.frames_per_beat
         length = (real.square() + imaginary.square() + 1e-6).sqrt()
-        direction = torch.complex(real / length, imaginary / length)
+        direction = torch.complex(real / length, imaginary / length) * self.stft.advance(first, frames.shape[1])
         spectra = _magnitude(magnitude) * direction
         spectra = spectra + _magnitude(noise_magnitude) * torch.view_as_complex(self.noise)[position]
         carry = state.carry if state else spectra.real.new_zeros(0)
@@ -137,7 +139,8 @@ class Codec(nn.Module):
     def encode_latents(self, beats: Tensor) -> Tensor:
         """Beats (B, samples_per_beat), 40,000 samples or the work grid's → latents before quantising."""
         stft = self.decoder.stft if beats.shape[-1] == self.decoder.stft.samples_per_beat else self.stft
-        return self.encoder(stft.analyse(beats))
+        spectra = stft.analyse(beats)
+        return self.encoder(spectra * stft.advance(0, spectra.shape[1]).conj())
 
     @torch.inference_mode()
     def encode(self, beats: Tensor) -> Tensor:
@@ -149,7 +152,7 @@ class Codec(nn.Module):
 
     @torch.inference_mode()
     def decode(self, codes: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
-        """Codes (B, n_beats, frames, n_codebooks) → samples (B, n_beats · work_samples_per_beat), late, and state."""
+        """Codes (B, n_beats, frames, n_codebooks) → late samples (B, n_beats · work_samples_per_beat), and state."""
         latents = self.quantizer.decode(codes.flatten(1, 2))
         return self.decoder(latents, state)
 
@@ -167,7 +170,7 @@ class Codec(nn.Module):
     def forward(
         self, beats: Tensor, depths: Tensor | None = None, bypass: bool = False
     ) -> tuple[Tensor, Quantized]:
-        """Training pass over crops: (B, n_beats, work samples) → late samples (B, n_beats · work), and the quantised."""
+        """Training pass over crops: (B, n_beats, work samples) → late samples (B, n_beats · work), and quantised."""
         latents = self.encode_latents(beats.flatten(0, 1)).unflatten(0, beats.shape[:2]).flatten(1, 2)
         quantized = self.quantizer(latents.float(), depths, bypass)
         samples, _ = self.decoder(quantized.latents)

@@ -77,6 +77,6 @@ class CodecLoss(nn.Module):
         difference = torch.view_as_real(ours - theirs)[..., : self.n_complex, :]
         parts["complex"] = difference.square().sum(-1).add(1e-12).sqrt().mean() / low
         parts["total"] = (
-            self.mel_weight * parts["mel"] / len(self.scales) + parts["linear"] + parts["log"] + parts["complex"]
+            self.mel_weight * parts["mel"] / len(self.scales) + parts["linear"] + parts["log"] + 2.0 * parts["complex"]
         )
         return parts

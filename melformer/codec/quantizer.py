@@ -1,5 +1,6 @@
 """Residual vector quantisation with small factorised codebooks."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,8 @@ class VectorQuantizer(nn.Module):
     Few dimensions keep the entries in use (Yu et al. 2021, "Improved VQGAN"; Kumar et al. 2023, DAC); entries
     that fall out of use all the same are moved onto latents that are seen.
     """
+
+    usage: Tensor
 
     def __init__(self, latent_dim: int, codebook_size: int, codebook_dim: int) -> None:
         super().__init__()
@@ -87,6 +90,10 @@ class ResidualVectorQuantizer(nn.Module):
             VectorQuantizer(latent_dim, codebook_size, codebook_dim) for _ in range(n_codebooks)
         )
 
+    def books(self) -> Iterator[VectorQuantizer]:
+        """The codebooks, coarsest first."""
+        return (book for book in self.codebooks if isinstance(book, VectorQuantizer))
+
     def encode(self, latents: Tensor) -> Tensor:
         """(B, T, latent_dim) → codes int64 (B, T, n_codebooks)."""
         codes = []
@@ -97,7 +104,8 @@ class ResidualVectorQuantizer(nn.Module):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes int64 (B, T, n) of the first n codebooks → latents (B, T, latent_dim)."""
-        return torch.stack([book.lookup(codes[..., q]) for q, book in zip(range(codes.shape[-1]), self.codebooks)]).sum(0)
+        found = [book.lookup(codes[..., q]) for q, book in zip(range(codes.shape[-1]), self.codebooks)]
+        return torch.stack(found).sum(dim=0)
 
     def forward(self, latents: Tensor, depths: Tensor | None = None, bypass: bool = False) -> Quantized:
         """Quantise; `depths` (B,) limits how many codebooks each item uses (quantizer dropout).

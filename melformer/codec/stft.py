@@ -14,6 +14,9 @@ class BeatSTFT(nn.Module):
     signal and trims its edges, where a stream carries the unfinished overlap from beat to beat.
     """
 
+    window: Tensor
+    turns: Tensor
+
     def __init__(self, samples_per_beat: int, frames_per_beat: int, n_fft: int, n_bins: int) -> None:
         super().__init__()
         if samples_per_beat % frames_per_beat or n_fft % (samples_per_beat // frames_per_beat):
@@ -23,6 +26,8 @@ class BeatSTFT(nn.Module):
         self.hop_length = samples_per_beat // frames_per_beat
         self.overlap = n_fft // self.hop_length
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        turns = torch.arange(self.overlap)[:, None] * torch.arange(n_bins) / self.overlap
+        self.register_buffer("turns", torch.polar(torch.ones_like(turns), 2.0 * torch.pi * turns), persistent=False)
 
     @property
     def delay_frames(self) -> int:
@@ -33,6 +38,13 @@ class BeatSTFT(nn.Module):
         """Each beat alone, its edges reflected: (B, samples_per_beat) → complex (B, frames_per_beat, n_bins)."""
         padding = (self.n_fft - self.hop_length) // 2
         return self.frames(F.pad(beats[:, None], (padding, padding), mode="reflect")[:, 0])
+
+    def advance(self, first: int, n_frames: int) -> Tensor:
+        """How far each bin's own frequency has turned at frames `first` …: complex (n_frames, n_bins), modulus 1.
+
+        A steady tone's phase leaps from frame to frame; divided by this, it drifts slowly, which a network can say.
+        """
+        return self.turns[(first + torch.arange(n_frames)) % self.overlap]
 
     def frames(self, padded: Tensor) -> Tensor:
         """Windowed spectra of every hop: (B, T·hop + n_fft − hop) → complex (B, T, n_bins), unit full-scale sine."""

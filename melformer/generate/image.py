@@ -28,7 +28,7 @@ def channel_gains(prompt: np.ndarray, sample_rate: int, decoded: np.ndarray, fre
 
 
 def mean_power(samples: np.ndarray, sample_rate: int, n_fft: int = 2_048) -> tuple[np.ndarray, np.ndarray]:
-    """Mean power of each bin, so that their sum is the mean square: (n, channels) → (n_bins, channels), Hz (n_bins,)."""
+    """Mean power of each bin, their sum the mean square: (n, channels) → (n_bins, channels), and Hz (n_bins,)."""
     window = np.hanning(n_fft + 1)[:-1].astype(np.float32)
     padded = np.pad(samples, ((0, max(0, n_fft - len(samples))), (0, 0)))
     segments = np.lib.stride_tricks.sliding_window_view(padded, n_fft, axis=0)[:: n_fft // 2]

@@ -64,7 +64,7 @@ def mixture(prediction: Prediction, remembered: Tensor, variation: float) -> Ten
 
 
 def sample_codes(probabilities: Tensor, settings: Settings, draws: Tensor) -> Tensor:
-    """Choose codes: probabilities (B, n_codebooks, size) and uniform draws (B, n_codebooks) → int64 (B, n_codebooks)."""
+    """Choose codes: probabilities (B, n_codebooks, size), uniform draws (B, n_codebooks) → int64 (B, n_codebooks)."""
     if settings.temperature == 0.0:
         return probabilities.argmax(dim=-1)
     n_codebooks = probabilities.shape[1]

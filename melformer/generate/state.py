@@ -46,7 +46,7 @@ class StreamState:
         try:
             with safe_open(path, framework="pt") as file:
                 facts = json.loads((file.metadata() or {})["melformer_stream"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                tensors = {name: file.get_tensor(name) for name in list(file.keys())}
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise RequestError(f"{path} is no saved stream: {error}") from error
         if facts.get("version") != VERSION:

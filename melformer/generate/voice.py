@@ -93,11 +93,12 @@ class Voice:
         self.state = VoiceState(
             new_state, torch.cat([state.buffer[:, keep:], samples], dim=1), state.buffer_start + keep,
             np.append(state.lags[-self.n_kept * self.frames :], lags),
-            state.lags_start + max(0, len(state.lags) - self.n_kept * self.frames), state.n_pushed + 1, self.own.last_lag,
+            state.lags_start + max(0, len(state.lags) - self.n_kept * self.frames), state.n_pushed + 1,
+            self.own.last_lag,
         )  # fmt: skip
 
     def beats_needed(self, beat_end: Fraction) -> int:
-        """Model beats that must be pushed before sound up to `beat_end` (model beats into the new part) is complete."""
+        """Model beats to be pushed before sound up to `beat_end` (model beats into the new part) is complete."""
         margin = self.codec.decoder.delay_samples + 2 * REACH * max(1, self.step) + 2
         return -int(-(beat_end + Fraction(margin) / self.work) // 1)
 

@@ -1,6 +1,6 @@
 """Training the VQ-VAE on beats."""
 
-from dataclasses import replace
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,7 @@ from melformer.codec.losses import CodecLoss
 from melformer.config import Config
 from melformer.data import BeatDataset
 from melformer.files import atomic_path
-from melformer.train.loop import TrainOptions
-
-BASE_CODEC_OPTIONS = TrainOptions()
-TINY_CODEC_OPTIONS = replace(
-    BASE_CODEC_OPTIONS, steps=40, batch_size=4, lr=2e-3, warmup_steps=5, ema_decay=0.9, validate_every=20, save_every=20
-)
+from melformer.train.options import TrainOptions
 
 
 class CodecTask:
@@ -71,7 +66,7 @@ class CodecTask:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         self.module.quantizer.restart(latents, generator, 2.0 if starts else 0.03)
         if dist.is_initialized():
-            for book in self.module.quantizer.codebooks:
+            for book in self.module.quantizer.books():
                 dist.broadcast(book.codebook.data, 0)
                 dist.broadcast(book.usage, 0)
         return [f"quantizer.codebooks.{q}.codebook" for q in range(len(self.module.quantizer.codebooks))]
@@ -99,17 +94,15 @@ class CodecTask:
         return {k: round(v, 4) for k, v in sums.items()} | {"used_first": used[0], "used_last": used[-1]}
 
     def export(self, directory: Path, record: dict[str, Any]) -> None:
-        """Write `config.json` and `codec.safetensors` (16-bit floats) to a folder."""
-        save_codec(directory, self.config, self.module)
+        """Write `config.json`, `record.json` and `codec.safetensors` (16-bit floats) to a folder."""
+        save_codec(directory, self.config, self.module, record)
 
 
-def save_codec(directory: Path, config: Config, codec: Codec) -> None:
+def save_codec(directory: Path, config: Config, codec: Codec, record: dict[str, Any]) -> None:
     """A codec alone, ready to be frozen under a transformer."""
-    import json
-
-    directory.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.to(torch.float16).contiguous() for name, t in codec.state_dict().items()}
     with atomic_path(directory / "codec.safetensors") as temporary:
         save_file(tensors, temporary)
-    with atomic_path(directory / "config.json") as temporary:
-        temporary.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
+    for name, values in (("config.json", config.to_dict()), ("record.json", record)):
+        with atomic_path(directory / name) as temporary:
+            temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

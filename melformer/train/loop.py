@@ -3,7 +3,6 @@
 import json
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,43 +12,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from melformer.errors import CheckpointError, RequestError
+from melformer.errors import CheckpointError
 from melformer.files import atomic_path
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What a run is made of. A batch is `batch_size` items per process and micro-batch."""
-
-    steps: int = 20_000
-    batch_size: int = 16
-    accumulate: int = 1
-    lr: float = 5e-4
-    warmup_steps: int = 300
-    decay_fraction: float = 0.25
-    weight_decay: float = 0.01
-    beta1: float = 0.8
-    beta2: float = 0.99
-    clip_norm: float = 1.0
-    ema_decay: float = 0.999
-    validate_every: int = 500
-    save_every: int = 250
-    seed: int = 0
-    bf16: bool = True
-
-    def __post_init__(self) -> None:
-        whole = ("steps", "batch_size", "accumulate", "validate_every", "save_every")
-        for name in whole:
-            if not 1 <= getattr(self, name) <= 10**8:
-                raise RequestError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        if not 0 < self.lr < 1 or not 0 <= self.ema_decay < 1 or not 0 <= self.decay_fraction <= 1:
-            raise RequestError("lr must lie between 0 and 1, ema_decay and decay_fraction from 0 to 1.")
-
-    def lr_at(self, step: int) -> float:
-        """Learning rate: linear warm-up, constant, linear decay to a hundredth over the last fraction."""
-        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
-        left = (self.steps - step) / max(1.0, self.decay_fraction * self.steps)
-        return self.lr * warm * min(1.0, max(0.01, left))
+from melformer.train.options import TrainOptions
 
 
 class Task(Protocol):
@@ -73,7 +38,7 @@ class Trainer:
 
     def __init__(self, task: Task, options: TrainOptions, run: Path) -> None:
         self.task, self.options, self.run = task, options, run
-        self.rank, self.world = _join_processes()
+        self.rank, self.world = join_processes()
         self.model: nn.Module = task.module
         if self.world > 1:
             self.model = nn.parallel.DistributedDataParallel(task.module)
@@ -128,7 +93,8 @@ class Trainer:
 
     def _punctuate(self, metrics: dict[str, float], running: dict[str, float]) -> None:
         if self.step % 20 == 0:
-            self._log({"step": self.step, "seconds": round(self.seconds, 1), **{k: round(v, 5) for k, v in running.items()}})
+            rounded = {name: round(value, 5) for name, value in running.items()}
+            self._log({"step": self.step, "seconds": round(self.seconds, 1), **rounded})
         if self.step % self.options.validate_every == 0:
             self._log({"step": self.step, "validation": self._with_ema(self.task.validate)})
         if self.step % self.options.save_every == 0:
@@ -199,7 +165,7 @@ class Trainer:
                 file.write(json.dumps(entry) + "\n")
 
 
-def _join_processes() -> tuple[int, int]:
+def join_processes() -> tuple[int, int]:
     """Rank and number of processes, as `torchrun` tells; 0 and 1 without it."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world > 1 and not dist.is_initialized():

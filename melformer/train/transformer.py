@@ -1,6 +1,5 @@
 """Training the transformer on tokens, above a frozen codec."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from melformer.config import Config
-from melformer.train.loop import TrainOptions
+from melformer.train.options import TrainOptions
 from melformer.train.tokens import TokenBatch, TokenDataset
 from melformer.transformer.model import UNKNOWN_BAR_POSITION, BeatTransformer, Conditioning
 
-BASE_TRANSFORMER_OPTIONS = TrainOptions(steps=10_000, batch_size=8, lr=1e-3, weight_decay=0.05, beta1=0.9, beta2=0.95)
-TINY_TRANSFORMER_OPTIONS = replace(
-    BASE_TRANSFORMER_OPTIONS, steps=40, batch_size=4, lr=3e-3, warmup_steps=5, ema_decay=0.9, validate_every=20, save_every=20
-)
 TOKEN_NOISE, LAG_DROPOUT, CONDITION_DROPOUT = 0.05, 0.2, 0.1
 
 
@@ -44,7 +39,9 @@ class TransformerTask:
     dropout), and tempo and bar position are now and then not told.
     """
 
-    def __init__(self, config: Config, tokens: Path, options: TrainOptions, n_beats: int = 64, n_chosen: int = 10) -> None:
+    def __init__(
+        self, config: Config, tokens: Path, options: TrainOptions, n_beats: int = 64, n_chosen: int = 10
+    ) -> None:
         torch.manual_seed(options.seed)
         self.config, self.options, self.n_beats, self.n_chosen = config, options, n_beats, n_chosen
         codec = config.codec
@@ -57,7 +54,8 @@ class TransformerTask:
         batch = self.train_set.batch(rng, self.options.batch_size, self.n_beats)
         heard = self._with_noise(batch.codes, rng)
         chosen = torch.from_numpy(np.sort(rng.choice(self.n_beats, self.n_chosen, replace=False)))
-        lag_mask = torch.from_numpy(rng.random((self.n_chosen, self.n_beats)) >= LAG_DROPOUT * (rng.random((self.n_chosen, 1)) < 0.7))
+        hidden = LAG_DROPOUT * (rng.random((self.n_chosen, 1)) < 0.7)
+        lag_mask = torch.from_numpy(rng.random((self.n_chosen, self.n_beats)) >= hidden)
         likelihood = model(heard, batch.codes, self._conditioning(batch, rng), chosen, lag_mask)
         bits = -likelihood.sum(dim=(-1, -2)).mean() / np.log(2.0)
         return {"total": bits / 192.0, "bits_per_beat": bits.detach()}
@@ -94,7 +92,8 @@ class TransformerTask:
             likelihood = self.module(batch.codes, batch.codes, conditioning, chosen, None)
             bits = -likelihood.sum(dim=(-1, -2)) / np.log(2.0)
             repeated = repeats(batch.codes)[:, chosen]
-            for name, mask in (("bits_per_beat", repeated >= 0), ("new_beats", repeated == 0), ("repeated_beats", repeated == 1)):
+            masks = {"bits_per_beat": repeated >= 0, "new_beats": repeated == 0, "repeated_beats": repeated == 1}
+            for name, mask in masks.items():
                 sums[name] += float(bits[mask].sum())
                 counts[name] += int(mask.sum())
         return {name: round(sums[name] / max(1, counts[name]), 2) for name in sums}

@@ -1,0 +1,44 @@
+"""Arguments of `melformer train`; the numbers of a run come from `TrainOptions` itself."""
+
+import dataclasses
+from argparse import ArgumentParser, BooleanOptionalAction
+
+from melformer.config import PRESETS
+from melformer.train.options import TrainOptions
+
+_HELP = {
+    "steps": "optimizer steps in all",
+    "batch_size": "passages per process and micro-batch",
+    "accumulate": "micro-batches per step",
+    "lr": "peak learning rate",
+    "decay_fraction": "last part of the run in which the rate falls to nothing",
+    "save_every": "steps between saved states",
+    "validate_every": "steps between validations",
+    "seed": "of everything that is drawn",
+    "bf16": "bfloat16 in the network",
+}
+
+
+def add_arguments(parser: ArgumentParser, stage: str) -> None:
+    """Add what `melformer train STAGE` understands to a parser."""
+    parser.add_argument("--data", action="append", metavar="DIR",
+                        help="a folder of loops; may be given several times (else a corpus is composed)")  # fmt: skip
+    parser.add_argument("--hours", type=float, metavar="H", help="hours to compose where no --data is given")
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="base", help="sizes of the model (base)")
+    parser.add_argument("-o", "--out", metavar="RUN", default=f"runs/{stage}", help=f"folder of the run (runs/{stage})")
+    parser.add_argument("--resume", metavar="RUN", help="go on with a run, with its own options")
+    parser.add_argument("--cache", metavar="DIR", help="where prepared beats are kept (RUN/beats)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of this process (torch decides)")
+    if stage == "transformer":
+        parser.add_argument("--codec", metavar="DIR", help="a codec run or checkpoint (runs/codec/checkpoint)")
+    for field in dataclasses.fields(TrainOptions):
+        flag, text = f"--{field.name.replace('_', '-')}", _HELP.get(field.name, argument_help(field.name))
+        if field.type in (bool, "bool"):
+            parser.add_argument(flag, action=BooleanOptionalAction, default=None, help=text)
+        else:
+            parser.add_argument(flag, type=int if field.type in (int, "int") else float, metavar="N", help=text)
+
+
+def argument_help(name: str) -> str:
+    """A field's name in words, where it says enough."""
+    return name.replace("_", " ")

@@ -1,0 +1,141 @@
+"""`melformer train`: material, run folder, task, loop, checkpoint."""
+
+import dataclasses
+import json
+import platform
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from melformer.codec.codec import Codec
+from melformer.config import PRESETS, Config
+from melformer.data import cache_beats, material_sources
+from melformer.errors import CheckpointError
+from melformer.files import atomic_path
+from melformer.hub import ModelCard, Source, save_bundle
+from melformer.train.codec import CodecTask
+from melformer.train.loop import Trainer, join_processes
+from melformer.train.options import OPTIONS, TrainOptions
+from melformer.train.tokens import write_tokens
+from melformer.train.transformer import TransformerTask
+
+HOURS = {"base": 3.0, "tiny": 0.05}
+
+
+def train(args: Namespace) -> None:
+    """Run or resume one stage. Errors: RequestError, ConfigError, CheckpointError."""
+    run = Path(args.resume or args.out)
+    plan = _read_plan(run) if args.resume else _new_plan(args, run)
+    if plan["threads"]:
+        torch.set_num_threads(plan["threads"])
+    options = TrainOptions(**plan["options"])
+    rank, _ = join_processes()
+    if rank == 0:  # the others wait at the first exchange of gradients
+        _prepare(plan, run)
+    _barrier()
+    task = _task(plan, run, options)
+    trainer = Trainer(task, options, run)
+    if args.resume and (run / "state.pt").exists():
+        trainer.resume()
+    trainer.fit()
+
+
+def _new_plan(args: Namespace, run: Path) -> dict[str, Any]:
+    base = OPTIONS[args.stage, args.preset]
+    given = {f.name: getattr(args, f.name) for f in dataclasses.fields(base) if getattr(args, f.name) is not None}
+    config = PRESETS[args.preset].to_dict()
+    codec = getattr(args, "codec", None) or "runs/codec/checkpoint"
+    if args.stage == "transformer":
+        config["codec"] = _codec_config(Path(codec)).to_dict()["codec"]
+    plan = {
+        "stage": args.stage, "config": config, "options": dataclasses.asdict(dataclasses.replace(base, **given)),
+        "data": args.data or [], "hours": args.hours or HOURS[args.preset], "threads": args.threads or 0,
+        "cache": args.cache or str(run / "beats"), "codec": codec,
+    }  # fmt: skip
+    run.mkdir(parents=True, exist_ok=True)
+    with atomic_path(run / "plan.json") as temporary:
+        temporary.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+    return plan
+
+
+def _read_plan(run: Path) -> dict[str, Any]:
+    try:
+        return json.loads((run / "plan.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{run} is no training run that can be resumed: {error}") from error
+
+
+def _prepare(plan: dict[str, Any], run: Path) -> None:
+    """Compose a corpus where no material was given, and write its beats (and tokens)."""
+    if not plan["data"]:
+        from melformer.corpus import build
+
+        plan["data"] = [str(run / "corpus")]
+        if not (run / "corpus" / "index.jsonl").exists():
+            build(run / "corpus", plan["hours"], plan["options"]["seed"], 1)
+        with atomic_path(run / "plan.json") as temporary:
+            temporary.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+    config = Config.from_dict(plan["config"])
+    cache = Path(plan["cache"])
+    cache_beats([Path(folder) for folder in plan["data"]], cache, config.codec.work_samples_per_beat)
+    if plan["stage"] == "transformer":
+        write_tokens(load_codec(Path(plan["codec"]), config), cache, run / "tokens")
+
+
+def _barrier() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def _task(plan: dict[str, Any], run: Path, options: TrainOptions) -> Any:
+    config = Config.from_dict(plan["config"])
+    if plan["stage"] == "codec":
+        return CodecTask(config, Path(plan["cache"]), options)
+    task = TransformerTask(config, run / "tokens", options)
+    codec = load_codec(Path(plan["codec"]), config)
+    record_codec = json.loads((Path(plan["codec"]) / "record.json").read_text(encoding="utf-8"))
+
+    def export(directory: Path, record: dict[str, Any]) -> None:
+        parts = {"codec": codec, "transformer": task.module.transformer}
+        tensors = {f"{name}.{key}": t.half() if t.is_floating_point() else t
+                   for name, part in parts.items() for key, t in part.state_dict().items()}  # fmt: skip
+        records = {"codec": record_codec, "transformer": record}
+        save_bundle(directory, config, tensors, _card(parts, records, plan).render())
+
+    task.export = export  # type: ignore[method-assign]
+    return task
+
+
+def _card(parts: dict[str, Any], records: dict[str, dict[str, Any]], plan: dict[str, Any]) -> ModelCard:
+    hours, sources = material_sources([Path(folder) for folder in plan["data"]])
+    own = [Source("Melformer's composition engine", "MIT", hours)]
+    return ModelCard(
+        name="Melformer base", sources=own + [Source(name, licence) for name, licence in sources],
+        n_parameters={name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()},
+        steps={name: record["steps"] for name, record in records.items()},
+        compute={
+            name: f"{record['seconds'] / 3600:.2f} h x {record['processes']} process(es)"
+            for name, record in records.items()
+        },
+        machine=f"{platform.machine()}, {torch.get_num_threads()} thread(s) a process",
+    )  # fmt: skip
+
+
+def _codec_config(folder: Path) -> Config:
+    config = Config.load(folder / "config.json")
+    return config
+
+
+def load_codec(folder: Path, config: Config) -> Codec:
+    """A codec that `melformer train codec` has written. Errors: CheckpointError."""
+    codec = Codec(config.codec)
+    try:
+        tensors = load_file(folder / "codec.safetensors")
+        codec.load_state_dict({name: t.float() for name, t in tensors.items()})
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise CheckpointError(f"{folder} holds no codec for this configuration: {error}") from error
+    return codec.eval()

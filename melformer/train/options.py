@@ -1,0 +1,59 @@
+"""The numbers of a training run, and their presets."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from melformer.errors import RequestError
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a run is made of. A batch is `batch_size` passages per process and micro-batch.
+
+    Errors: RequestError for a number out of range.
+    """
+
+    steps: int = 20_000
+    batch_size: int = 8
+    accumulate: int = 1
+    lr: float = 8e-4
+    warmup_steps: int = 200
+    decay_fraction: float = 0.3
+    weight_decay: float = 0.01
+    beta1: float = 0.8
+    beta2: float = 0.99
+    clip_norm: float = 1.0
+    ema_decay: float = 0.998
+    validate_every: int = 250
+    save_every: int = 100
+    seed: int = 0
+    bf16: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "accumulate", "validate_every", "save_every"):
+            if not 1 <= getattr(self, name) <= 10**8:
+                raise RequestError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if not 0 < self.lr < 1 or not 0 <= self.ema_decay < 1 or not 0 <= self.decay_fraction <= 1:
+            raise RequestError("lr must lie between 0 and 1, ema_decay and decay_fraction from 0 to 1.")
+        if not 0 <= self.warmup_steps <= 10**7 or not 0 <= self.seed < 2**63 or not self.clip_norm > 0:
+            raise RequestError("warmup_steps and seed cannot be negative, and clip_norm must be above 0.")
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate: linear warm-up, constant, linear decay to a hundredth over the last fraction."""
+        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        left = (self.steps - step) / max(1.0, self.decay_fraction * self.steps)
+        return self.lr * warm * min(1.0, max(0.01, left))
+
+
+_TINY: dict[str, Any] = {
+    "steps": 60, "batch_size": 4, "lr": 3e-3, "warmup_steps": 10, "ema_decay": 0.9,
+    "validate_every": 30, "save_every": 30,
+}  # fmt: skip
+_TRANSFORMER: dict[str, Any] = {"weight_decay": 0.05, "beta1": 0.9, "beta2": 0.95, "lr": 1e-3, "steps": 10_000}
+OPTIONS: dict[tuple[str, str], TrainOptions] = {
+    ("codec", "base"): TrainOptions(),
+    ("codec", "tiny"): replace(TrainOptions(), **_TINY),
+    ("transformer", "base"): replace(TrainOptions(), **_TRANSFORMER),
+    ("transformer", "tiny"): replace(TrainOptions(), **(_TRANSFORMER | _TINY)),
+}
+"""Options of each stage and preset of `config.PRESETS`."""

@@ -1,0 +1,154 @@
+"""The codec's invariants: a beat's codes are its own, and streamed equals whole."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from melformer.codec.blocks import ConvNeXtBlock
+from melformer.codec.codec import Codec
+from melformer.codec.losses import CodecLoss, mel_filters
+from melformer.codec.quantizer import ResidualVectorQuantizer
+from melformer.codec.stft import BeatSTFT
+from melformer.config import PRESETS
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    torch.manual_seed(0)
+    codec = Codec(PRESETS["tiny"].codec).eval()
+    with torch.no_grad():  # as loud as a trained one, so that differences cannot hide below the tolerance
+        codec.decoder.head.bias += 4.0
+    return codec
+
+
+def beats(n: int, seed: int = 1, samples: int = 40_000) -> Tensor:
+    return torch.randn(n, samples, generator=torch.Generator().manual_seed(seed)) * 0.1
+
+
+def test_same_beat_same_codes_wherever_it_stands(codec: Codec) -> None:
+    a, b, c = beats(3)
+    alone = codec.encode(a[None])
+    among = codec.encode(torch.stack([b, a, c, a]))
+    assert torch.equal(among[1], alone[0]) and torch.equal(among[3], alone[0])
+    assert not torch.equal(among[0], alone[0])
+
+
+def test_both_grids_of_a_beat_have_the_same_spectra(codec: Codec) -> None:
+    """What fits into the work grid gives the same bins on 40,000 samples as on fewer."""
+    stft, work = codec.stft, codec.decoder.stft
+    seconds = torch.arange(40_000) / 40_000
+    tone = torch.sin(2 * torch.pi * 480 * seconds) * 0.5 + torch.cos(2 * torch.pi * 3_000 * seconds) * 0.1
+    seconds = torch.arange(work.samples_per_beat) / work.samples_per_beat
+    same = torch.sin(2 * torch.pi * 480 * seconds) * 0.5 + torch.cos(2 * torch.pi * 3_000 * seconds) * 0.1
+    ours, theirs = stft.analyse(tone[None])[0, 4:-4], work.analyse(same[None])[0, 4:-4]
+    # the samples of the coarser grid lie elsewhere under the window, by less than half a sample
+    assert (ours.abs() - theirs.abs()).abs().max() < 1e-4
+    assert ours.abs().max() == pytest.approx(0.5, abs=0.02)  # a full-scale sine reads as its amplitude
+
+
+@pytest.mark.parametrize("samples_per_beat", [40_000, 24_000])
+def test_overlap_add_gives_back_what_was_analysed(samples_per_beat: int) -> None:
+    n_fft = samples_per_beat // 16
+    stft = BeatSTFT(samples_per_beat, 80, n_fft, n_fft // 2)
+    beat = beats(1, samples=samples_per_beat)
+    beat = torch.fft.irfft(torch.fft.rfft(beat) * (torch.arange(samples_per_beat // 2 + 1) < samples_per_beat // 3))
+    samples, carry = stft.overlap_add(stft.segments(stft.analyse(beat)))
+    late = stft.delay_frames * stft.hop_length
+    inner = slice(2 * late, -2 * late)
+    assert (samples[:, late:][:, inner] - beat[:, :-late][:, inner]).abs().max() < 1e-4
+    assert carry.shape == (1, stft.overlap - 1, stft.hop_length)
+
+
+def test_streamed_equals_whole(codec: Codec) -> None:
+    codes = torch.randint(0, 64, (1, 6, 16, 3), generator=torch.Generator().manual_seed(2))
+    whole, _ = codec.decode(codes)
+    state, parts = None, []
+    for beat in codes.split([1, 2, 1, 2], dim=1):
+        samples, state = codec.decode(beat, state)
+        parts.append(samples)
+    assert whole.abs().max() > 1e-2
+    assert (torch.cat(parts, dim=1) - whole).abs().max() < 1e-5
+
+
+def test_decoder_hears_nothing_from_later_than_its_delay(codec: Codec) -> None:
+    codes = torch.randint(0, 64, (1, 4, 16, 3), generator=torch.Generator().manual_seed(3))
+    changed = codes.clone()
+    changed[:, 2] = (changed[:, 2] + 1) % 64
+    a, b = codec.decode(codes)[0], codec.decode(changed)[0]
+    beat = codec.decoder.stft.samples_per_beat
+    assert torch.equal(a[:, : 2 * beat], b[:, : 2 * beat])
+    assert not torch.equal(a[:, 2 * beat : 3 * beat], b[:, 2 * beat : 3 * beat])
+
+
+def test_a_loop_decodes_without_delay(codec: Codec) -> None:
+    codes = torch.randint(0, 64, (2, 16, 3), generator=torch.Generator().manual_seed(4))
+    loop = codec.decode_loop(codes)
+    later = codec.decode(torch.cat([codes, codes, codes])[None])[0][0]
+    delay, beat = codec.decoder.delay_samples, codec.decoder.stft.samples_per_beat
+    assert loop.shape == (2 * beat,)
+    # from the second beat on, both have heard the same
+    assert (loop[beat:] - later[3 * beat + delay : 4 * beat + delay]).abs().max() < 1e-4
+
+
+def test_causal_block_carries_its_state() -> None:
+    torch.manual_seed(0)
+    block = ConvNeXtBlock(8, 2, 7, causal=True)
+    frames = torch.randn(2, 20, 8)
+    whole, _ = block(frames)
+    first, state = block(frames[:, :3])
+    second, _ = block(frames[:, 3:], state)
+    assert (torch.cat([first, second], dim=1) - whole).abs().max() < 1e-6
+
+
+def test_quantizer_decodes_what_it_encodes_and_refines_with_depth() -> None:
+    torch.manual_seed(0)
+    quantizer = ResidualVectorQuantizer(16, 4, 256, 8)
+    latents = torch.randn(2, 500, 16)
+    with torch.no_grad():  # projections that keep what they can, entries from the data
+        for book in quantizer.books():
+            book.project_in.weight.copy_(torch.linalg.qr(torch.randn(16, 8))[0].T)
+            book.project_out.weight.copy_(book.project_in.weight.T)
+            book.project_in.bias.zero_(), book.project_out.bias.zero_()
+    quantizer.restart(latents, torch.Generator().manual_seed(0), threshold=2.0)
+    quantized = quantizer(latents)
+    codes = quantizer.encode(latents)
+    assert torch.equal(codes, quantized.codes)
+    assert (quantizer.decode(codes) - quantized.latents).abs().max() < 1e-5
+    errors = [float((quantizer.decode(codes[..., :n]) - latents).square().mean().detach()) for n in range(1, 5)]
+    assert errors == sorted(errors, reverse=True) and errors[-1] < 0.8 * errors[0]
+
+
+def test_gradient_passes_straight_through_the_quantizer() -> None:
+    torch.manual_seed(0)
+    quantizer = ResidualVectorQuantizer(16, 2, 32, 4)
+    latents = torch.randn(1, 10, 16, requires_grad=True)
+    quantizer(latents).latents.sum().backward()
+    assert latents.grad is not None and latents.grad.abs().sum() > 0
+
+
+def test_dead_entries_come_back() -> None:
+    torch.manual_seed(0)
+    quantizer = ResidualVectorQuantizer(16, 1, 64, 4)
+    book = next(quantizer.books())
+    book.usage[:40] = 0.0
+    assert quantizer.restart(torch.randn(1, 200, 16), torch.Generator().manual_seed(0)) == 40
+    assert bool((book.usage == 1.0).all())
+
+
+def test_loss_is_zero_for_the_same_and_rises_with_difference(codec: Codec) -> None:
+    loss = CodecLoss(codec.decoder.stft)
+    target = beats(1, samples=48_000)
+    values = [
+        float(loss(target + level * beats(1, 9, 48_000), target, torch.Generator().manual_seed(0))["total"])
+        for level in (0.0, 0.1, 1.0)
+    ]
+    assert values[0] < 1e-3 < values[1] < values[2]
+
+
+def test_mel_filters_equal_librosas() -> None:
+    import librosa
+    import numpy as np
+
+    ours = mel_filters(2_048, 80, 48_000.0, 20_000.0).numpy()
+    theirs = librosa.filters.mel(sr=48_000, n_fft=2_048, n_mels=80, fmin=0.0, fmax=20_000.0, norm="slaney").T
+    assert np.abs(ours - theirs).max() < 1e-6
