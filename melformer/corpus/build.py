@@ -102,7 +102,8 @@ def sources(passage: Passage) -> list[dict[str, Any]]:
     """What a passage is made of, with licences: synthesis, one-shots by name, the soundfont."""
     kits = [part.params.get("kit", {}) for part in passage.parts]
     used = sorted({name for kit in kits for name in one_shots(kit)})
-    fonts = any(part.instrument == "gm" for part in passage.parts) or any("preset" in d for kit in kits for d in kit.values())
+    fonts = any(part.instrument == "gm" for part in passage.parts)
+    fonts = fonts or any("preset" in drum for kit in kits for drum in kit.values())
     font = soundfont.font()
     found: list[dict[str, Any]] = [dict(OWN)]
     if used:
@@ -116,8 +117,11 @@ def describe(passage: Passage, file: str, sample_rate: int) -> dict[str, Any]:
     """The JSON line of a passage: every setting and event, enough to compose it again or to learn from."""
     whole = passage.to_json()
     parts = [{k: v for k, v in part.items() if k != "events"} for part in whole.pop("parts")]
-    events = {p.name: [[e.start_beats, e.duration_beats, e.sound or e.pitch, e.velocity] for e in p.events] for p in passage.parts}
-    head = {"file": file, "bpm": whole.pop("bpm"), "beats_per_bar": whole.pop("beats_per_bar"), "n_beats": whole.pop("n_beats")}
+    events = {
+        part.name: [[e.start_beats, e.duration_beats, e.sound or e.pitch, e.velocity] for e in part.events]
+        for part in passage.parts
+    }
+    head = {"file": file, **{name: whole.pop(name) for name in ("bpm", "beats_per_bar", "n_beats")}}
     return {**head, **whole, "sample_rate": sample_rate, "sources": sources(passage), "parts": parts, "events": events}
 
 

@@ -16,8 +16,12 @@ from melformer.corpus.style_table import STYLES
 from melformer.errors import RequestError
 
 _PLAYERS: dict[str, Callable[[Frame, list[Span], np.random.Generator], list[Event]]] = {
-    "bass": playing.play_bass, "comp": playing.play_comp, "pad": playing.play_pad, "arp": playing.play_arp, "lead": melody.play_lead,
-}  # fmt: skip
+    "bass": playing.play_bass,
+    "comp": playing.play_comp,
+    "pad": playing.play_pad,
+    "arp": playing.play_arp,
+    "lead": melody.play_lead,
+}
 Streams = Callable[[str], np.random.Generator]
 
 
@@ -35,8 +39,9 @@ def streams(seed: int) -> Streams:
 
 
 def compose(
-    seed: int, style: str | None = None, n_beats: int | None = None, *, long: float = 0.6, kinds: frozenset[str] | None = None
-) -> Passage:
+    seed: int, style: str | None = None, n_beats: int | None = None, *, long: float = 0.6,
+    kinds: frozenset[str] | None = None,
+) -> Passage:  # fmt: skip
     """Compose the passage of a seed, 0 ≤ seed < 2⁶³; the same arguments give the same passage.
 
     `style` and `n_beats` (1 to 1,024) are drawn when not given: a longer passage with probability `long`, else a loop
@@ -61,7 +66,7 @@ def compose(
 
 
 def _choose_roles(phrase: Phrase, frame: Frame, tonal: list[str], stream: Streams) -> set[str]:
-    """Who plays at all: mostly everyone, sometimes drums alone, no drums, or one player, as loop libraries have them."""
+    """Who plays at all: mostly everyone, sometimes drums alone, no drums, or one player, as in loop libraries."""
     drums = {drumming.role_of(e.sound) for e in phrase.events["drums"]}
     if stream("perc").random() > frame.style.chances.get("perc", 0.5):
         drums.discard("perc")
@@ -84,8 +89,10 @@ def _write(frame: Frame, tonal: list[str], stream: Streams) -> dict[str, Phrase]
         later = letter != "A"
         keep = later and rng.random() < 0.5
         spans = phrases["A"].spans if keep else draw_chords(frame, rng)
-        same = {role for role in (*_PLAYERS, "drums") if later and rng.random() < (0.6 if keep or role == "drums" else 0.0)}
-        events = {role: _PLAYERS[role](frame, spans, stream(f"{role} {'A' if role in same else letter}")) for role in tonal}
+        chances = {role: 0.6 if keep or role == "drums" else 0.0 for role in (*_PLAYERS, "drums")}
+        same = {role for role, chance in chances.items() if later and rng.random() < chance}
+        sources = {role: stream(f"{role} {'A' if role in same else letter}") for role in tonal}
+        events = {role: _PLAYERS[role](frame, spans, sources[role]) for role in tonal}
         source = stream(f"drums {'A' if 'drums' in same else letter}")
         events["drums"] = drumming.play_drums(drumming.draw_drums(frame, source), frame, source)
         phrases[letter] = Phrase(spans, events)
@@ -101,32 +108,41 @@ def _other_ending(frame: Frame, phrase: Phrase, tonal: list[str], stream: Stream
     for role in tonal:
         if role == "lead" or rng.random() < 0.5:
             fresh = _PLAYERS[role](frame, phrase.spans, stream(f"{role} A'"))
-            events[role] = [e for e in events[role] if e.start_beats < border] + [e for e in fresh if e.start_beats >= border]
+            before = [e for e in events[role] if e.start_beats < border]
+            events[role] = before + [e for e in fresh if e.start_beats >= border]
     return Phrase(phrase.spans, events)
 
 
 def _lay_out(frame: Frame, plan: Plan, phrases: dict[str, Phrase], stream: Streams) -> dict[str, list[Event]]:
-    """Copy the phrases to their places, add fills and transitions, swing and humanise; role → events in time order."""
+    """Copy the phrases to their places; add fills, transitions, swing and a hand. Role → events in order."""
     rng = stream("feel")
     amount = float(rng.uniform(*frame.style.swing))
     fills = float(rng.uniform(0.0, 1.0)) if len(plan.sections) > 1 else 0.0
     tracks: dict[str, list[Event]] = defaultdict(list)
-    for i, section in enumerate(plan.sections):
+    for section in plan.sections:
         played = dict(phrases[section.label].events)
         if "snare" in section.layers and rng.random() < fills:
             played["drums"] = _with_fill(played["drums"], frame, section, stream(f"fill {section.label}"))
-        if i and "hats" in section.layers and rng.random() < 0.25:
+        if section.start_bar and "hats" in section.layers and rng.random() < 0.25:
             played["drums"] = [Event(0.0, 1.0, 60, 0.85, "crash"), *played["drums"]]
         for role, event in ((r, e) for r, events in played.items() for e in events):
             layer = role if role != "drums" else drumming.role_of(event.sound)
             if layer in section.layers and event.start_beats < section.n_bars * frame.bar_beats - 1e-6:
-                tracks[layer].append(replace(event, start_beats=section.start_bar * frame.bar_beats + event.start_beats))
-    tracks = {role: _feel(events, frame, amount, stream(f"feel {role}")) for role, events in sorted(tracks.items())}
+                start = section.start_bar * frame.bar_beats + event.start_beats
+                tracks[layer].append(replace(event, start_beats=start))
+    felt = {role: _feel(events, frame, amount, stream(f"feel {role}")) for role, events in sorted(tracks.items())}
+    extras = _draw_extras(frame, plan, stream)
+    return {**felt, "fx": extras} if extras else felt
+
+
+def _draw_extras(frame: Frame, plan: Plan, stream: Streams) -> list[Event]:
+    """What is not played by anybody: risers and impacts, the noise of a record."""
+    extras: list[Event] = []
     if stream("fx").random() < frame.style.chances.get("fx", 0.03):
-        tracks["fx"] = draw_transitions(frame, plan.sections, stream("transitions"))
+        extras += draw_transitions(frame, plan.sections, stream("transitions"))
     if stream("record").random() < 0.6 * frame.style.lofi:
-        tracks.setdefault("fx", []).append(Event(0.0, float(frame.n_beats), 60, 0.1, "record"))
-    return tracks
+        extras.append(Event(0.0, float(frame.n_beats), 60, 0.1, "record"))
+    return extras
 
 
 def _with_fill(events: list[Event], frame: Frame, section: Section, rng: np.random.Generator) -> list[Event]:

@@ -36,7 +36,8 @@ def kick(p: dict[str, Any], velocity: float, sample_rate: int) -> Floats:
     """A falling sine with a click, driven."""
     decay = p.get("decay", 0.16)
     n = int(min(1.5, 6 * decay) * sample_rate)
-    body = _drop(n, sample_rate, p.get("high", 220.0), p.get("low", 50.0), p.get("tau", 0.03)) * _fade(n, sample_rate, decay)
+    body = _drop(n, sample_rate, p.get("high", 220.0), p.get("low", 50.0), p.get("tau", 0.03))
+    body *= _fade(n, sample_rate, decay)
     click = _noise(n, p, 1.0) * _fade(n, sample_rate, 0.0025) * p.get("click", 0.3) * velocity
     drive = p.get("drive", 1.2)
     return np.tanh(drive * (body + click)) / np.tanh(drive) * velocity

@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 import scipy.fft
+from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from scipy.signal import lfilter, sosfilt
 
@@ -31,24 +32,28 @@ def biquad(kind: str, cutoff: float, sample_rate: int, q: float = 0.7071, gain_d
     else:
         sign = 1.0 if kind == "lowshelf" else -1.0
         up, down, slope = (a + 1), (a - 1), 2 * np.sqrt(a) * alpha
-        b = [a * (up - sign * down * cos + slope), sign * 2 * a * (down - sign * up * cos), a * (up - sign * down * cos - slope)]
-        den = [up + sign * down * cos + slope, -sign * 2 * (down + sign * up * cos), up + sign * down * cos - slope]
+        here, there = up - sign * down * cos, up + sign * down * cos
+        b = [a * (here + slope), sign * 2 * a * (down - sign * up * cos), a * (here - slope)]
+        den = [there + slope, -sign * 2 * (down + sign * up * cos), there - slope]
     return (np.array([[*b, *den]]) / den[0]).astype(np.float32)
 
 
-def filtered(waveform: Floats, kind: str, cutoff: float, sample_rate: int, q: float = 0.7071, gain_db: float = 0.0) -> Floats:
+def filtered(
+    waveform: Floats, kind: str, cutoff: float, sample_rate: int, q: float = 0.7071, gain_db: float = 0.0
+) -> Floats:
     """The waveform through one `biquad`."""
     section = biquad(kind, cutoff, sample_rate, q, gain_db)[0]
     return lfilter(section[:3], section[3:], waveform + _TINY)
 
 
-def swept(waveform: Floats, kind: str, cutoffs: Floats, sample_rate: int, block: int = 512) -> Floats:
+def swept(waveform: Floats, kind: str, cutoffs: NDArray[np.float64], sample_rate: int, block: int = 512) -> Floats:
     """A filter whose cutoff moves: `cutoffs` holds one value for every `block` samples."""
     out = np.empty_like(waveform)
     state = np.zeros((1, len(waveform), 2), np.float32)
     for i, cutoff in enumerate(cutoffs):
         part = slice(i * block, (i + 1) * block)
-        out[:, part], state = sosfilt(biquad(kind, float(cutoff), sample_rate, 0.9), waveform[:, part] + _TINY, zi=state)
+        section = biquad(kind, float(cutoff), sample_rate, 0.9)
+        out[:, part], state = sosfilt(section, waveform[:, part] + _TINY, zi=state)
     return out
 
 
@@ -65,7 +70,10 @@ def crush(waveform: Floats, bits: float, hold: int) -> Floats:
     return np.round(held * steps) / steps
 
 
-def compress(waveform: Floats, threshold_db: float, ratio: float, sample_rate: int, attack_s=0.008, release_s=0.12) -> Floats:
+def compress(
+    waveform: Floats, threshold_db: float, ratio: float, sample_rate: int,
+    attack_s: float = 0.008, release_s: float = 0.12,
+) -> Floats:  # fmt: skip
     """Turn down what is louder than the threshold, following the peaks of 128-sample blocks."""
     block, n = 128, waveform.shape[1]
     n_blocks = -(-n // block)
@@ -79,13 +87,13 @@ def compress(waveform: Floats, threshold_db: float, ratio: float, sample_rate: i
         keep = up if target > state else down
         state = keep * state + (1 - keep) * target
         gain.append(state)
-    return waveform * _smooth(10 ** (-np.array(gain, np.float32) / 20), block, n)
+    return waveform * _smooth(10 ** (-np.array(gain) / 20), block, n)
 
 
-def _smooth(values: Floats, block: int, n: int) -> Floats:
+def _smooth(values: NDArray[np.float64], block: int, n: int) -> Floats:
     """Straight lines between one value a block, (n,)."""
-    nodes = np.append(values, values[-1])
-    ramp = np.arange(block, dtype=np.float32) / block
+    nodes: Floats = np.append(values, values[-1]).astype(np.float32)
+    ramp: Floats = np.arange(block, dtype=np.float32) / np.float32(block)
     return (nodes[:-1, None] + (nodes[1:] - nodes[:-1])[:, None] * ramp).ravel()[:n]
 
 

@@ -8,10 +8,12 @@ from melformer.corpus.frame import Frame, pick
 from melformer.corpus.passage import Event, Section
 
 # A' is A with another ending.
-_LETTERS = (
-    ("A",), ("A", "A'"), ("A", "B"), ("A", "A", "B", "A"), ("A", "A'", "B", "A"), ("A", "A", "B", "B"), ("A", "B", "A", "C"),
-    ("A", "A'", "A", "B"), ("A", "A", "A", "A'"), ("A", "A", "A'", "B", "B", "A"), ("A", "B", "A'", "C"), ("A", "A'", "B", "C"),
-    ("A", "B", "C", "A'"), ("A", "A'"),
+_LETTERS = tuple(
+    tuple(letters.split())
+    for letters in (
+        "A", "A A'", "A A'", "A B", "A A B A", "A A' B A", "A A B B", "A B A C", "A A' A B", "A A A A'", "A A A' B B A",
+        "A B A' C", "A A' B C", "A B C A'",
+    )
 )  # fmt: skip
 _ENTRY = (
     ("kick", "hats", "bass", "snare", "perc", "comp", "pad", "arp", "lead"),

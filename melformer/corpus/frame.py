@@ -1,12 +1,15 @@
 """The frame of a passage: tempo, metre, length, key and the chords of a phrase."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from melformer.corpus.styles import Style
 from melformer.corpus.theory import SCALES, Chord, parse_chord
 
+Choice = TypeVar("Choice")
 METRES = {"4/4": 4, "3/4": 3, "5/4": 5, "7/8": 7, "6/8": 2}
 
 
@@ -52,7 +55,7 @@ class Frame:
         return self.phrase_bars * self.bar_beats
 
 
-def pick(rng: np.random.Generator, options: tuple | list):
+def pick(rng: np.random.Generator, options: Sequence[Choice]) -> Choice:
     """One of the options, all equally likely."""
     return options[int(rng.integers(len(options)))]
 

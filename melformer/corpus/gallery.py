@@ -15,8 +15,8 @@ from melformer.files import atomic_path
 
 # Style, beats and seed of each loop in `examples/`, chosen so that a full band plays in each.
 EXAMPLES = (
-    ("house", 16, 31), ("drum and bass", 16, 60), ("lo-fi", 16, 4), ("funk", 16, 13), ("trap", 16, 4), ("bossa nova", 16, 14),
-    ("synthwave", 16, 14), ("techno", 8, 13),
+    ("house", 16, 31), ("drum and bass", 16, 60), ("lo-fi", 16, 4), ("funk", 16, 13), ("trap", 16, 4),
+    ("bossa nova", 16, 14), ("synthwave", 16, 14), ("techno", 8, 13),
 )  # fmt: skip
 _COLOURS = {
     "kick": "#4d4d4d", "snare": "#8c564b", "hats": "#bcbd22", "perc": "#ff7f0e", "bass": "#1f77b4", "comp": "#2ca02c",
@@ -89,7 +89,8 @@ def draw_passage(passage: Passage, waveform: Waveform, path: str | Path) -> None
     axes[1].plot(beats[::16], waveform.mono().samples[::16, 0], linewidth=0.4, color="#1f77b4")
     axes[1].set_ylim(-1, 1)
     mono = waveform.mono().samples[:, 0]
-    axes[2].specgram(mono + 1e-6, NFFT=1024, Fs=waveform.sample_rate * 60.0 / passage.bpm, noverlap=512, vmin=-190, cmap="magma")
+    samples_per_beat = waveform.sample_rate * 60.0 / passage.bpm
+    axes[2].specgram(mono + 1e-6, NFFT=1024, Fs=samples_per_beat, noverlap=512, cmap="magma")
     axes[2].set_yticks([])
     axes[2].set_xlim(0, passage.n_beats)
     axes[2].set_xlabel("beats")
@@ -107,7 +108,8 @@ def _draw_roll(axis: Any, passage: Passage) -> None:
         rows = [(e, _DRUM_ROWS[part.name] if e.sound else e.pitch) for e in part.events]
         for event, row in rows:
             length = min(event.duration_beats, 0.12) if event.sound and part.name != "fx" else event.duration_beats
-            axis.broken_barh([(event.start_beats, length)], (row, 1.6), facecolor=_COLOURS[part.name], alpha=0.35 + 0.65 * event.velocity)
+            shade = 0.35 + 0.65 * event.velocity
+            axis.broken_barh([(event.start_beats, length)], (row, 1.6), facecolor=_COLOURS[part.name], alpha=shade)
         axis.plot([], [], color=_COLOURS[part.name], linewidth=4, label=part.name)
     axis.legend(fontsize=6, ncols=10, loc="upper center", frameon=False)
     axis.set_ylim(19, 100)

@@ -106,7 +106,8 @@ def draw_spread(real: list[dict[str, float]], ours: list[dict[str, float]], path
     for axis, (name, title) in zip(axes.flat, FEATURES.items(), strict=True):
         theirs, own = (np.array([row[name] for row in rows]) for rows in (real, ours))
         both = np.concatenate([theirs, own])
-        bins = np.linspace(*np.percentile(both, [0.5, 99.5]), 28)
+        low, high = np.percentile(both, [0.5, 99.5])
+        bins = np.linspace(float(low), float(high), 28)
         axis.hist(own, bins, density=True, alpha=0.55, label=f"composed ({len(own)})")
         axis.hist(theirs, bins, density=True, histtype="step", color="black", label=f"real music ({len(theirs)})")
         axis.set_title(f"{title}: {100 * covered(theirs, own):.0f}% covered", fontsize=9)

@@ -8,6 +8,15 @@ from melformer.corpus.frame import Frame, Span, chord_at, pick
 from melformer.corpus.passage import Event
 from melformer.corpus.theory import nearest_degree, scale_pitch
 
+# Melodies mostly step; a leap is rare.
+_MOVES = (-4, -3, -2, -1, 0, 1, 2, 3, 4)
+_MOVE_CHANCES = (0.02, 0.05, 0.12, 0.27, 0.1, 0.25, 0.12, 0.05, 0.02)
+# What becomes of the motif each time it is due.
+_PLANS = (
+    "same same same end", "same move same end", "same answer same answer", "same rest same end", "same move move rest",
+    "same same invert end", "same thin same answer", "same move answer end",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Tone:
@@ -29,7 +38,7 @@ def draw_motif(frame: Frame, length_beats: float, rng: np.random.Generator) -> l
         duration = min(float(pick(rng, frame.style.note_beats)) * unit, length_beats - start)
         if rng.random() < density:
             tones.append(Tone(round(start, 6), duration, degree))
-            move = int(rng.choice([-2, -1, -1, 0, 1, 1, 2, 3, -3, 4, -4], p=[0.12, 0.17, 0.1, 0.1, 0.1, 0.15, 0.12, 0.05, 0.05, 0.02, 0.02]))
+            move = int(rng.choice(_MOVES, p=_MOVE_CHANCES))
             degree += move if -4 < degree + move < 9 else -move
         start += duration
     return tones
@@ -56,9 +65,7 @@ def play_lead(frame: Frame, spans: list[Span], rng: np.random.Generator) -> list
     length = float(pick(rng, (frame.bar_beats, min(2 * frame.bar_beats, frame.phrase_beats))))
     motif = draw_motif(frame, length, rng)
     answer = draw_motif(frame, length, rng)
-    plan = pick(rng, (("same", "same", "same", "end"), ("same", "move", "same", "end"), ("same", "answer", "same", "answer"),
-                      ("same", "rest", "same", "end"), ("same", "move", "move", "rest"), ("same", "same", "invert", "end"),
-                      ("same", "thin", "same", "answer")))  # fmt: skip
+    plan = pick(rng, _PLANS).split()
     octave = int(pick(rng, (4, 4, 5)))
     legato = float(rng.uniform(0.6, 1.0))
     events: list[Event] = []

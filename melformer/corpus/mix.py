@@ -1,4 +1,7 @@
-"""From a passage to a finished stereo mix: parts, effects, ducking, sends, master. Arrays are (n_channels, n_samples)."""
+"""From a passage to a finished stereo mix: parts, effects, ducking, sends, master.
+
+Arrays in here are (n_channels, n_samples), so that filters run along memory.
+"""
 
 import numpy as np
 
@@ -64,7 +67,8 @@ def _channel(part: Part, passage: Passage, n: int, sample_rate: int, duck: Float
     if fx.get("drive"):
         sound = effects.drive(sound * _staging(sound, part.name, -8.0, sample_rate), fx["drive"])
     if fx.get("crush"):
-        sound = effects.crush(sound * _staging(sound, part.name, -6.0, sample_rate), fx["crush"], int(fx.get("hold", 1)))
+        sound = sound * _staging(sound, part.name, -6.0, sample_rate)
+        sound = effects.crush(sound, fx["crush"], int(fx.get("hold", 1)))
     if fx.get("chorus_s"):
         sound = effects.chorus(sound, fx["chorus_s"], fx["chorus_beats"] * 60.0 / passage.bpm, sample_rate)
     sound = sound * _staging(sound, part.name, part.gain_db, sample_rate)
@@ -105,7 +109,8 @@ def _gate(n: int, period_beats: float, share: float, bpm: float, sample_rate: in
 
 
 def _apply_sweep(sound: Floats, sweep: Sweep, bpm: float, sample_rate: int) -> Floats:
-    start, stop = (min(round(b * 60.0 / bpm * sample_rate), sound.shape[1]) for b in (sweep.start_beats, sweep.stop_beats))
+    edges = (round(beats * 60.0 / bpm * sample_rate) for beats in (sweep.start_beats, sweep.stop_beats))
+    start, stop = (min(edge, sound.shape[1]) for edge in edges)
     if stop - start < 1024:
         return sound
     out = sound.copy()
@@ -125,7 +130,8 @@ def _duck_curve(passage: Passage, n: int, sample_rate: int) -> Floats | None:
     if not kicks or not any(part.duck for part in passage.parts):
         return None
     length = max(64, int(passage.master.get("pump_beats", 0.45) * 60.0 / passage.bpm * sample_rate))
-    shape = (1 - np.linspace(0, 1, length, dtype=np.float32) ** 1.5) * np.minimum(1, np.arange(length) / (0.002 * sample_rate))
+    shape = 1 - np.linspace(0, 1, length, dtype=np.float32) ** 1.5
+    shape *= np.minimum(1, np.arange(length) / (0.002 * sample_rate))
     curve = np.zeros(n, np.float32)
     for event in kicks:
         start = onset_sample(event, passage.bpm, sample_rate)
@@ -139,11 +145,13 @@ def _add_sends(total: Floats, to_room: Floats, to_echo: Floats, passage: Passage
     settings = passage.master
     if to_echo.any():
         delay = round(settings["echo_beats"] * 60.0 / passage.bpm * sample_rate)
-        wet = effects.echo(effects.filtered(to_echo, "highpass", 250.0, sample_rate), delay, settings["echo_feedback"], sample_rate)
+        thin = effects.filtered(to_echo, "highpass", 250.0, sample_rate)
+        wet = effects.echo(thin, delay, settings["echo_feedback"], sample_rate)
         total += wet
         to_room += np.float32(0.3) * wet.mean(axis=0)
     if to_room.any():
-        total += effects.reverb(to_room, settings["room_s"], settings["room_dark_hz"], sample_rate, int(settings["room_seed"]))
+        seed = int(settings["room_seed"])
+        total += effects.reverb(to_room, settings["room_s"], settings["room_dark_hz"], sample_rate, seed)
 
 
 def _master(total: Floats, passage: Passage, sample_rate: int) -> Floats:

@@ -9,13 +9,15 @@ from melformer.corpus.wavetable import Floats
 
 
 def _noise(n: int, p: dict[str, Any]) -> Floats:
-    return np.random.default_rng([int(p.get("seed", 0)), n % 65_536]).standard_normal((2, n)).astype(np.float32) * np.float32(0.3)
+    rng = np.random.default_rng([int(p.get("seed", 0)), n % 65_536])
+    return rng.standard_normal((2, n)).astype(np.float32) * np.float32(0.3)
 
 
 def riser(n: int, sample_rate: int, p: dict[str, Any]) -> Floats:
     """Noise that opens up and grows, with a rising tone, until the moment it stops."""
     n_blocks = -(-n // 512)
-    wave = swept(_noise(n, p), "bandpass", np.geomspace(p.get("low", 300.0), p.get("high", 9000.0), n_blocks), sample_rate)
+    cutoffs = np.geomspace(p.get("low", 300.0), p.get("high", 9000.0), n_blocks)
+    wave = swept(_noise(n, p), "bandpass", cutoffs, sample_rate)
     ramp = np.linspace(0, 1, n, dtype=np.float32)
     turns = np.cumsum(p.get("tone", 110.0) * 2.0 ** (ramp * p.get("octaves", 2.0))) / sample_rate
     tone = 0.25 * p.get("tonal", 0.0) * (2 * (turns % 1.0) - 1)
@@ -25,7 +27,8 @@ def riser(n: int, sample_rate: int, p: dict[str, Any]) -> Floats:
 def fall(n: int, sample_rate: int, p: dict[str, Any]) -> Floats:
     """Noise that closes and fades: after a drop."""
     n_blocks = -(-n // 512)
-    wave = swept(_noise(n, p), "lowpass", np.geomspace(p.get("high", 9000.0), p.get("low", 200.0), n_blocks), sample_rate)
+    cutoffs = np.geomspace(p.get("high", 9000.0), p.get("low", 200.0), n_blocks)
+    wave = swept(_noise(n, p), "lowpass", cutoffs, sample_rate)
     return wave * np.linspace(1, 0, n, dtype=np.float32) ** 2
 
 

@@ -8,7 +8,7 @@ from melformer.corpus import samples, soundfont
 from melformer.corpus.drums import SYNTHS
 from melformer.corpus.noises import NOISES
 from melformer.corpus.passage import Event, Part
-from melformer.corpus.voices import VOICES
+from melformer.corpus.voices import VOICES, Note
 from melformer.corpus.wavetable import Floats
 
 _LEVELS = 12
@@ -87,7 +87,7 @@ def _maker(part: Part, bpm: float, sample_rate: int) -> Callable[[Event], Floats
         if part.instrument == "noises":
             return NOISES[event.sound](n_held, sample_rate, params) * level
         voice = soundfont.gm if part.instrument == "gm" else VOICES[part.instrument]
-        return voice(event.pitch, n_held, level, sample_rate, params, event.bend)
+        return voice(Note(event.pitch, n_held, level, sample_rate, event.bend), params)
 
     return make
 

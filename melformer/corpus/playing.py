@@ -9,7 +9,7 @@ from melformer.corpus.theory import voice
 
 
 def _bars(frame: Frame, patterns: tuple[str, ...], rng: np.random.Generator) -> list[str]:
-    """A pattern for each bar: one riff, or a two-bar riff, sometimes with another last bar; or one that never settles."""
+    """A pattern for each bar: a riff of one or two bars, sometimes with another last bar, or one that never settles."""
     if rng.random() < 0.2:
         return [mutate_holds(fit_metre(pick(rng, patterns), frame.metre), rng) for _ in range(frame.phrase_bars)]
     first, second = (fit_metre(pick(rng, patterns), frame.metre) for _ in range(2))
@@ -63,7 +63,7 @@ def play_comp(frame: Frame, spans: list[Span], rng: np.random.Generator) -> list
         for step in read_steps(pattern, frame.bar_beats):
             start = bar * frame.bar_beats + step.start_beats
             span = chord_at(spans, start + 0.01)
-            length = min(step.duration_beats * 0.95, span.stop_beats - start) if step.duration_beats > 1 else step.duration_beats * 0.9
+            length = 0.95 * min(step.duration_beats, span.stop_beats - start)
             for i, pitch in enumerate(voicings[spans.index(span)]):
                 velocity = round(VELOCITIES[step.mark] * (0.82 + 0.12 * (i % 2)), 3)
                 events.append(Event(round(start + strum * i, 6), round(max(length, 0.1), 4), pitch, velocity))

@@ -14,7 +14,10 @@ FOLDERS = ("/usr/share/sonic-pi/samples", "/usr/local/share/sonic-pi/samples")
 SOURCE = {"name": "Debian sonic-pi-samples (freesound.org one-shots)", "licence": "CC0-1.0"}
 # An allow-list, not a block-list: recorded loops (loop_*, ambi_*, arovane_beat_*, tbd_fxbed_loop*) are the
 # evaluation set, and a file that nobody thought of must stay unread.
-FAMILIES = ("bd_", "sn_", "drum_", "elec_", "perc_", "tabla_", "hat_", "ride_", "glitch_perc", "mehackit_phone", "mehackit_robot")
+FAMILIES = (
+    "bd_", "sn_", "drum_", "elec_", "perc_", "tabla_", "hat_", "ride_", "glitch_perc", "mehackit_phone",
+    "mehackit_robot",
+)  # fmt: skip
 
 
 def folder() -> Path | None:
@@ -33,7 +36,8 @@ def names() -> list[str]:
 
 def allowed(name: str) -> bool:
     """Whether a sample belongs to an allowed family of one-shots."""
-    return name.startswith(FAMILIES) and not any(c in name for c in "/\\.") and "loop" not in name and name != "drum_roll"
+    plain = not any(mark in name for mark in "/\\.")
+    return plain and name.startswith(FAMILIES) and "loop" not in name and name != "drum_roll"
 
 
 @lru_cache(maxsize=256)

@@ -7,18 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from melformer.corpus.voices import Note, Params
 from melformer.corpus.wavetable import Floats
 
 FONTS = (
     ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "FluidR3 GM (Debian fluid-soundfont-gm)", "MIT"),
-    ("/usr/share/sounds/sf3/MuseScore_General.sf3", "MuseScore General (Debian musescore-general-soundfont)", "MIT"),
-    ("/usr/share/sounds/sf3/FluidR3Mono_GM.sf3", "FluidR3 Mono (Debian fluidr3mono-gm-soundfont)", "MIT"),
+    ("/usr/share/sounds/sf3/MuseScore_General.sf3", "MuseScore General (Debian)", "MIT"),
+    ("/usr/share/sounds/sf3/FluidR3Mono_GM.sf3", "FluidR3 Mono (Debian)", "MIT"),
 )
 # General MIDI percussion keys of the pattern language's drums.
 DRUM_KEYS = {
-    "kick": 36, "snare": 38, "clap": 39, "rim": 37, "hat": 42, "open": 46, "pedal": 44, "ride": 51, "crash": 49, "tom": 48,
-    "low tom": 43, "conga": 63, "low conga": 64, "clave": 75, "block": 76, "cowbell": 56, "shaker": 70, "tambourine": 54,
-    "agogo": 67, "low agogo": 68, "bongo": 60, "low bongo": 61, "triangle": 81, "cabasa": 69, "timbale": 65,
+    "kick": 36, "snare": 38, "clap": 39, "rim": 37, "hat": 42, "open": 46, "pedal": 44, "ride": 51, "crash": 49,
+    "tom": 48, "low tom": 43, "conga": 63, "low conga": 64, "clave": 75, "block": 76, "cowbell": 56, "shaker": 70,
+    "tambourine": 54, "agogo": 67, "low agogo": 68, "bongo": 60, "low bongo": 61, "triangle": 81, "cabasa": 69,
+    "timbale": 65,
 }  # fmt: skip
 # Recordings in a font begin with up to a few milliseconds of near silence, which is cut.
 _LATEST_S = 0.006
@@ -50,7 +52,9 @@ def _synth(sample_rate: int) -> tuple[Any, int]:
     return synth, synth.sfload(found[0])
 
 
-def play_note(key: int, n_held: int, n_release: int, velocity: float, sample_rate: int, bank: int, preset: int) -> Floats:
+def play_note(
+    key: int, n_held: int, n_release: int, velocity: float, sample_rate: int, bank: int, preset: int
+) -> Floats:
     """One note alone, stereo float32 (2, n_held + n_release), the synthesizer silent before and after."""
     synth, font_id = _synth(sample_rate)
     synth.program_select(0, font_id, bank, preset, bank == 128)
@@ -79,7 +83,9 @@ def _generate(synth: Any, n: int) -> Floats:
     return np.frombuffer(synth.generate(n), np.float32).reshape(-1, 2).T.copy()
 
 
-def gm(pitch: float, n_held: int, velocity: float, sample_rate: int, p: dict[str, Any], bend: float) -> Floats:
+def gm(note: Note, p: Params) -> Floats:
     """A pitched General MIDI voice: `p` holds `preset` (0..127), `bank` and `release` in seconds."""
-    n_release = int(p.get("release", 0.25) * sample_rate)
-    return 3.0 * play_note(round(pitch), n_held, n_release, velocity, sample_rate, int(p.get("bank", 0)), int(p["preset"]))
+    n_release = note.n(p.get("release", 0.25)) - note.n_held
+    bank, preset = int(p.get("bank", 0)), int(p["preset"])
+    sound = play_note(round(note.pitch), note.n_held, n_release, note.velocity, note.sample_rate, bank, preset)
+    return np.float32(3.0) * sound

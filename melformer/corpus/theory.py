@@ -20,10 +20,11 @@ SCALES = {
     "blues": (0, 3, 5, 6, 7, 10),
 }
 QUALITIES = {
-    "": (0, 4, 7), "m": (0, 3, 7), "dim": (0, 3, 6), "aug": (0, 4, 8), "5": (0, 7), "sus2": (0, 2, 7), "sus4": (0, 5, 7),
-    "6": (0, 4, 7, 9), "m6": (0, 3, 7, 9), "7": (0, 4, 7, 10), "maj7": (0, 4, 7, 11), "m7": (0, 3, 7, 10),
-    "m7b5": (0, 3, 6, 10), "dim7": (0, 3, 6, 9), "7sus4": (0, 5, 7, 10), "add9": (0, 4, 7, 14), "madd9": (0, 3, 7, 14),
-    "9": (0, 4, 7, 10, 14), "maj9": (0, 4, 7, 11, 14), "m9": (0, 3, 7, 10, 14), "m11": (0, 3, 7, 10, 17),
+    "": (0, 4, 7), "m": (0, 3, 7), "dim": (0, 3, 6), "aug": (0, 4, 8), "5": (0, 7), "sus2": (0, 2, 7),
+    "sus4": (0, 5, 7), "6": (0, 4, 7, 9), "m6": (0, 3, 7, 9), "7": (0, 4, 7, 10), "maj7": (0, 4, 7, 11),
+    "m7": (0, 3, 7, 10), "m7b5": (0, 3, 6, 10), "dim7": (0, 3, 6, 9), "7sus4": (0, 5, 7, 10), "add9": (0, 4, 7, 14),
+    "madd9": (0, 3, 7, 14), "9": (0, 4, 7, 10, 14), "maj9": (0, 4, 7, 11, 14), "m9": (0, 3, 7, 10, 14),
+    "m11": (0, 3, 7, 10, 17),
     "13": (0, 4, 10, 14, 21), "7b9": (0, 4, 7, 10, 13), "7#9": (0, 4, 7, 10, 15), "69": (0, 4, 7, 9, 14),
 }  # fmt: skip
 _NUMERAL = re.compile(r"^([b#]?)(VII|VI|IV|V|III|II|I|vii|vi|iv|v|iii|ii|i)(.*)$")
@@ -100,7 +101,8 @@ def voice(chord: Chord, previous: tuple[int, ...] | None, centre: int = 60, n_vo
     if len(intervals) > n_voices:
         intervals = [i for i in intervals if i not in (0, 7)][: n_voices - 1] + [7 if n_voices > 3 else 0]
     classes = sorted({(chord.root + i) % 12 for i in intervals})
-    best, best_cost = (), np.inf
+    best: tuple[int, ...] = ()
+    best_cost = np.inf
     for turn in range(len(classes)):
         for octave in range(3, 7):
             notes = _stack(classes[turn:] + classes[:turn], 12 * octave)

@@ -50,6 +50,11 @@ def scan(tables: Floats, phase: NDArray[np.float64], position: Floats | None = N
     return low + blend * (high - low)
 
 
+def sine(phase: NDArray[np.float64]) -> Floats:
+    """A sine at `phase` (turns, any size)."""
+    return np.sin(np.float32(2 * np.pi) * (phase % 1.0).astype(np.float32))
+
+
 def harmonic_levels(shape: str, count: int, width: float = 0.5) -> NDArray[np.float64]:
     """Levels of "saw", "square", "pulse" (of `width`), "triangle", "organ", "hollow" or "sine", (count,)."""
     k = np.arange(1, count + 1, dtype=np.float64)
@@ -70,7 +75,9 @@ def harmonic_levels(shape: str, count: int, width: float = 0.5) -> NDArray[np.fl
     return (k == 1).astype(np.float64)
 
 
-def filter_levels(frequency: float, count: int, cutoffs: NDArray[np.float64], resonance: float) -> NDArray[np.float64]:
+def filter_levels(
+    frequency: float, count: int, cutoffs: NDArray[np.float64], resonance: float
+) -> NDArray[np.float64]:
     """Gain of a resonant 24 dB/octave low-pass at each harmonic, (n_cutoffs, count); `resonance` 0 to 1."""
     ratio = frequency * np.arange(1, count + 1)[None, :] / cutoffs[:, None]
     q = 0.6 + 7.0 * resonance**2
@@ -78,7 +85,9 @@ def filter_levels(frequency: float, count: int, cutoffs: NDArray[np.float64], re
     return np.minimum(two_poles, 8.0) / (1.0 + ratio**2)
 
 
-def adsr(n: int, n_held: int, sample_rate: int, attack: float, decay: float, sustain: float, release: float) -> Floats:
+def adsr(
+    n: int, n_held: int, sample_rate: int, attack: float, decay: float, sustain: float, release: float
+) -> Floats:
     """An envelope of `n` samples (times in seconds): exponential decay while held, exponential release after."""
     t = np.arange(n, dtype=np.float32) / sample_rate
     attack = max(attack, 0.0005)
