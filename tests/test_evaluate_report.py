@@ -7,11 +7,11 @@ import pytest
 import torch
 from evaluate_band import RATE, play
 
-from melformer.audio.wav import write_waveform
+from melformer.audio.wav import read_waveform, write_waveform
 from melformer.audio.waveform import Waveform
 from melformer.config import PRESETS
 from melformer.errors import AudioError, RequestError
-from melformer.evaluate import continuation_part, material
+from melformer.evaluate import continuation_part, material, prompts
 from melformer.evaluate.model_systems import recite
 from melformer.evaluate.report import evaluate
 from melformer.generate.model import Melformer
@@ -130,10 +130,14 @@ def test_pictures_are_written_and_show_something(model, folder, tmp_path):
         assert len(np.unique(picture[..., 0])) > 20
 
 
-def test_the_command_prints_json_and_says_what_is_wrong(folder, tmp_path, capsys):
-    from melformer.cli import main
-
-    assert main(["evaluate", str(folder), "--no-model", "--parts", "continuation", "--json", "--limit", "1"]) == 0
-    assert json.loads(capsys.readouterr().out)["n_loops"] == 1
-    assert main(["evaluate", str(tmp_path / "none"), "--no-model"]) == 2
+def test_prompts_for_other_systems_end_where_the_protocol_cuts(folder, tmp_path, capsys):
+    assert prompts.main([str(folder), str(tmp_path / "out")]) == 0
+    tasks = json.loads((tmp_path / "out" / "tasks.json").read_text())
+    assert [task["file"] for task in tasks] == ["a_120bpm.wav", "b_100bpm.wav"]
+    case = continuation_part.cut(material.folder_clips(folder)[0][0])
+    given = read_waveform(tmp_path / "out" / "a_120bpm.wav")
+    assert given.n_samples == case.prompt.n_samples
+    assert tasks[0]["new_samples"] == case.truth.n_samples
+    assert (tasks[0]["prompt_beats"], tasks[0]["new_beats"], tasks[0]["bpm"]) == (4, 4, 120.0)
+    assert prompts.main([str(tmp_path / "none"), str(tmp_path)]) == 2
     assert "no folder" in capsys.readouterr().err

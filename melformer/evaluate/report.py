@@ -84,7 +84,7 @@ def evaluate(
         raise RequestError(f"parts are {', '.join(PARTS)} and a limit is at least 1; got {parts} and {limit}")
     say = progress or (lambda text: None)
     clips, left_out = folder_clips(folder)
-    clips = [_at_most(clip, MAX_BEATS) for clip in clips[:limit]]
+    clips = [at_most(clip, MAX_BEATS) for clip in clips[:limit]]
     codec, codes, continuation, transformer = None, None, None, None
     if "codec" in parts:
         say(f"codec: {len(clips)} loops")
@@ -102,7 +102,8 @@ def evaluate(
     return Report(PROTOCOL, str(folder), len(clips), left_out, codec, codes, continuation, transformer)
 
 
-def _at_most(clip: Clip, n_beats: int) -> Clip:
+def at_most(clip: Clip, n_beats: int) -> Clip:
+    """The clip, or its first `n_beats` beats."""
     if clip.n_beats <= n_beats:
         return clip
     stop = int(beat_edges(n_beats, clip.bpm, clip.waveform.sample_rate)[-1])
