@@ -43,7 +43,7 @@ def page(browser: Any, server: Server) -> Iterator[Any]:
 
 
 def load(page: Any, n_beats: int = 4, unit: str = "beats") -> None:
-    page.get_by_role("button", name="click, 200 BPM").click()
+    page.get_by_role("button", name="Click 200").click()
     page.wait_for_selector("[data-act=continue]:enabled")
     page.click("summary:has-text('More settings')")
     page.select_option("#mf-lead", "bar")
@@ -151,7 +151,7 @@ def test_a_forgotten_page_begins_again(page: Any, server: Server) -> None:
     page.click("[data-act=continue]")
     page.get_by_text("left alone for more than 30 minutes").wait_for()
     page.wait_for_selector("[data-stage]", state="hidden")
-    page.get_by_role("button", name="click, 200 BPM").click()
+    page.get_by_role("button", name="Click 200").click()
     page.wait_for_selector("[data-act=continue]:enabled")
 
 

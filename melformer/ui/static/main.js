@@ -177,8 +177,8 @@ function showTheme() {
 }
 
 function exampleButton(name) {
-  const words = name.replace(/\.[a-z]+$/, "").replace(/[_-]+/g, " ").replace(/ (\d+)bpm/i, ", $1 BPM");
-  return make("button", { type: "button", class: "mf-plain", onclick: () => openWith("example", { name }) }, words);
+  const words = name.replace(/\.[a-z]+$/, "").replace(/_/g, " ").replace(/ (\d+)bpm/i, " $1");
+  return make("button", { type: "button", class: "mf-plain", title: name, onclick: () => openWith("example", { name }) }, words[0].toUpperCase() + words.slice(1));
 }
 
 /** The server has forgotten this page: a new session, and an empty desk. */

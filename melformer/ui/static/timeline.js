@@ -31,6 +31,8 @@ class Timeline {
       this.scroll.scrollLeft = 0;
     }
     this.store = store;
+    // A quiet loop is drawn larger, never played louder; new beats keep the loop's scale.
+    this.zoom = Math.min(4, 0.95 / Math.max(0.05, ...store.loop.beats.map((beat) => beat.outline.reduce((top, x) => Math.max(top, Math.abs(x)), 0))));
     this.layout();
   }
 
@@ -108,7 +110,7 @@ class Timeline {
   }
 
   drawOutline(g, outline, x) {
-    const bins = outline.length / 2, step = this.beatWidth / bins, middle = this.barRow + this.waveRow / 2, height = this.waveRow / 2 - 2;
+    const bins = outline.length / 2, step = this.beatWidth / bins, middle = this.barRow + this.waveRow / 2, height = (this.waveRow / 2 - 2) * this.zoom;
     g.beginPath();
     g.moveTo(x, middle - outline[1] * height - 0.5);
     for (let b = 0; b < bins; b++) g.lineTo(x + (b + 1) * step, middle - outline[2 * b + 1] * height - 0.5);
