@@ -17,6 +17,10 @@ def add_parsers(commands: Any) -> None:
     parser.add_argument("--styles", nargs="+", metavar="STYLE", help="only these styles")
     parser.add_argument("--exclude", nargs="+", default=(), metavar="STYLE", help="all but these styles")
     parser.add_argument("--stems", action="store_true", help="also every part by itself")
+    parser = add_command(group, "gallery", gallery, "one passage of each style, on a page to listen to")
+    parser.add_argument("dir", metavar="OUT_DIR")
+    parser.add_argument("--styles", nargs="+", metavar="STYLE", help="only these styles")
+    parser.add_argument("--seed", type=int, default=1, metavar="S")
     parser = add_command(group, "material", material, "say which sounds are installed, and how to get the rest")
     add_json(parser)
 
@@ -27,6 +31,12 @@ def build(args: Namespace) -> None:
     choice = {"styles": args.styles, "exclude": args.exclude, "stems": args.stems}
     n_passages = build(args.dir, args.hours, args.seed, args.workers, **choice)
     print(f"{args.dir}: {n_passages} passages")
+
+
+def gallery(args: Namespace) -> None:
+    from melformer.corpus.gallery import gallery
+
+    print(gallery(args.dir, args.styles, args.seed))
 
 
 def material(args: Namespace) -> None:
