@@ -224,3 +224,15 @@ def test_stereo_error_tells_pan_and_width(band):
     assert stereo.stereo_error(np.zeros_like(middle), np.zeros_like(middle), RATE).level_db == 0
     with pytest.raises(AudioError):
         stereo.stereo_error(middle, middle[:-1], RATE)
+
+
+def test_speeds_keep_the_beats_and_move_tempo_with_pitch(band):
+    clip = material.on_grid("band", band, BPM)
+    heard = []
+
+    def reconstruct(waveform, bpm):
+        heard.append((round(waveform.duration_s * bpm / 60, 3), bpm))
+        return waveform
+
+    assert codec_part.measure_speeds([clip], reconstruct) == {0.8: 0.0, 1.0: 0.0, 1.25: 0.0}
+    assert heard == [(8.0, 96.0), (8.0, 120.0), (8.0, 150.0)]

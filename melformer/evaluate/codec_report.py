@@ -15,6 +15,7 @@ from melformer.errors import MelformerError
 from melformer.evaluate import codec_part, tables
 from melformer.evaluate.codes import bits_per_second
 from melformer.evaluate.material import folder_clips
+from melformer.evaluate.report import plain
 
 if TYPE_CHECKING:
     from melformer.evaluate.bare_codec import BareCodec
@@ -29,6 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, default=None, metavar="N", help="only the first N loops")
     parser.add_argument("--clips", action="store_true", help="one line per loop")
     parser.add_argument("--visqol", action="store_true", help="also ViSQOL, where installed (slow)")
+    parser.add_argument("--speeds", action="store_true", help="also at 0.8 and 1.25 times the speed")
     parser.add_argument("--no-codes", action="store_true", help="skip usage and stability")
     parser.add_argument("--json", action="store_true")
     try:
@@ -53,11 +55,14 @@ def report(arguments: argparse.Namespace) -> str:
     if arguments.references:
         systems |= codec_part.measure_references(clips, arguments.visqol)
     codes = None if arguments.no_codes else codec_part.measure_codes(clips, codec.encode, config.codebook_size)
+    speeds = codec_part.measure_speeds(clips, codec.reconstruct) if arguments.speeds else None
     if arguments.json:
-        return json.dumps({"systems": {k: asdict(v) for k, v in systems.items()}, "codes": codes and asdict(codes)})
+        measured = {k: asdict(v) for k, v in systems.items()}
+        return json.dumps(plain({"systems": measured, "codes": codes and asdict(codes), "mel_at_speed": speeds}))
     parts = [tables.systems_table(systems)]
     parts += [tables.clips_table(systems["this codec"])] if arguments.clips else []
     parts += [tables.codes_table(codes)] if codes else []
+    parts += [tables.table(["speed", "mel"], [[speed, mel] for speed, mel in speeds.items()])] if speeds else []
     return "\n\n".join(parts)
 
 
