@@ -169,7 +169,7 @@ def test_a_visitor_who_leaves_frees_the_model_within_a_beat(browser: Any, server
 
 def test_a_second_visitor_waits_and_is_told_so(page: Any, browser: Any, server: Server) -> None:
     server.model.compute_s = 0.25  # nearly a beat's 0.3 s: the machine can serve one
-    load(page, n_beats=16)
+    load(page, unit="endless")
     page.click("[data-act=continue]")
     wait_until(lambda: (server.sessions.desk.beat_cost_s or 0) > 0.2, 15)
     second = open_page(browser, server.url)
