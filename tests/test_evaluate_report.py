@@ -141,3 +141,11 @@ def test_prompts_for_other_systems_end_where_the_protocol_cuts(folder, tmp_path,
     assert (tasks[0]["prompt_beats"], tasks[0]["new_beats"], tasks[0]["bpm"]) == (4, 4, 120.0)
     assert prompts.main([str(tmp_path / "none"), str(tmp_path)]) == 2
     assert "no folder" in capsys.readouterr().err
+
+
+def test_a_mono_answer_to_a_stereo_prompt_is_as_loud():
+    clip = material.on_grid("s", Waveform(np.repeat(play(8).samples, 2, axis=1), RATE), 120.0)
+    case = continuation_part.cut(clip)
+    scored = continuation_part.score(case, continuation_part.Answer(case.truth.mono()))
+    assert scored.scores.loudness_drift_db < 0.5
+    assert scored.truth.loudness_error_db == pytest.approx(0, abs=1e-4)

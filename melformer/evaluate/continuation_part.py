@@ -180,8 +180,10 @@ def run(cases: Iterable[Case], systems: Mapping[str, System]) -> dict[str, Conti
 
 
 def score(case: Case, answer: Answer) -> CaseScores:
-    """One answer to one case; a candidate of another rate is brought to the prompt's."""
+    """One answer to one case, brought to the prompt's rate and channels (loudness sums over channels)."""
     new = resample(answer.new, case.prompt.sample_rate)
+    if new.n_channels != case.prompt.n_channels:
+        new = Waveform(np.repeat(new.mono().samples, case.prompt.n_channels, axis=1), new.sample_rate)
     scores = score_continuation(case.prompt, new, case.bpm, case.n_prompt, case.n_new, case.beats_per_bar)
     return CaseScores(case.name, scores, _against_truth(case, new), answer.copied_share)
 
