@@ -13,6 +13,8 @@ from melformer import cli
 from melformer.cli.output import exact_encoding, output_path, plain_stem
 from melformer.errors import MelformerError, RequestError
 
+COMMANDS = ("continue", "tiaf", "tokens", "reconstruct", "corpus", "train", "evaluate", "bench", "hub")
+
 
 def run(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
     """Status, stdout, stderr of one command."""
@@ -27,7 +29,7 @@ def run(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, st
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run(capsys, "--help")
     assert status == 0
-    assert all(name in out for name in ("continue", "tiaf", "tokens", "reconstruct", "corpus", "hub"))
+    assert all(name in out for name in COMMANDS)
 
 
 @pytest.mark.parametrize(

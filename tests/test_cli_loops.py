@@ -162,3 +162,14 @@ def test_reconstruct(capsys: Capture, loop: Path) -> None:
     assert read_waveform("decoded.wav").n_samples == read_waveform(loop).n_samples
     assert json.loads(out)["mel_distance"] > 0
     assert "mel_distance" in run(capsys, "reconstruct", loop, "-o", "decoded.wav")[1]
+
+
+def test_bench(capsys: Capture, loop: Path) -> None:
+    """That it measures; never what, since a test may run on any machine beside anything."""
+    status, out, _ = run(capsys, "bench", "--beats", 8, "--json")
+    assert status == 0
+    report = json.loads(out)
+    assert [speed["bpm"] for speed in report["speeds"]] == [120, 174]
+    assert all(speed["x_real_time_median"] >= speed["x_real_time_p95"] > 0 for speed in report["speeds"])
+    assert report["cold_start_s"] > 0 and report["peak_memory_mb"] > 10
+    assert run(capsys, "bench", "--beats", 7)[0] == 2

@@ -1,9 +1,9 @@
-"""`melformer evaluate`: quality, against the baselines."""
+"""`melformer evaluate` and `melformer bench`: how good, how fast."""
 
 from argparse import Namespace
 from typing import Any
 
-from melformer.cli.output import say
+from melformer.cli.output import print_json, say
 from melformer.cli.parser import add_command, add_json, add_model
 
 
@@ -19,6 +19,10 @@ def add_parsers(commands: Any) -> None:
     parser.add_argument("--beats", type=int, metavar="N", help="continue whole loops by N beats")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
     parser.add_argument("--plots", metavar="DIR", help="also write pictures")
+    add_json(parser)
+    parser = add_command(commands, "bench", bench, "measure speed and memory on this machine")
+    parser.add_argument("--beats", type=int, default=64, metavar="N", help="new beats at each tempo (default 64)")
+    add_model(parser)
     add_json(parser)
 
 
@@ -39,3 +43,19 @@ def evaluate(args: Namespace) -> None:
 
         write_plots(args.dir, args.plots, model, limit=args.limit)
     print(report.to_json() if args.json else report.to_text())
+
+
+def bench(args: Namespace) -> None:
+    from dataclasses import asdict
+
+    from melformer.bench import bench
+
+    result = bench(args.model, args.beats)
+    if args.json:
+        print_json(asdict(result))
+        return
+    facts = {name: value for name, value in asdict(result).items() if name != "speeds"}
+    for speed in result.speeds:
+        facts |= {f"{name} at {speed.bpm:g} BPM": value for name, value in asdict(speed).items() if name != "bpm"}
+    for name, value in facts.items():
+        print(f"{name:32}{value if isinstance(value, str) else format(value, '.4g')}")

@@ -1,0 +1,135 @@
+"""How fast a model continues loops on this machine, and how much memory it takes."""
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from melformer.audio.grid import beat_edges
+from melformer.audio.wav import Waveform, write_waveform
+from melformer.errors import RequestError
+
+if TYPE_CHECKING:
+    from melformer.generate import Melformer
+
+RATE, PROMPT_BEATS, TEMPOS, N_TAKES = 44_100, 16, (120.0, 174.0), 4
+_COLD = """
+from melformer import Melformer
+import sys
+next(Melformer.from_pretrained(sys.argv[1] or None).stream(sys.argv[2], bpm=120))
+"""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Times of one stream, in seconds; × real time is the length of a beat over the time it took."""
+
+    bpm: float
+    n_beats: int
+    first_beat_s: float  # from the loop in memory to its first new beat; the model is loaded
+    prompt_s: float  # the part of it that reads the loop
+    x_real_time_median: float
+    x_real_time_p95: float  # 95% of the beats are at least as fast
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that `melformer bench` prints."""
+
+    machine: str
+    n_cores: int
+    n_threads: int
+    load_average: float  # of the last minute, before the measurement: above 0 something else was running
+    torch: str
+    checkpoint_mb: float
+    cold_start_s: float  # from the start of a new process to its first beat
+    speeds: list[Speed]
+    takes_ratio: float  # time of four takes over the time of one
+    peak_memory_mb: float
+
+
+def bench(name: str | None = None, n_beats: int = 64) -> Bench:
+    """Measure a checkpoint (see `Melformer.from_pretrained`) over `n_beats` new beats at each tempo.
+
+    Errors: CheckpointError; RequestError for fewer than 8 beats, of which no percentile can be told.
+    """
+    import torch
+
+    from melformer.generate import Melformer
+    from melformer.hub import find_bundle
+
+    if not 8 <= n_beats <= 10_000:
+        raise RequestError(f"The number of beats is {n_beats}; a measurement takes 8 to 10,000.")
+    load = os.getloadavg()[0]
+    folder, _ = find_bundle(name)
+    cold = _cold_start(name)
+    model = Melformer.from_pretrained(folder)
+    _stream(model, 120.0, 4)  # the first use of anything is slow
+    speeds = [_stream(model, bpm, n_beats) for bpm in TEMPOS]
+    return Bench(
+        machine=_machine(), n_cores=os.cpu_count() or 1, n_threads=torch.get_num_threads(), load_average=load,
+        torch=torch.__version__, checkpoint_mb=sum(f.stat().st_size for f in folder.iterdir() if f.is_file()) / 1e6,
+        cold_start_s=cold, speeds=speeds, takes_ratio=_takes_ratio(model, n_beats // 4),
+        peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3),
+    )  # fmt: skip
+
+
+def loop_at(bpm: float, n_beats: int = PROMPT_BEATS) -> Waveform:
+    """A plain loop on the beat, mono: a kick on every beat, a hat between, a bass that changes every bar."""
+    edges = beat_edges(n_beats, bpm, RATE)
+    time_s = np.arange(edges[-1]) / RATE
+    beat = time_s * bpm / 60.0
+    kick = np.sin(40.0 * (1.0 - np.exp(-20.0 * (beat % 1.0)))) * np.exp(-6.0 * (beat % 1.0))
+    hat = np.random.default_rng(0).standard_normal(len(beat)) * np.exp(-30.0 * ((beat + 0.5) % 1.0))
+    bass = np.sin(2 * np.pi * np.take([55.0, 65.4, 49.0, 55.0], (beat // 4 % 4).astype(int)) * time_s)
+    return Waveform((0.5 * kick + 0.05 * hat + 0.2 * bass).astype(np.float32)[:, None], RATE)
+
+
+def _stream(model: "Melformer", bpm: float, n_beats: int) -> Speed:
+    loop = loop_at(bpm)
+    start = time.perf_counter()
+    prompt = model.prompt(loop, bpm=bpm, start_s=0.0)
+    prompt_s = time.perf_counter() - start
+    stream = model.stream(prompt, n_beats)
+    next(stream)
+    first_beat_s = time.perf_counter() - start
+    seconds = np.array([beat.compute_s for beat in stream])
+    median, p95 = (60.0 / bpm / np.percentile(seconds, q) for q in (50, 95))
+    return Speed(bpm, n_beats, first_beat_s, prompt_s, float(median), float(p95))
+
+
+def _takes_ratio(model: "Melformer", n_beats: int) -> float:
+    prompt = model.prompt(loop_at(120.0), bpm=120.0, start_s=0.0)
+    seconds = []
+    for seeds in ([0], list(range(N_TAKES))):
+        start = time.perf_counter()
+        model.takes(prompt, n_beats, seeds=seeds)
+        seconds.append(time.perf_counter() - start)
+    return seconds[1] / seconds[0]
+
+
+def _cold_start(name: str | None) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "loop_120bpm.wav"
+        write_waveform(path, loop_at(120.0))
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", _COLD, name or "", str(path)], check=True)
+        return time.perf_counter() - start
+
+
+def _machine() -> str:
+    """The processor's name, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
