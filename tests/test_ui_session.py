@@ -224,6 +224,18 @@ def test_three_at_once_do_not_mix(sessions: Sessions, loop_path: Path) -> None:
         assert heard[seed] == sound(play(alone, seed=seed, n_beats=20))
 
 
+def test_a_full_disk_ends_with_a_sentence(tmp_path: Path, loop_path: Path) -> None:
+    sessions = Sessions(Model(compute_s=0.0), Limits(session_mb=50), tmp_path / "sessions")
+    session = sessions.find(sessions.create(paced=False))
+    session.load(loop_path)
+    end = list(session.play({"n_beats": None}))[-1]  # 50 MB are 330 beats of 151 kB
+    assert (end["reason"], end["view"]["takes"][0]["n_beats"]) == ("rest", 331)
+    with pytest.raises(RequestError, match="at most 50 MB"):
+        play(session)
+    sessions.close()
+    assert not (tmp_path / "sessions").exists()
+
+
 def test_an_unused_session_is_forgotten_with_its_files(tmp_path: Path) -> None:
     now = [0.0]
     sessions = Sessions(Model(), Limits(session_minutes=30), tmp_path, clock=lambda: now[0])

@@ -1,6 +1,7 @@
 """What the page can ask for between two streams: one entry point, and each mistake a sentence."""
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -31,6 +32,7 @@ class Actions:
         self.sessions = sessions
         self.examples = {path.name: path for path in examples}
         self.uploads = uploads
+        self.writing = threading.Lock()  # a long take needs much memory while it is written: one at a time
 
     def call(self, data: dict[str, Any]) -> dict[str, Any]:
         """`{"ok": answer}` or `{"error": sentence}`; never an exception, since the page could not show it."""
@@ -132,11 +134,13 @@ def _stop(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
 def _export(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
     take = session.need_take(_take(data))
     kind, part = str(data.get("kind", "wav")), str(data.get("part", "whole"))
-    return str(export_take(take, session.folder, kind, part))
+    with actions.writing:
+        return str(export_take(take, session.folder, kind, part))
 
 
 def _zip(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
-    return str(export_all(list(session.takes.values()), session.folder))
+    with actions.writing:
+        return str(export_all(list(session.takes.values()), session.folder))
 
 
 def _explain(actions: Actions, session: Session, data: dict[str, Any]) -> Any:

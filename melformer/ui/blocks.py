@@ -1,8 +1,10 @@
 """The page as Gradio blocks, and how it is served."""
 
+import atexit
 import logging
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,7 +37,8 @@ def build_page(
     """The page for a model, and its sessions; nothing is served yet."""
     limits = Limits.from_environment() if limits is None else limits
     uploads = Path(gr.utils.get_upload_folder())
-    sessions = Sessions(model, limits, uploads / "melformer-sessions")
+    uploads.mkdir(parents=True, exist_ok=True)
+    sessions = Sessions(model, limits, Path(tempfile.mkdtemp(prefix="melformer-", dir=uploads)))
     actions = Actions(sessions, example_loops() if examples is None else examples, uploads)
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as page:
         instrument = make_instrument(actions.call)
@@ -99,6 +102,7 @@ def serve(name: str | None = None) -> None:
     except MelformerError as error:
         sys.exit(f"melformer: {error}")
     page, sessions = build_page(model, limits)
+    atexit.register(sessions.close)
     threading.Thread(target=warm_up, args=(sessions, example_loops()), daemon=True).start()
     options = launch_options(limits)
     if "GRADIO_SERVER_PORT" not in os.environ and "SPACE_ID" not in os.environ:

@@ -22,7 +22,7 @@ class Limits:
     prompt_beats: int = _limit(64, 4, 64, "longest loop, beats; of a longer one the last bars are used")
     prompt_s: int = _limit(120, 5, 600, "longest part of an upload that is read, seconds")
     beats: int = _limit(256, 1, 512, "most beats in one request")
-    endless_beats: int = _limit(2400, 16, 100_000, "beats after which an endless stream rests")
+    endless_beats: int = _limit(1280, 16, 100_000, "beats after which an endless stream rests")
     shared_beats: int = _limit(64, 4, 100_000, "beats after which an endless stream makes way for others")
     batch: int = _limit(4, 1, 16, "most takes made at once")
     kept_takes: int = _limit(24, 1, 200, "takes kept in a session; the oldest goes first")
@@ -30,6 +30,7 @@ class Limits:
     queue: int = _limit(8, 1, 1000, "most people waiting or playing; the next one is asked to come back")
     sessions: int = _limit(64, 1, 10_000, "sessions kept in memory; the longest unused goes first")
     session_minutes: int = _limit(30, 1, 1440, "minutes after which an unused session is forgotten")
+    session_mb: int = _limit(2000, 50, 1_000_000, "disk that a session's takes and files may fill, MB")
     ahead_s: float = _limit(2.0, 0.5, 30.0, "seconds that a stream is made ahead of what is heard")
 
     def __post_init__(self) -> None:

@@ -123,7 +123,7 @@ class Performance:
         if self.wish.n_beats is not None:
             if made >= self.wish.n_beats:
                 self.reason = "done"
-        elif made >= self.limits.endless_beats:
+        elif made >= self.limits.endless_beats or self.take.tape.n_bytes > 1e6 * self.limits.session_mb:
             self.reason = "rest"
         elif made >= self.limits.shared_beats and self.desk.n_waiting and self._on_bar_line():
             self.reason = "others"

@@ -181,6 +181,7 @@ class Session:
 
     def _prepare(self, wish: Wish) -> Performance:
         loop = self.need_loop()
+        self._check_disk()
         self.settle()  # a take must have its state before another begins
         with self._lock:
             if wish.keep is None:
@@ -192,6 +193,14 @@ class Session:
                 take = self._extendable(self.need_take(wish.keep))
             self._running = Performance(self.desk, self.limits, wish, take, self._keep_playing, self.paced)
             return self._running
+
+    def _check_disk(self) -> None:
+        used_mb = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file()) / 1e6
+        if used_mb > self.limits.session_mb:
+            raise RequestError(
+                f"Your takes fill {used_mb:.0f} MB; at most {self.limits.session_mb} MB are kept here. "
+                "Save what you like as a ZIP, then open this page in a new tab."
+            )
 
     def _extendable(self, take: Take) -> Take:
         if len(take.codes) == take.n_beats:

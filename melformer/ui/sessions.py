@@ -70,11 +70,11 @@ class Sessions:
                 self._forget(token)
 
     def close(self) -> None:
+        """Forget everybody and remove every file."""
         with self._lock:
             for token in list(self._sessions):
                 self._forget(token)
-            for folder, _ in self._leftovers:
-                shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _forget_old(self) -> None:
         oldest = self._clock() - 60.0 * self.limits.session_minutes

@@ -20,6 +20,10 @@ class Tape:
         self.n_samples = 0
         self.path.touch()
 
+    @property
+    def n_bytes(self) -> int:
+        return 4 * self.n_channels * self.n_samples
+
     def append(self, samples: np.ndarray) -> None:
         """Add `samples` (n, n_channels) at the end."""
         with self.path.open("ab") as file:
