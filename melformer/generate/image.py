@@ -24,7 +24,9 @@ def channel_gains(prompt: np.ndarray, sample_rate: int, decoded: np.ndarray, fre
     limit = 10.0 ** (_LIMIT_DB / 20.0)
     loudest = max(float(overall.max()), 1e-6)
     gains = np.clip(gains, 0.0, loudest * limit)
-    return np.stack([np.interp(frequencies, centres, gains[:, c]) for c in range(gains.shape[1])]).astype(np.float32)
+    fine = np.stack([np.interp(frequencies, centres, gains[:, c]) for c in range(gains.shape[1])])
+    reached = (fine**2 * decoded).sum(axis=1)  # where a band was clipped, the others make up for it
+    return (fine * np.sqrt(theirs.sum(axis=0) / np.maximum(reached, 1e-12))[:, None]).astype(np.float32)
 
 
 def mean_power(samples: np.ndarray, sample_rate: int, n_fft: int = 2_048) -> tuple[np.ndarray, np.ndarray]:

@@ -64,7 +64,7 @@ class CodecTask:
         with torch.no_grad():
             latents = self.module.encode_latents(torch.from_numpy(crops))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        self.module.quantizer.restart(latents, generator, 2.0 if starts else 0.03)
+        self.module.quantizer.restart(latents, generator, 2.0 if starts else 0.3)
         if dist.is_initialized():
             for book in self.module.quantizer.books():
                 dist.broadcast(book.codebook.data, 0)

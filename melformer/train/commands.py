@@ -83,7 +83,7 @@ def _prepare(plan: dict[str, Any], run: Path) -> None:
     cache = Path(plan["cache"])
     cache_beats([Path(folder) for folder in plan["data"]], cache, config.codec.work_samples_per_beat)
     if plan["stage"] == "transformer":
-        write_tokens(load_codec(Path(plan["codec"]), config), cache, run / "tokens")
+        write_tokens(load_codec(Path(plan["codec"]), config), cache, run / "tokens", bf16=plan["options"]["bf16"])
 
 
 def _barrier() -> None:

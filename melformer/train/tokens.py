@@ -14,10 +14,11 @@ from melformer.errors import RequestError
 from melformer.files import atomic_path
 
 
-def write_tokens(codec: Codec, cache: Path, out: Path, batch: int = 16) -> None:
+def write_tokens(codec: Codec, cache: Path, out: Path, batch: int = 16, bf16: bool = False) -> None:
     """Encode every loop of a beat cache: one `.npy` a loop, uint16 (n_beats, frames, n_codebooks).
 
-    Loops that are there already are left as they are, so an interrupted run goes on. Errors: RequestError.
+    Loops that are there already are left as they are, so an interrupted run goes on. `bf16` computes the encoder in
+    bfloat16, several times faster on processors that multiply it natively. Errors: RequestError.
     """
     out.mkdir(parents=True, exist_ok=True)
     entries = [json.loads(line) for line in (cache / "clips.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -30,10 +31,12 @@ def write_tokens(codec: Codec, cache: Path, out: Path, batch: int = 16) -> None:
             continue
         beats = np.load(cache / entry["name"], mmap_mode="r", allow_pickle=False)
         codes = []
-        with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
             for start in range(0, len(beats), batch):
                 part = torch.from_numpy(beats[start : start + batch].astype(np.float32) / 32_767.0)
-                codes.append(codec.quantizer.encode(codec.encode_latents(part)))
+                latents = codec.encode_latents(part).float()
+                with torch.autocast("cpu", enabled=False):
+                    codes.append(codec.quantizer.encode(latents))
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.save(file, torch.cat(codes).numpy().astype(np.uint16))
     with atomic_path(out / "clips.jsonl") as temporary:

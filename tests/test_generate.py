@@ -1,0 +1,248 @@
+"""Generation's invariants: exact lengths, an untouched prompt, one result however it is asked for."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from melformer.audio.grid import beat_edges
+from melformer.audio.wav import Waveform
+from melformer.config import PRESETS
+from melformer.errors import RequestError, TempoError
+from melformer.generate import Melformer, Settings, StreamState
+from melformer.generate.fades import crossfade
+from melformer.generate.own_sound import GENERATE, OwnSound
+from melformer.generate.sampling import mixture, sample_codes
+from melformer.transformer.model import Prediction
+
+NEURAL = Settings(own_sound=0.0)
+
+
+@pytest.fixture(scope="module")
+def model() -> Melformer:
+    torch.manual_seed(0)
+    model = Melformer(PRESETS["tiny"])
+    with torch.no_grad():  # untrained it would whisper, and differences hide in silence
+        model.codec.decoder.head.bias[: model.config.codec.n_bins] += 4.0
+    return model
+
+
+def loop(n_beats: int = 4, bpm: float = 120.0, rate: int = 22_050, channels: int = 2) -> Waveform:
+    """A different tone and click in every beat."""
+    edges = beat_edges(n_beats, bpm, rate)
+    time = np.arange(edges[-1]) / rate
+    samples = np.zeros((edges[-1], channels), np.float32)
+    for beat, (start, stop) in enumerate(zip(edges, edges[1:])):
+        tone = 0.3 * np.sin(2 * np.pi * 220 * 2 ** (beat / 5) * time[start:stop])
+        tone[:200] += 0.5 * np.random.default_rng(beat).standard_normal(200)
+        samples[start:stop] = tone[:, None] * np.linspace(1.0, 0.5, channels)
+    return Waveform(samples, rate)
+
+
+@pytest.mark.parametrize(("bpm", "rate"), [(40, 22_050), (75.3, 44_100), (119.92, 48_000), (240, 44_100)])
+def test_beats_lie_on_the_grid_and_lengths_are_exact(model: Melformer, bpm: float, rate: int) -> None:
+    prompt = model.prompt(loop(3, bpm, rate, 1), bpm=bpm)
+    stream = model.stream(prompt, n_beats=5, seed=1)
+    end = prompt.waveform.n_samples
+    for k, beat in enumerate(stream):
+        end += beat.waveform.n_samples
+        assert beat.index == k
+        assert abs(end - (3 + k + 1) * 60 * rate / bpm) <= 1
+        frames = beat.codes.shape[0] * beat.codes.shape[1]
+        assert frames == round(16 * prompt.model_beats_per_beat) == len(beat.lags)
+
+
+def test_lengths_are_exact_for_every_tempo_and_512_beats() -> None:
+    """The arithmetic alone, which is all that decides lengths."""
+    for bpm in np.linspace(40, 240, 201):
+        edges = beat_edges(512 + 16, float(bpm), 44_100)
+        new = edges[16:] - edges[16]
+        assert np.abs(new - np.arange(513) * 60 * 44_100 / bpm).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "bpm"),
+    [(Settings(), 120.0), (NEURAL, 75.0), (Settings(own_sound=0.4, variation=0.8, top_k=20), 200.0)],
+)
+def test_streamed_whole_resumed_and_first_of_many_are_one(
+    model: Melformer, settings: Settings, bpm: float, tmp_path: Path
+) -> None:
+    prompt = model.prompt(loop(4, bpm), bpm=bpm)
+    whole = model.continue_loop(prompt, n_beats=6, seed=7, settings=settings)
+    stream = model.stream(prompt, seed=7, settings=settings)
+    beats = [next(stream) for _ in range(3)]
+    stream.state().save(tmp_path / "asleep.stream")
+    next(stream)  # what the stream does later must not reach into the saved state
+    resumed = model.resume(StreamState.load(tmp_path / "asleep.stream"), n_beats=3)
+    assert stream.join is not None and resumed.join is not None
+    assert np.array_equal(stream.join, resumed.join)
+    beats += list(resumed)
+    streamed = np.concatenate([beat.waveform.samples for beat in beats])
+    codes = np.concatenate([beat.codes.reshape(-1, 3) for beat in beats])
+    assert np.array_equal(codes, whole.codes.reshape(-1, 3))
+    assert np.abs(streamed - whole.new.samples).max() < 1e-5
+    first, other = model.takes(prompt, 6, [7, 8], settings)
+    assert np.array_equal(first.codes, whole.codes) and not np.array_equal(other.codes, whole.codes)
+    assert np.abs(first.waveform.samples - whole.waveform.samples).max() < 1e-5
+
+
+def test_many_takes_are_what_their_seeds_give_alone(model: Melformer) -> None:
+    prompt = model.prompt(loop(), bpm=120)
+    many = model.takes(prompt, 2, [3, 4, 5, 6, 7])
+    for take in many:
+        alone = model.continue_loop(prompt, 2, take.seed)
+        assert np.array_equal(alone.codes, take.codes)
+
+
+@pytest.mark.parametrize("settings", [Settings(), NEURAL])
+def test_the_prompt_is_untouched_up_to_the_join(model: Melformer, settings: Settings) -> None:
+    original = loop(4, 97.0, 44_100)
+    result = model.continue_loop(original, n_beats=2, bpm=97.0, settings=settings)
+    prompt = result.prompt.waveform.samples
+    join = round(0.030 * 44_100)
+    untouched = len(prompt) - join
+    assert np.array_equal(result.waveform.samples[:untouched], original.samples[:untouched])
+    assert result.waveform.n_samples == result.prompt.waveform.n_samples + result.new.n_samples
+
+
+def test_the_join_and_every_fade_are_without_a_click(model: Melformer) -> None:
+    """The step across a boundary is no larger than steps that the sound itself makes nearby."""
+    smooth = loop(4, 120.0, 44_100, 1)
+    for settings in (Settings(), NEURAL):
+        result = model.continue_loop(smooth, n_beats=4, bpm=120.0, seed=2, settings=settings)
+        steps = np.abs(np.diff(result.waveform.samples[:, 0]))
+        edge = smooth.n_samples
+        near = np.concatenate([steps[edge - 3_000 : edge - 50], steps[edge + 50 : edge + 3_000]])
+        assert steps[edge - 3 : edge + 2].max() <= near.max() * 1.1
+
+
+def test_new_loudness_continues_the_prompts(model: Melformer) -> None:
+    for level in (1.0, 0.1):
+        quiet = Waveform(loop(8).samples * np.float32(level), 22_050)
+        result = model.continue_loop(quiet, n_beats=8, bpm=120.0, settings=NEURAL)
+        ratio = np.sqrt((result.new.samples**2).mean() / (quiet.samples**2).mean())
+        assert 0.4 < ratio < 2.5
+
+
+def test_codes_of_the_prompt_come_back_as_its_own_samples(model: Melformer) -> None:
+    prompt = model.prompt(loop(4, 120.0, 22_050), bpm=120)
+    latents = model.codec.quantizer.decode(torch.from_numpy(prompt.codes)).detach().numpy()
+    chooser = OwnSound(latents)
+    lags = [chooser.choose(latents[j], 4 + i, 1.0) for i, j in enumerate([0, 1, 2, 3, 0, 1])]
+    assert all((beat == lag).all() for beat, lag in zip(lags, [4, 4, 4, 4, 8, 8]))
+    chooser = OwnSound(latents)
+    assert (chooser.choose(latents[0], 4, 0.0) == GENERATE).all()
+    assert (chooser.choose(latents[0] + 100.0, 4, 1.0) == GENERATE).all()
+
+
+def test_copied_sound_is_the_users_bit_for_bit(model: Melformer) -> None:
+    prompt = model.prompt(loop(), bpm=120)
+    result = model.continue_loop(prompt, n_beats=16, seed=3, settings=Settings(variation=0.0))
+    beat = 22_050 // 2
+    copied = [k for k in range(16) if len(set(result.lags[16 * k : 16 * k + 16])) == 1 and result.lags[16 * k]]
+    assert copied  # at variation 0 codes are copied, and their sound with them
+    for k in copied:
+        start = prompt.waveform.n_samples + k * beat - int(result.lags[16 * k]) * beat
+        inner = slice(0, beat - round(0.010 * 22_050))  # the last 10 ms may lead over into the next source
+        source = prompt.waveform.samples[np.arange(start, start + beat) % prompt.waveform.n_samples]
+        assert np.array_equal(result.new.samples[k * beat : (k + 1) * beat][inner], source[inner])
+
+
+def test_settings_change_between_two_beats(model: Melformer) -> None:
+    prompt = model.prompt(loop(), bpm=120)
+    plain, changed = model.stream(prompt, seed=5), model.stream(prompt, seed=5)
+    assert np.array_equal(next(plain).codes, next(changed).codes)
+    changed.settings = Settings(temperature=3.0, variation=1.0)
+    later = [(next(plain).codes, next(changed).codes) for _ in range(3)]
+    assert any(not np.array_equal(a, b) for a, b in later)
+
+
+def test_crossfade_keeps_the_level_of_like_and_unlike_sounds() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 4_000, 1)).astype(np.float32)
+    assert np.allclose(crossfade(a, a), a, atol=1e-5)
+    assert (crossfade(a, b) ** 2).mean() == pytest.approx(1.0, abs=0.1)
+    assert np.allclose(crossfade(a, b)[0], a[0], atol=5e-3) and np.allclose(crossfade(a, b)[-1], b[-1], atol=5e-3)
+
+
+def test_sampling_follows_probabilities_and_limits() -> None:
+    probabilities = torch.tensor([[[0.5, 0.3, 0.15, 0.05]]])
+    draws = (torch.arange(1_000) + 0.5) / 1_000
+
+    def counts(settings: Settings) -> list[int]:
+        drawn = [int(sample_codes(probabilities, settings, d.reshape(1, 1))) for d in draws]
+        return [drawn.count(i) for i in range(4)]
+
+    assert counts(Settings(top_p=1.0)) == [500, 300, 150, 50]
+    assert counts(Settings(top_p=1.0, top_k=2)) == [625, 375, 0, 0]
+    assert counts(Settings(top_p=0.75)) == [625, 375, 0, 0]
+    assert counts(Settings(top_p=1.0, min_p=0.2))[3] == 0
+    assert counts(Settings(temperature=0.0)) == [1_000, 0, 0, 0]
+    cold = counts(Settings(temperature=0.5, top_p=1.0))
+    assert cold[0] > 600
+
+
+def test_variation_zero_copies_and_one_does_not() -> None:
+    logits = torch.zeros(1, 1, 1, 2, 8)
+    pointer = torch.tensor([0.6, 0.3]).log().reshape(1, 1, 1, 2)
+    remembered = torch.tensor([[[1, 2], [3, 4]]])
+    prediction = Prediction(logits, torch.zeros(1, 1, 1, 2), pointer)
+    loop_on = mixture(prediction, remembered, 0.0)
+    assert loop_on[0, 0, 1] == 1.0 and loop_on[0, 1, 2] == 1.0
+    for variation in (0.25, 0.5, 1.0):
+        assert torch.allclose(mixture(prediction, remembered, variation).sum(-1), torch.ones(1, 2), atol=1e-5)
+    shares = [float(mixture(prediction, remembered, v)[0, 0, 1]) for v in (0.2, 0.5, 0.8, 1.0)]
+    assert shares == sorted(shares, reverse=True) and shares[-1] < 0.2
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [{"temperature": -1}, {"temperature": float("nan")}, {"top_p": 0.0}, {"top_k": 1.5}, {"variation": 2},
+     {"own_sound": "much"}, {"min_p": True}],
+)  # fmt: skip
+def test_settings_out_of_range_are_named(wish: dict) -> None:
+    with pytest.raises(RequestError, match=next(iter(wish))):
+        Settings(**wish)
+
+
+@pytest.mark.parametrize("n_beats", [0, -1, 10**9, 1.5, True])
+def test_impossible_numbers_of_beats_are_refused(model: Melformer, n_beats: int) -> None:
+    with pytest.raises(RequestError, match="beats"):
+        model.continue_loop(loop(), n_beats=n_beats, bpm=120)
+
+
+@pytest.mark.parametrize("bpm", [0, -1, float("nan"), 10_000])
+def test_impossible_tempi_are_refused(model: Melformer, bpm: float) -> None:
+    with pytest.raises(TempoError):
+        model.continue_loop(loop(), bpm=bpm)
+
+
+def test_too_short_and_too_long_loops(model: Melformer) -> None:
+    with pytest.raises(RequestError, match="at least 2"):
+        model.prompt(loop(1), bpm=120)
+    long = model.prompt(loop(70, 240.0), bpm=240.0)
+    assert long.n_beats == 64 and any("70 beats" in message for message in long.messages)
+
+
+def test_a_foreign_state_is_refused(model: Melformer, tmp_path: Path) -> None:
+    path = tmp_path / "not.stream"
+    path.write_bytes(b"nonsense")
+    with pytest.raises(RequestError, match="no saved stream"):
+        StreamState.load(path)
+
+
+def test_memory_of_a_stream_does_not_grow(model: Melformer) -> None:
+    """Counted, not timed: every tensor and list that a stream holds has the same size after 20 as after 60 beats."""
+    stream = model.stream(loop(), seed=1, bpm=120)
+
+    def held() -> int:
+        tensors = stream.state().tensors
+        return sum(t.numel() for t in tensors.values())
+
+    for _ in range(20):
+        next(stream)
+    after_20 = held()
+    for _ in range(40):
+        next(stream)
+    assert held() == after_20
