@@ -52,6 +52,8 @@ TRUTH_NAMES = {
     "self_similarity": "self-sim",
 }
 
+RIVALS = {"beats loop": "prompt looped", "beats decoder": "true codes, decoder alone"}
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Aligned columns: the first to the left, the others to the right, numbers with three digits or so."""
@@ -106,17 +108,17 @@ def continuation_table(systems: Mapping[str, ContinuationSystem]) -> str:
 
 
 def truth_table(systems: Mapping[str, ContinuationSystem]) -> str:
-    """One system a line, against the truth: distances, share copied, and how often closer than looping."""
+    """One system a line, against the truth: distances, share copied, how often closer than looping and the decoder."""
     rows = [
         [
             name,
             *(getattr(s.mean_truth, key) for key in TRUTH_NAMES),
             s.copied_share,
-            s.closer_than.get("prompt looped", float("nan")),
+            *(s.closer_than.get(other, float("nan")) for other in RIVALS.values()),
         ]
         for name, s in systems.items()
     ]
-    return table(["system", *TRUTH_NAMES.values(), "copied", "beats loop"], rows)
+    return table(["system", *TRUTH_NAMES.values(), "copied", *RIVALS], rows)
 
 
 def transformer_table(report: "TransformerReport") -> str:
