@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 
 from melformer.audio.wav import Waveform, write_waveform
-from melformer.corpus import samples, soundfont
 from melformer.corpus.compose import compose
-from melformer.corpus.kits import one_shots
-from melformer.corpus.material import OWN
 from melformer.corpus.mix import render_stems
 from melformer.corpus.passage import Passage
+from melformer.corpus.sources import passage_sources
 from melformer.corpus.style_table import STYLES
 from melformer.errors import RequestError
 
@@ -98,21 +96,6 @@ def allowed_styles(styles: Sequence[str] | None, exclude: Sequence[str] = ()) ->
     return left
 
 
-def sources(passage: Passage) -> list[dict[str, Any]]:
-    """What a passage is made of, with licences: synthesis, one-shots by name, the soundfont."""
-    kits = [part.params.get("kit", {}) for part in passage.parts]
-    used = sorted({name for kit in kits for name in one_shots(kit)})
-    fonts = any(part.instrument == "gm" for part in passage.parts)
-    fonts = fonts or any("preset" in drum for kit in kits for drum in kit.values())
-    font = soundfont.font()
-    found: list[dict[str, Any]] = [dict(OWN)]
-    if used:
-        found.append({**samples.SOURCE, "files": used})
-    if fonts and font:
-        found.append(dict(font[1]))
-    return found
-
-
 def describe(passage: Passage, file: str, sample_rate: int) -> dict[str, Any]:
     """The JSON line of a passage: every setting and event, enough to compose it again or to learn from."""
     whole = passage.to_json()
@@ -122,7 +105,8 @@ def describe(passage: Passage, file: str, sample_rate: int) -> dict[str, Any]:
         for part in passage.parts
     }
     head = {"file": file, **{name: whole.pop(name) for name in ("bpm", "beats_per_bar", "n_beats")}}
-    return {**head, **whole, "sample_rate": sample_rate, "sources": sources(passage), "parts": parts, "events": events}
+    tail = {"sample_rate": sample_rate, "sources": passage_sources(passage), "parts": parts, "events": events}
+    return {**head, **whole, **tail}
 
 
 def _jobs(

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from melformer.audio.wav import Waveform, write_waveform
-from melformer.corpus.build import allowed_styles, sources
+from melformer.corpus.build import allowed_styles
 from melformer.corpus.compose import compose
 from melformer.corpus.mix import render
 from melformer.corpus.passage import Passage
+from melformer.corpus.sources import passage_sources
 from melformer.files import atomic_path
 
 # Style, beats and seed of each loop in `examples/`, chosen so that a full band plays in each.
@@ -68,7 +69,7 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Melformer
 
 def _row(passage: Passage, stem: str) -> str:
     chords = " | ".join(" ".join(bar) for bar in passage.chords)
-    made_of = ", ".join(f"{s['name']} ({s['licence']})" for s in sources(passage))
+    made_of = ", ".join(f"{s['name']} ({s['licence']})" for s in passage_sources(passage))
     return (
         f"<h2>{passage.style}: {passage.bpm:g} BPM, {passage.metre}, {passage.key} {passage.mode}</h2>"
         f'<p>{chords}<br>{made_of}</p><img src="{stem}.png" alt="Piano roll, waveform and spectrogram of {stem}">'

@@ -42,7 +42,7 @@ def scan(tables: Floats, phase: NDArray[np.float64], position: Floats | None = N
         return low + part * (flat[left + 1] - low)
     frame = np.clip(position, 0, len(tables) - 1.001)
     below = frame.astype(np.int32)
-    blend = frame - below
+    blend = frame - below.astype(np.float32)  # an int32 would make it float64
     left += below * (size + 1)
     low, high = flat[left], flat[left + size + 1]
     low += part * (flat[left + 1] - low)

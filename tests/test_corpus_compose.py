@@ -1,0 +1,141 @@
+"""What is written on paper: in every style and metre, whole, within its bounds, and never twice the same."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from melformer.corpus import STYLES, compose
+from melformer.corpus.build import allowed_styles, nth_passage
+from melformer.corpus.frame import METRES
+from melformer.corpus.kits import _BASE, _FAMILIES
+from melformer.corpus.patches import FONT_SOUNDS, SOUNDS
+from melformer.corpus.patterns import clean, fit_metre, read_steps, swing
+from melformer.corpus.theory import SCALES, Chord, parse_chord, scale_pitch, voice
+from melformer.errors import RequestError
+
+SYNTHESIS = frozenset()  # what is installed must not matter here
+
+
+def test_there_are_enough_styles_and_metres():
+    assert len(STYLES) >= 16
+    assert set(METRES) == {"4/4", "3/4", "6/8", "5/4", "7/8"}
+    assert {metre for style in STYLES.values() for metre in style.metres} == set(METRES)
+
+
+@pytest.mark.parametrize("style", STYLES.values(), ids=lambda style: style.name)
+def test_a_style_names_only_what_exists(style):
+    assert 40 <= style.bpm[0] < style.bpm[1] <= 240
+    assert set(style.modes) <= set(SCALES)
+    assert set(style.kits) <= set(_FAMILIES)
+    for progression in style.progressions:
+        assert all(parse_chord(numeral, 0) for numeral in progression.split())
+    sounds = (style.bass_sounds, style.comp_sounds, style.lead_sounds, style.arp_sounds, style.pad_sounds)
+    assert {name for group in sounds for name in group} <= set(SOUNDS) | set(FONT_SOUNDS)
+    for bars in (*style.drums.items(), *((d, (bar,)) for fill in style.fills for d, bar in fill.items())):
+        assert bars[0] in _BASE
+        assert all(len(clean(bar)) in (0, 12, 16) and set(clean(bar)) <= set("Xxogrt.") for bar in bars[1])
+    assert all(len(clean(bar)) in (12, 16) and set(clean(bar)) <= set("RrL85376ab-.") for bar in style.bass)
+    assert all(len(clean(bar)) in (12, 16) and set(clean(bar)) <= set("Xxo-.") for bar in style.comp)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_passage_keeps_its_word(style):
+    for seed in (3, 4):
+        passage = compose(seed, style, kinds=SYNTHESIS)
+        events = [event for part in passage.parts for event in part.events]
+        assert passage.parts
+        assert all(0 <= e.start_beats < passage.n_beats for e in events)
+        assert all(e.start_beats + e.duration_beats <= passage.n_beats + 1e-3 for e in events)
+        assert all(0 < e.velocity <= 1 and 12 <= e.pitch <= 127 for e in events)
+        assert len(passage.chords) == passage.n_bars and all(passage.chords)
+        assert sum(section.n_bars for section in passage.form) == passage.n_bars
+        assert passage.beats_per_bar == METRES[passage.metre] and passage.metre in STYLES[style].metres
+        assert json.loads(json.dumps(passage.to_json()))["style"] == style
+
+
+@pytest.mark.parametrize("n_beats", [1, 7, 16, 128])
+def test_any_number_of_beats_can_be_asked_for(n_beats):
+    assert compose(5, "funk", n_beats, kinds=SYNTHESIS).n_beats == n_beats
+
+
+def test_the_same_seed_is_the_same_music_and_another_is_not():
+    assert compose(11, "house") == compose(11, "house")
+    assert compose(11, "house").fingerprint() != compose(12, "house").fingerprint()
+
+
+def test_no_two_loops_share_a_fingerprint():
+    names = allowed_styles(None)
+    prints = [nth_passage(1, i, names, 0.0).fingerprint() for i in range(120)]
+    assert len(set(prints)) == len(prints)
+
+
+def test_a_fingerprint_hears_one_moved_note():
+    passage = compose(11, "house")
+    part, *others = passage.parts
+    first, *rest = part.events
+    moved = replace(part, events=(replace(first, start_beats=first.start_beats + 0.25), *rest))
+    assert replace(passage, parts=(moved, *others)).fingerprint() != passage.fingerprint()
+
+
+def test_long_passages_repeat_exactly_and_also_change():
+    """Some bars return note for note, and few passages are one bar over and over."""
+    exact = changing = 0
+    for seed in range(20):
+        passage = compose(seed, "techno", 64, kinds=SYNTHESIS)
+        bars = [set() for _ in range(16)]
+        for part in passage.parts:
+            for e in part.events:
+                bars[int(e.start_beats // 4)].add((part.name, e.sound, e.pitch, round(e.start_beats % 4, 3)))
+        different = len({frozenset(bar) for bar in bars})
+        exact += different < 16
+        changing += different > 2
+    assert exact >= 15
+    assert changing >= 10
+
+
+def test_what_cannot_be_composed_is_refused():
+    with pytest.raises(RequestError, match="choose from"):
+        compose(1, "polka")
+    with pytest.raises(RequestError, match="out of range"):
+        compose(-1)
+    with pytest.raises(RequestError, match="out of range"):
+        compose(1, n_beats=0)
+
+
+def test_chords_are_read_from_their_numerals():
+    assert parse_chord("iim7", 0) == Chord(2, "m7")
+    assert parse_chord("v7", 2) == Chord(9, "m7")
+    assert parse_chord("bVImaj7", 9).name == "Fmaj7"
+    assert parse_chord("i5", 4) == Chord(4, "5")
+    with pytest.raises(ValueError, match="quality"):
+        parse_chord("Iwrong", 0)
+
+
+def test_voices_move_little_from_chord_to_chord():
+    """Root-position triads would leap 12 semitones and more in all; led voices move by steps."""
+    previous = voice(parse_chord("I", 0), None, 60, 3)
+    for numeral in ("vi", "IV", "V", "I"):
+        chord = parse_chord(numeral, 0)
+        led = voice(chord, previous, 60, 3)
+        assert {note % 12 for note in led} == {(chord.root + i) % 12 for i in chord.intervals}
+        assert sum(abs(a - b) for a, b in zip(led, previous, strict=True)) <= 8
+        previous = led
+
+
+def test_scale_steps_wrap_into_octaves():
+    assert [scale_pitch(d, 0, SCALES["major"]) for d in (-1, 0, 2, 7)] == [59, 60, 64, 72]
+
+
+def test_bars_fit_other_metres():
+    bar = "X...x...X..xx..."
+    assert [len(fit_metre(bar, metre)) for metre in ("4/4", "3/4", "5/4", "7/8", "6/8")] == [16, 12, 20, 14, 6]
+    assert fit_metre("x..x....x.......", "6/8") == "x.x..."
+    assert [step.start_beats for step in read_steps("x...X.g.", 4)] == [0, 2, 3]
+    assert read_steps("R--.8---", 4)[1].duration_beats == 2
+
+
+@pytest.mark.parametrize(("amount", "second"), [(0.0, 0.25), (1.0, 1 / 3), (0.5, 0.25 + 1 / 24)])
+def test_swing_delays_every_second_sixteenth(amount, second):
+    assert swing(0.25, amount, 0.25) == pytest.approx(second, abs=1e-6)
+    assert swing(1.5, amount, 0.25) == pytest.approx(1.5, abs=1e-6)
