@@ -41,7 +41,7 @@ def test_what_the_lower_rate_cannot_hold_is_gone(frequency):
     assert 20 * np.log10(np.abs(middle).max()) < -100  # an alias at −100 dB is inaudible
 
 
-@pytest.mark.parametrize("bpm", [119.92, 133.337, 61.3, 127.003])
+@pytest.mark.parametrize("bpm", [119.92, 133.337, 61.3])
 def test_no_drift_over_512_beats(bpm):
     """The last beat stands where it should within 1e-4 samples; with a step rounded to 32 bits it is 1e-3 off."""
     step = Fraction(60 * 8_000) / (Fraction(bpm) * 4_000)

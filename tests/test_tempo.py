@@ -124,6 +124,12 @@ def test_any_rate_will_do(rate):
     assert find_tempo(Waveform(clicks, rate)).bpm in (60, 120, 240)
 
 
+def test_channels_that_cancel_each_other_are_heard():
+    loop = drums(120, 8)
+    wide = Waveform(np.concatenate([loop.samples, -loop.samples], axis=1), RATE)
+    assert find_tempo(wide) == find_tempo(loop)
+
+
 @pytest.mark.parametrize("seconds", [0.01, 0.1, 0.2])
 def test_too_short_to_tell(seconds):
     sound = np.random.default_rng(0).standard_normal(round(seconds * RATE)) * 0.1

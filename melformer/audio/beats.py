@@ -129,6 +129,8 @@ def _check_parts(tiaf: Tiaf) -> None:
         raise TiafError(f"edges must be float32 of shape (2, {EDGE_SAMPLES}, {beats.shape[2]})")
     if not all(np.isfinite([part.min(), part.max()]).all() for part in (beats, edges) if part is not None):
         raise TiafError("the beats hold NaN or infinite samples")
+    if not isinstance(tiaf.n_samples, int):
+        raise TiafError(f"n_samples is a whole number, got {tiaf.n_samples!r}")
     if tiaf.grid_beats_per_beat not in (1, 2):
         raise TiafError(f"grid_beats_per_beat is 1 or 2, got {tiaf.grid_beats_per_beat!r}")
     needed = _n_grid_beats(tiaf.n_samples, tiaf.bpm * tiaf.grid_beats_per_beat, tiaf.sample_rate)

@@ -48,7 +48,7 @@ def _band_magnitudes(waveform: Waveform, hop: int) -> np.ndarray:
     """Mean magnitude in logarithmic bands from 40 Hz up: (n_frames, 24), frame k around sample k·hop."""
     rate = waveform.sample_rate
     n_fft = 1 << round(np.log2(rate * 0.023))
-    signal = waveform.samples[: int(MAX_S * rate)].mean(axis=1)
+    signal = _one_channel(waveform.samples[: int(MAX_S * rate)])
     signal = np.pad(signal, (n_fft // 2, n_fft // 2 + hop))
     frames = np.lib.stride_tricks.sliding_window_view(signal, n_fft)[::hop]
     edges = np.geomspace(40, min(16_000, rate * 0.45), N_BANDS + 1) * n_fft / rate
@@ -60,6 +60,13 @@ def _band_magnitudes(waveform: Waveform, hop: int) -> np.ndarray:
         spectrum = np.abs(np.fft.rfft(frames[begin : begin + 2_000] * window, axis=1))
         parts.append(np.add.reduceat(spectrum, starts, axis=1)[:, :N_BANDS] / np.diff(starts))
     return np.concatenate(parts)
+
+
+def _one_channel(samples: np.ndarray) -> np.ndarray:
+    """The mean of the channels; the loudest of them where they cancel each other, as wide stereo effects do."""
+    mean = samples.mean(axis=1)
+    powers = np.square(samples).mean(axis=0)
+    return mean if np.square(mean).mean() > 0.1 * powers.max() else samples[:, powers.argmax()]
 
 
 def _normalized(strength: np.ndarray) -> np.ndarray:

@@ -5,14 +5,16 @@ phase drifts at ratios such as 119.92 BPM needs (59 dB after 512 beats): too muc
 """
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 
 from melformer.audio.extend import FADE_SAMPLES, extend_ends
 from melformer.audio.waveform import Waveform, check_sample_rate
 
-BLOCK = 2**17  # source samples transformed at once
+BLOCK = 2**17  # useful source samples of one block
 REACH = 512  # the filter's impulse response is below 1e-7 from here on, in samples of the lower rate
 _CENTRE, _WIDTH = 0.485, 0.0028  # of the lower rate: flat to 1e-7 below 0.47, gone above 0.5
 
@@ -35,38 +37,83 @@ def resample_span(
 ) -> np.ndarray:
     """Read `samples` (n_samples, n_channels) at offset + (start + j)·step, j = 0 … n_out − 1.
 
-    Gives float32 (n_out, n_channels). Positions count in source samples and may lie outside: the signal is
-    carried on smoothly and fades to silence. `low_pass` None: where step > 1. False: nothing lies above half
-    the lower rate anyway, and all below it is kept, so that going to a finer rate and back loses nothing.
+    Gives float32 (n_out, n_channels). Positions count in source samples and may lie outside: the signal is carried
+    on smoothly and fades to silence. `low_pass` None: where step > 1. False: nothing lies above half the lower
+    rate anyway, and all below it is kept, so that going to a finer rate and back loses nothing.
 
-    A block is transformed whole, its spectrum moved by the exact fraction of a sample, cut to the lower rate,
-    and transformed back with another length: the ratio of the lengths is the ratio of the rates.
+    Each block is transformed, cut to the lower rate, and its Fourier series read at the exact positions.
     """
     margin = 2 * math.ceil(REACH * max(1.0, float(step)))  # half of it fades, half keeps away from the fade
-    n_in, n_back = _block_lengths(step, margin, min(BLOCK, math.ceil(n_out * float(step)) + 2))
-    n_block = max(1, int((n_in - 2 * margin - 2) / step))  # outputs that lie safely inside a block
-    gain = _gain(n_in, step, step > 1 if low_pass is None else low_pass) * (n_back / n_in)
+    block = _plan(step, margin, n_out, step > 1 if low_pass is None else low_pass)
     out = np.empty((n_out, samples.shape[1]), np.float32)
-    n_ends = min(margin, FADE_SAMPLES)
-    source = extend_ends(samples, n_ends, n_ends)
-    for begin in range(0, n_out, n_block):
-        n_here = min(n_block, n_out - begin)
+    position, last = offset + start * step, offset + (start + n_out - 1) * step
+    n_before = min(margin, FADE_SAMPLES) if position < margin else 0
+    n_after = min(margin, FADE_SAMPLES) if last > len(samples) - margin else 0
+    source = extend_ends(samples, n_before, n_after)
+    for begin in range(0, n_out, block.n_out):
         position = offset + (start + begin) * step
         first = math.floor(position) - margin
-        spectrum = np.fft.rfft(_cut(source, first + n_ends, n_in, margin // 2), axis=0)[: len(gain)]
-        turn = np.exp(2j * np.pi * np.arange(len(gain)) * (float(position - first) / n_in))
-        out[begin : begin + n_here] = np.fft.irfft(spectrum * (gain * turn)[:, None], n_back, axis=0)[:n_here]
+        segment = _cut(source, first + n_before, block.n_in, margin // 2)
+        out[begin : begin + block.n_out] = block.read(segment, float(position - first))[: n_out - begin]
     return out
 
 
-def _block_lengths(step: Fraction, margin: int, n_useful: int) -> tuple[int, int]:
-    """Source and output lengths of a block of at least `n_useful` source samples and two margins.
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """How `n_out` values, `step` apart, are read from `n_in` samples; `gain` (n_bins,) weighs the bins that are kept.
 
-    Their ratio is `step` within 4e-12: less than 1e-5 samples over the longest block.
+    `n_back` is the length of an inverse transform whose samples are one step apart; 0 where there is none of
+    reasonable length, as for 119.924 BPM: then the series is summed as a chirp transform (Bluestein 1970).
     """
-    ratio = step.limit_denominator(2**19)
-    n_blocks = math.ceil((n_useful + 2 * margin + 2) / ratio.numerator)
-    return n_blocks * ratio.numerator, n_blocks * ratio.denominator
+
+    n_in: int
+    n_out: int
+    step: Fraction
+    gain: np.ndarray
+    n_back: int
+
+    def read(self, segment: np.ndarray, position: float) -> np.ndarray:
+        """The segment (n_in, n_channels) at position + j·step, j < n_out: (n_out, n_channels)."""
+        turned = self.gain * np.exp(2j * np.pi * np.arange(len(self.gain)) * (position / self.n_in))
+        spectrum = np.fft.rfft(segment, axis=0)[: len(turned)] * turned[:, None]
+        if self.n_back:
+            return np.fft.irfft(spectrum, self.n_back, axis=0)[: self.n_out] * (self.n_back / self.n_in)
+        spectrum[0] /= 2  # the series counts every bin with its mirror image
+        return self._sum_series(spectrum).real * (2 / self.n_in)
+
+    def _sum_series(self, spectrum: np.ndarray) -> np.ndarray:
+        """Σ_k spectrum[k]·w^(kj) with w = exp(2πi·step/n_in), by 2kj = k² + j² − (j − k)² as one convolution."""
+        chirp, kernel = self._chirps
+        product = np.fft.fft(spectrum * chirp[: len(spectrum), None], len(kernel), axis=0)
+        return np.fft.ifft(product * kernel[:, None], axis=0)[: self.n_out] * chirp[: self.n_out, None]
+
+    @cached_property
+    def _chirps(self) -> tuple[np.ndarray, np.ndarray]:
+        """w^(m²/2), its phase reduced in whole numbers (as a float, m² would leave nothing of it); and the
+        transform of its conjugate at −n_bins < m < n_out."""
+        n_bins, n_out = len(self.gain), self.n_out
+        period = 2 * self.step.denominator * self.n_in
+        phases = np.arange(max(n_bins, n_out)) ** 2 % period * self.step.numerator % period
+        chirp = np.exp(2j * np.pi / period * phases)
+        kernel = np.zeros(_smooth_length(n_bins + n_out - 1), complex)
+        kernel[:n_out] = chirp[:n_out].conj()
+        kernel[len(kernel) - n_bins + 1 :] = chirp[1:n_bins].conj()[::-1]
+        return chirp, np.fft.fft(kernel)
+
+
+def _plan(step: Fraction, margin: int, n_out: int, low_pass: bool) -> _Block:
+    """Blocks that yield `n_out` values, or as many as are worth transforming at once.
+
+    The step is rounded to a ratio of whole numbers within 4e-12, less than 1e-5 samples over the longest block.
+    """
+    step = step.limit_denominator(2**19)
+    n_needed = min(BLOCK, math.ceil(n_out * float(step)) + 2) + 2 * margin + 2
+    n_periods = _smooth_length(math.ceil(n_needed / step.numerator))
+    n_in, n_back = step.numerator * n_periods, step.denominator * n_periods
+    if n_in > 1.3 * n_needed or max(step.numerator, step.denominator) > 2**12:
+        n_in, n_back = _smooth_length(n_needed), 0
+    n_safe = int((n_in - 2 * margin - 2) / step)  # further on the margin begins
+    return _Block(n_in, min(n_out, n_safe), step, _gain(n_in, step, low_pass), n_back)
 
 
 def _gain(n_in: int, step: Fraction, low_pass: bool) -> np.ndarray:
@@ -78,6 +125,12 @@ def _gain(n_in: int, step: Fraction, low_pass: bool) -> np.ndarray:
     n_flat = int(n_in * (_CENTRE - 6 * _WIDTH) * lower)
     slope = (np.arange(n_flat, n_bins) / (n_in * lower) - _CENTRE) / (_WIDTH * math.sqrt(2))
     return np.concatenate([np.ones(n_flat), [0.5 * math.erfc(value) for value in slope]])
+
+
+def _smooth_length(at_least: int) -> int:
+    """The next length with no prime factor above 5, which transforms fast."""
+    sizes = (3**threes * 5**fives for threes in range(12) for fives in range(8))
+    return min(size << max(0, (-(-at_least // size) - 1).bit_length()) for size in sizes)
 
 
 def _cut(source: np.ndarray, first: int, n_in: int, n_fade: int) -> np.ndarray:

@@ -108,7 +108,7 @@ def _check_header(header: dict[str, Any], file: soundfile.SoundFile) -> dict[str
     if header["samples_per_beat"] != SAMPLES_PER_BEAT:
         raise TiafError(f"it has {header['samples_per_beat']} samples per beat, not {SAMPLES_PER_BEAT:,}")
     if not (2.0**-100 <= scale <= 2.0**100 and math.frexp(scale)[0] == 0.5):
-        raise TiafError(f"its scale {scale:g} is no power of two between 2^-100 and 2^100")
+        raise TiafError("its scale is no power of two between 2^-100 and 2^100")
     if not 1 <= n_beats <= MAX_VALUES // SAMPLES_PER_BEAT // file.channels:
         raise TiafError(f"its header claims {n_beats:,} beats")
     if file.frames != n_beats * SAMPLES_PER_BEAT:
