@@ -101,6 +101,23 @@ def test_stop_then_another_take(page: Any, server: Server) -> None:
     page.wait_for_function("melformer.state.view.takes.length === 1")
 
 
+def test_another_take_may_begin_while_one_plays(page: Any, server: Server) -> None:
+    load(page, unit="endless")
+    page.click("[data-act=continue]")
+    wait_new(page, 5)
+    page.select_option("[data-unit]", "beats")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("r")
+    page.wait_for_function("melformer.state.view.takes.length === 2 && !melformer.state.run")
+    first, second = page.evaluate("melformer.state.view.takes")
+    assert (first["seed"], second["seed"], second["n_beats"]) == (7, 8, 4)
+    assert first["n_beats"] >= 5
+    assert page.evaluate("melformer.state.store.take") == 2
+    page.get_by_role("button", name="Play take 1").click()  # at once, and at the same place
+    page.wait_for_function("melformer.player.playing && melformer.player.store.take === 1")
+    page.click("[data-act=stop]")
+
+
 def test_knobs_act_on_the_running_stream(page: Any, server: Server) -> None:
     load(page, unit="endless")
     page.click("[data-act=continue]")

@@ -17,6 +17,15 @@ function make(tag, attributes = {}, ...children) {
   return node;
 }
 
+/** Browser storage, where it is allowed: inside another site's frame it may not be. */
+function recall(storage, name) {
+  try { return window[storage].getItem(name); } catch (error) { return null; }
+}
+
+function remember(storage, name, value) {
+  try { window[storage].setItem(name, value); } catch (error) { /* then a reload begins anew */ }
+}
+
 const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 const trim = (x) => String(Math.round(x * 100) / 100);
 

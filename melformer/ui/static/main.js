@@ -5,6 +5,7 @@ const state = {
 };
 const player = new Player((what) => (what === "position" ? sayPosition() : showPosition(), what === "ended" ? refresh() : undefined));
 const timeline = new Timeline(element, (k) => touchBeat(k));
+timeline.onTouchTwice = playFrom;
 timeline.onLayout = () => { placeHandles(); showPosition(); };
 window.melformer = { state, player, timeline };
 
@@ -12,6 +13,10 @@ function touchBeat(k) {
   if (state.run) return; // a stream that plays is not interrupted by a stray touch
   const beat = state.store.beats[k];
   player.play(state.store, beat.start, Math.min(beat.start + beat.frames, state.store.playable));
+}
+
+function playFrom(k) {
+  if (!state.run) player.play(state.store, state.store.beats[k].start).then(refresh);
 }
 
 function showPosition() {
@@ -52,7 +57,7 @@ function refresh() {
   act("stop").hidden = !active;
   act("continue").disabled = !loop || state.busy;
   act("keep").disabled = !take || !take.n_beats || state.busy;
-  act("another").disabled = !loop || !view || !view.takes.length || state.busy;
+  act("another").disabled = !loop || !view || (run ? !run.started || !run.asked : !view.takes.length);
   act("choose").disabled = !loop || state.busy;
   act("undo").disabled = !view || !view.can_undo || state.busy;
   placeHandles();
@@ -167,7 +172,7 @@ function isDark() { return document.body.classList.contains("dark"); }
 
 function switchTheme() {
   document.body.classList.toggle("dark");
-  localStorage.setItem("melformer-theme", isDark() ? "dark" : "light");
+  remember("localStorage", "melformer-theme", isDark() ? "dark" : "light");
 }
 
 function showTheme() {
@@ -184,18 +189,18 @@ function exampleButton(name) {
 /** The server has forgotten this page: a new session, and an empty desk. */
 async function beginAgain() {
   silence();
-  sessionStorage.removeItem("melformer-token");
+  remember("sessionStorage", "melformer-token", "");
   Object.assign(state, { run: null, busy: false, loops: new Map(), stores: new Map(), missed: [] });
   await hello();
 }
 
 async function hello() {
-  const answer = await call("hello", { token: sessionStorage.getItem("melformer-token") });
+  const answer = await call("hello", { token: recall("sessionStorage", "melformer-token") });
   if (!answer) return;
   state.token = answer.token;
   state.limits = answer.limits;
   setKnobs(answer.defaults);
-  sessionStorage.setItem("melformer-token", answer.token);
+  remember("sessionStorage", "melformer-token", answer.token);
   find("#mf-takes").max = answer.limits.batch;
   find("[data-examples]").replaceChildren(...findAll("[data-examples] > span"), ...answer.examples.map(exampleButton));
   await adopt(answer.view);
@@ -203,7 +208,7 @@ async function hello() {
   if (last) await showTake(last.number, false);
 }
 
-const chosenTheme = localStorage.getItem("melformer-theme");
+const chosenTheme = recall("localStorage", "melformer-theme");
 if (chosenTheme) document.body.classList.toggle("dark", chosenTheme === "dark");
 watch("value", () => receive(props.value));
 wireFields();

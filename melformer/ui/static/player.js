@@ -20,6 +20,7 @@ class Player {
       this.context.resume();
       return this.ready;
     }
+    if (!window.isSecureContext) throw new Error("no audio worklet here");
     if (this.context) this.context.close();
     this.channels = channels;
     if (navigator.audioSession) navigator.audioSession.type = "playback"; // else a phone's mute switch silences it

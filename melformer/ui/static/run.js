@@ -45,7 +45,7 @@ function keepGoing() {
 
 function anotherTake() {
   if (!state.loop) return;
-  const last = state.view.takes[state.view.takes.length - 1];
+  const last = state.run ? state.run.asked : state.view.takes[state.view.takes.length - 1];
   const seed = Number(find("#mf-seed").value);
   if (last && last.seed === seed) find("#mf-seed").value = (seed + 1) % 2147483648;
   continueLoop(true);
@@ -57,9 +57,18 @@ function unlockSound(store) {
     player.unlock(store.rate, store.channels);
     return true;
   } catch (error) {
-    showError(`This browser cannot play ${store.rate} Hz. Use a loop at 44100 or 48000 Hz.`);
+    showError(window.isSecureContext
+      ? `This browser cannot play ${store.rate} Hz. Use a loop at 44100 or 48000 Hz.`
+      : "Browsers play this sound only over https, or on the machine itself at http://127.0.0.1. Open the page that way.");
     return false;
   }
+}
+
+/** Another take may begin while one plays: the server stops the old one and keeps what it has. */
+function leaveRun() {
+  clearTimeout(state.run.timer);
+  state.run.store.finish();
+  state.missed = [];
 }
 
 /** `from` null: the store sounds already and only grows. */
@@ -68,6 +77,7 @@ function begin(store, from, asked) {
   const run = ++state.lastRun;
   if (from !== null) silence();
   if (!unlockSound(store)) return;
+  if (state.run) leaveRun();
   state.run = { run, store, from, asked, started: false, first: store.nNew, costs: [], healing: false, lastMessage: performance.now() };
   state.busy = true;
   state.store = store;
@@ -105,6 +115,7 @@ function start(current, message) {
   if (current.started) return;
   current.started = true;
   current.store.take = message.take;
+  refresh();
   if (current.from === null) return player.feed();
   const wait = prebuffer(current, message.cost_s);
   if (wait <= 0.05) return player.play(current.store, current.from);

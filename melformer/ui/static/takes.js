@@ -47,11 +47,15 @@ async function showTake(number, play) {
   if (play && state.store && !unlockSound(state.store)) return;
   const store = await storeOf(number);
   if (!store) return;
+  // Takes of one loop are compared at the same place: another one goes on where this one was.
+  const same = player.playing && player.until === Infinity && player.store.loop === store.loop;
+  const from = same && player.at < store.frames ? player.at : 0;
   state.store = store;
+  state.note = "";
   timeline.show(store);
   timeline.follow = true;
   showTakes();
-  if (play) player.play(store, 0);
+  if (play) player.play(store, from);
   refresh();
 }
 

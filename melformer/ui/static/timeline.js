@@ -1,4 +1,5 @@
 // One canvas over all beats: bar numbers, outline, tokens. Only what is in view is drawn, so a long stream costs no more.
+const TOUCH_HINT = "Touch a beat to hear it, twice to play from there.";
 const MIN_BEAT = 26, MAX_BEAT = 110;
 
 class Timeline {
@@ -19,6 +20,7 @@ class Timeline {
     this.scroll.addEventListener("pointermove", (event) => this.point(event));
     this.scroll.addEventListener("pointerleave", () => this.choose(-1));
     this.scroll.addEventListener("click", (event) => this.touch(event));
+    this.scroll.addEventListener("dblclick", (event) => this.touchTwice(event));
     this.scroll.addEventListener("keydown", (event) => this.key(event));
     new ResizeObserver(() => this.layout()).observe(this.scroll);
   }
@@ -189,6 +191,11 @@ class Timeline {
     if (this.store.beats[k]) this.onTouch(k);
   }
 
+  touchTwice(event) {
+    const k = this.beatUnder(event);
+    if (this.store && this.store.beats[k] && !event.target.closest("[data-handle]")) this.onTouchTwice(k);
+  }
+
   key(event) {
     if (!this.store || event.target !== this.scroll) return;
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -205,7 +212,7 @@ class Timeline {
     this.chosen = k;
     this.redraw();
     const beat = this.store && this.store.beats[k];
-    if (!beat) { this.readout.textContent = "Touch a beat to hear it."; return; }
+    if (!beat) { this.readout.textContent = TOUCH_HINT; return; }
     const bar = this.store.loop.beats_per_bar;
     const codes = Array.from(beat.codes.data.subarray(0, beat.codes.codebooks)).join(" ");
     this.readout.textContent = `Beat ${k + 1} · bar ${Math.floor(k / bar) + 1}.${(k % bar) + 1} · ${beat.isNew ? "new" : "your loop"} · first tokens ${codes}`;
