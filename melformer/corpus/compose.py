@@ -61,7 +61,7 @@ def compose(
     phrases = _write(frame, tonal, stream)
     plan = plan_form(frame, _choose_roles(phrases["A"], frame, tonal, stream), stream("form"))
     tracks = _lay_out(frame, plan, phrases, stream)
-    chords = [_bar_chords(frame, phrases[s.label].spans, bar) for s in plan.sections for bar in range(s.n_bars)]
+    chords = [_bar_chords(frame, phrases[s.label].spans, bar) for s in plan.sections for bar in _bars(s)]
     return desk.set_up(seed, frame, plan, tracks, chords, kinds, stream)
 
 
@@ -71,13 +71,14 @@ def _choose_roles(phrase: Phrase, frame: Frame, tonal: list[str], stream: Stream
     if stream("perc").random() > frame.style.chances.get("perc", 0.5):
         drums.discard("perc")
     playing = [role for role in tonal if phrase.events[role]]
-    draw = stream("roles").random()
+    draw = stream("roles").random() * (1.0 if frame.n_bars <= 8 else 2.0)  # few would listen to 64 beats of that
     if (draw < 0.1 or not playing) and drums:
         return drums
     if draw < 0.16 and playing:
         return set(playing)
-    if draw < 0.2 and playing:
-        return {str(pick(stream("alone"), playing))}
+    alone = [role for role in playing if role != "pad"]
+    if draw < 0.2 and alone:
+        return {str(pick(stream("alone"), alone))}
     return (drums | set(playing)) or {"hats"}
 
 
@@ -121,14 +122,17 @@ def _lay_out(frame: Frame, plan: Plan, phrases: dict[str, Phrase], stream: Strea
     tracks: dict[str, list[Event]] = defaultdict(list)
     for section in plan.sections:
         played = dict(phrases[section.label].events)
-        if "snare" in section.layers and rng.random() < fills:
-            played["drums"] = _with_fill(played["drums"], frame, section, stream(f"fill {section.label}"))
-        if section.start_bar and "hats" in section.layers and rng.random() < 0.25:
+        bars = _bars(section)
+        first, last = bars.start * frame.bar_beats - 1e-6, bars.stop * frame.bar_beats - 1e-6
+        closing = bars.stop == frame.phrase_bars
+        if closing and "snare" in section.layers and rng.random() < fills:
+            played["drums"] = _with_fill(played["drums"], frame, stream(f"fill {section.label}"))
+        if section.start_bar and not bars.start and "hats" in section.layers and rng.random() < 0.25:
             played["drums"] = [Event(0.0, 1.0, 60, 0.85, "crash"), *played["drums"]]
         for role, event in ((r, e) for r, events in played.items() for e in events):
             layer = role if role != "drums" else drumming.role_of(event.sound)
-            if layer in section.layers and event.start_beats < section.n_bars * frame.bar_beats - 1e-6:
-                start = section.start_bar * frame.bar_beats + event.start_beats
+            if layer in section.layers and first <= event.start_beats < last:
+                start = (section.start_bar - bars.start) * frame.bar_beats + event.start_beats
                 tracks[layer].append(replace(event, start_beats=start))
     felt = {role: _feel(events, frame, amount, stream(f"feel {role}")) for role, events in sorted(tracks.items())}
     extras = _draw_extras(frame, plan, stream)
@@ -145,8 +149,14 @@ def _draw_extras(frame: Frame, plan: Plan, stream: Streams) -> list[Event]:
     return extras
 
 
-def _with_fill(events: list[Event], frame: Frame, section: Section, rng: np.random.Generator) -> list[Event]:
-    last = (section.n_bars - 1) * frame.bar_beats
+def _bars(section: Section) -> range:
+    """The bars of the phrase that a section plays."""
+    return range(section.phrase_bar, section.phrase_bar + section.n_bars)
+
+
+def _with_fill(events: list[Event], frame: Frame, rng: np.random.Generator) -> list[Event]:
+    """The phrase's drums with a fill in the last bar."""
+    last = (frame.phrase_bars - 1) * frame.bar_beats
     fill, replaced = drumming.draw_fill(frame, rng)
     kept = [e for e in events if e.start_beats < last - 1e-6 or e.sound not in replaced]
     return kept + [replace(e, start_beats=e.start_beats + last) for e in fill]

@@ -35,17 +35,20 @@ class Plan:
 
 
 def plan_form(frame: Frame, roles: set[str], rng: np.random.Generator) -> Plan:
-    """Cut the passage into phrases with letters and layers."""
-    units = -(-frame.n_bars // frame.phrase_bars)
-    letters = pick(rng, _LETTERS) if units > 1 else ("A",)
+    """Cut the passage into phrases with letters, and these, where they are long, into halves with layers."""
+    long = frame.n_bars > 8 and frame.phrase_bars >= 4
+    step = frame.phrase_bars // 2 if long else frame.phrase_bars
+    letters = pick(rng, _LETTERS) if frame.n_bars > frame.phrase_bars else ("A",)
+    units = -(-frame.n_bars // step)
     name = str(pick(rng, _PLANS)) if units > 2 else "steady"
     order = [r for r in pick(rng, _ENTRY) if r in roles]
     sections = []
     for unit in range(units):
         layers = _layers(name, unit, units, order, rng)
-        start = unit * frame.phrase_bars
-        n_bars = min(frame.phrase_bars, frame.n_bars - start)
-        sections.append(Section(letters[unit % len(letters)], start, n_bars, tuple(sorted(layers or order))))
+        phrase, within = divmod(unit * step, frame.phrase_bars)
+        n_bars = min(step, frame.n_bars - unit * step)
+        label = letters[phrase % len(letters)]
+        sections.append(Section(label, unit * step, n_bars, tuple(sorted(layers or order)), within))
     return Plan(name, tuple(sections))
 
 

@@ -56,12 +56,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Section:
-    """A stretch of whole bars: its letter, where it starts, how long it is, who plays."""
+    """A stretch of whole bars: its letter, where it starts, how long it is, who plays.
+
+    `phrase_bar` is the bar of its letter's phrase with which it begins.
+    """
 
     label: str
     start_bar: int
     n_bars: int
     layers: tuple[str, ...]
+    phrase_bar: int = 0
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def play_bass(frame: Frame, spans: list[Span], rng: np.random.Generator) -> list
 def play_comp(frame: Frame, spans: list[Span], rng: np.random.Generator) -> list[Event]:
     """Chords struck in a pattern, voice-led from one to the next, sometimes strummed."""
     centre, n_voices = int(rng.integers(57, 66)), int(rng.integers(3, 6))
-    strum = float(rng.uniform(0.0, 0.04)) if frame.style.human_ms > 2 else 0.0
+    strum = float(rng.uniform(0.0, 0.015)) if frame.style.human_ms > 2 else 0.0
     voicings = _voicings(spans, centre, n_voices)
     events = []
     for bar, pattern in enumerate(_bars(frame, frame.style.comp, rng)):
