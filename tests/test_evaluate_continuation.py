@@ -157,3 +157,18 @@ def test_a_cut_in_a_wave_is_a_click_and_a_cut_between_sounds_a_jump():
     assert seam_quality(Waveform(other, RATE), int(edges[4]), edges[:5]).jump > 2
     with pytest.raises(AudioError, match="50 ms on both sides"):
         seam_quality(Waveform(wave, RATE), 10, edges)
+
+
+def test_a_faded_end_of_the_prompt_is_where_the_seam_is_measured(prompt):
+    t = np.arange(4 * RATE) / RATE
+    low, high = (Waveform((0.3 * np.sin(2 * np.pi * f * t + 1)).astype(np.float32), RATE) for f in (110.3, 190.7))
+    faded = low.samples.copy()
+    n = RATE // 33
+    wave = np.arange(-n, 0) / RATE
+    fade = np.linspace(0, 1, n, dtype=np.float32)[:, None]
+    entering = (0.3 * np.sin(2 * np.pi * 190.7 * wave + 1)).astype(np.float32)[:, None]
+    faded[-n:] = (1 - fade) * faded[-n:] + fade * entering
+    hard = continuation.score_continuation(low, high, BPM, 8, 8)
+    soft = continuation.score_continuation(low, high, BPM, 8, 8, played=Waveform(faded, RATE))
+    assert hard.seam_click > 5
+    assert soft.seam_click < 2  # the higher tone bends three times as much by itself

@@ -50,11 +50,17 @@ class ContinuationScores:
 
 
 def score_continuation(
-    prompt: Waveform, new: Waveform, bpm: float, n_prompt: int, n_new: int, beats_per_bar: int = 4
+    prompt: Waveform,
+    new: Waveform,
+    bpm: float,
+    n_prompt: int,
+    n_new: int,
+    beats_per_bar: int = 4,
+    played: Waveform | None = None,
 ) -> ContinuationScores:
-    """Measure `n_new` beats that follow a prompt of `n_prompt` beats, both at one rate and starting on a
-    beat.
+    """Measure `n_new` beats that follow a prompt of `n_prompt` beats, both at one rate and starting on a beat.
 
+    `played` is the prompt as it is heard, where its end was faded into the new part; the seam is measured there.
     Errors: AudioError when rates differ or either has less than a beat.
     """
     if prompt.sample_rate != new.sample_rate:
@@ -64,7 +70,7 @@ def score_continuation(
     bar = min(beats_per_bar, n_prompt, n_new)
     grid_error = grid_error_ms(b)
     expected = int(beat_edges(n_prompt + n_new, bpm, new.sample_rate)[-1]) - prompt.n_samples
-    seam = _seam(prompt, new, bpm, n_prompt, n_new)
+    seam = _seam(played or prompt, new, bpm, n_prompt, n_new)
     return ContinuationScores(
         onset_grid_f1=onset_grid_f1(a.onsets, b.onsets, bar),
         groove_similarity=groove_similarity(a.strength, b.strength, bar),

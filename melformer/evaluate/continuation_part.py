@@ -78,10 +78,14 @@ class ContinuationSystem:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a system made of a case: the new part alone, from the prompt's end on."""
+    """What a system made of a case: the new part alone, from the prompt's end on.
+
+    `played` is the prompt as the system plays it, if it fades its end into the new part.
+    """
 
     new: Waveform
     copied_share: float = float("nan")
+    played: Waveform | None = None
 
 
 System = Callable[[Case], Answer | None]  # None: it has no answer to this case
@@ -184,7 +188,9 @@ def score(case: Case, answer: Answer) -> CaseScores:
     new = resample(answer.new, case.prompt.sample_rate)
     if new.n_channels != case.prompt.n_channels:
         new = Waveform(np.repeat(new.mono().samples, case.prompt.n_channels, axis=1), new.sample_rate)
-    scores = score_continuation(case.prompt, new, case.bpm, case.n_prompt, case.n_new, case.beats_per_bar)
+    scores = score_continuation(
+        case.prompt, new, case.bpm, case.n_prompt, case.n_new, case.beats_per_bar, answer.played
+    )
     return CaseScores(case.name, scores, _against_truth(case, new), answer.copied_share)
 
 

@@ -40,7 +40,8 @@ def model_systems(model: Melformer, seed: int = 0, settings: Settings | None = N
 
     def continued(case: Case) -> Answer:
         made = model.continue_loop(prompt_of(case), case.n_new, seed, settings)
-        return Answer(made.new, float((made.lags != 0).mean()))
+        played = made.waveform.slice(0, made.prompt.waveform.n_samples)
+        return Answer(made.new, float((made.lags != 0).mean()), played)
 
     def recited(own_sound: float) -> System:
         def system(case: Case) -> Answer | None:
@@ -66,4 +67,6 @@ def recite(model: Melformer, prompt: Prompt, codes: np.ndarray, n_beats: int, ow
     beats = [takes.next_beats(settings)[0] for _ in range(n_beats)]
     samples = np.concatenate([beat.waveform.samples for beat in beats])
     lags = np.concatenate([beat.lags.ravel() for beat in beats])
-    return Answer(Waveform(samples, prompt.waveform.sample_rate), float((lags != 0).mean()))
+    rate, join = prompt.waveform.sample_rate, takes.joins[0]
+    played = Waveform(np.concatenate([prompt.waveform.samples[: -len(join)], join]), rate)
+    return Answer(Waveform(samples, rate), float((lags != 0).mean()), played)
