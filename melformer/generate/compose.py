@@ -6,7 +6,13 @@ from torch import Tensor
 
 from melformer.generate.prompt import Prompt
 from melformer.generate.sampling import Settings, mixture, sample_codes
-from melformer.transformer.model import UNKNOWN_BAR_POSITION, BeatTransformer, Conditioning, TransformerState
+from melformer.transformer.model import (
+    UNKNOWN_BAR_POSITION,
+    BeatTransformer,
+    Conditioning,
+    Prediction,
+    TransformerState,
+)
 
 MIN_BATCH = 2
 """Takes are computed in batches of at least two rows: a single row goes through other matrix kernels, which round
@@ -56,16 +62,22 @@ class Composer:
         said = None
         for step in range(pattern.n_steps):
             prediction = self.transformer.step(self.state, step, said, caches)
-            probabilities = mixture(prediction, self.state.columns.codes[:, :, step], settings.variation)
-            said = sample_codes(probabilities, settings, draws[:, step]) * pattern.present[step]
+            said = self._say(prediction, step, settings, draws[:, step])
             steps[:, step] = said
         codes = pattern.to_frames(steps)
         self.transformer.advance(self.state, codes, self._conditioning(self.state.position + 1))
         return codes[: len(self.seeds)]
 
+    def _say(self, prediction: Prediction, step: int, settings: Settings, draws: Tensor) -> Tensor:
+        """Choose the codes of one step; rows that only fill the batch repeat the last take's."""
+        n = len(self.seeds)
+        real = Prediction(prediction.logits[:n], prediction.gates[:n], prediction.pointer[:n])
+        probabilities = mixture(real, self.state.columns.codes[:n, :, step], settings.variation)
+        said = sample_codes(probabilities, settings, draws) * self.transformer.pattern.present[step]
+        return torch.cat([said, said[-1:].expand(self.batch - n, -1)])
+
     def _draws(self, n_steps: int) -> Tensor:
-        seeds = self.seeds + [self.seeds[-1]] * (self.batch - len(self.seeds))
+        """Uniform numbers of this beat for every take: (K, n_steps, n_codebooks)."""
         shape = (n_steps, self.transformer.n_codebooks)
-        return torch.from_numpy(
-            np.stack([np.random.default_rng([seed, self.n_composed]).random(shape, np.float32) for seed in seeds])
-        )
+        generators = [np.random.default_rng([seed, self.n_composed]) for seed in self.seeds]
+        return torch.from_numpy(np.stack([generator.random(shape, np.float32) for generator in generators]))

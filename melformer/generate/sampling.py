@@ -28,8 +28,8 @@ class Settings:
 
     temperature: float = 1.0
     top_k: int = 0
-    top_p: float = 0.97
-    min_p: float = 0.0
+    top_p: float = 1.0
+    min_p: float = 0.03
     variation: float = 0.5
     own_sound: float = 1.0
 
@@ -71,11 +71,21 @@ def sample_codes(probabilities: Tensor, settings: Settings, draws: Tensor) -> Te
     cooling = 1.0 - DEEP_COOLING * torch.arange(n_codebooks) / max(1, n_codebooks - 1)
     temperatures = (settings.temperature * cooling).clamp_min(0.05)
     logarithms = (probabilities + 1e-12).log() / temperatures[:, None]
-    sorted_probabilities, order = logarithms.softmax(dim=-1).sort(dim=-1, descending=True)
-    keep = sorted_probabilities >= settings.min_p * sorted_probabilities[..., :1]
-    keep &= sorted_probabilities.cumsum(dim=-1) - sorted_probabilities < settings.top_p
+    tempered = logarithms.softmax(dim=-1)
+    if settings.min_p:
+        tempered = tempered * (tempered >= settings.min_p * tempered.amax(dim=-1, keepdim=True))
+    if settings.top_p == 1.0 and settings.top_k == 0:
+        return _draw(tempered, draws)  # sorting is the dearest part of a step
+    sorted_probabilities, order = tempered.sort(dim=-1, descending=True)
+    total = sorted_probabilities.cumsum(dim=-1)
+    keep = total - sorted_probabilities < settings.top_p * total[..., -1:]
     if settings.top_k:
         keep[..., int(settings.top_k) :] = False
-    cumulative = (sorted_probabilities * keep).cumsum(dim=-1)
-    chosen = (cumulative < draws[..., None] * cumulative[..., -1:]).sum(dim=-1, keepdim=True)
-    return order.gather(-1, chosen.clamp_max(order.shape[-1] - 1))[..., 0]
+    return order.gather(-1, _draw(sorted_probabilities * keep, draws)[..., None])[..., 0]
+
+
+def _draw(weights: Tensor, draws: Tensor) -> Tensor:
+    """Where uniform draws fall among weights: (B, n_codebooks, size), (B, n_codebooks) → int64 (B, n_codebooks)."""
+    cumulative = weights.cumsum(dim=-1)
+    chosen = (cumulative < draws[..., None] * cumulative[..., -1:]).sum(dim=-1)
+    return chosen.clamp_max(weights.shape[-1] - 1)

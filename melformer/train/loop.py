@@ -71,12 +71,16 @@ class Trainer:
         with atomic_path(self.run / "state.pt") as temporary:
             torch.save(state, temporary)
 
-    def fit(self) -> None:
-        """Train to `options.steps`, logging to `run/log.jsonl`, and export the averaged weights at the end."""
+    def fit(self, until: int | None = None) -> None:
+        """Train to `options.steps`, logging to `run/log.jsonl`, and export the averaged weights at the end.
+
+        `until` ends it at an earlier step, in a state that can be resumed.
+        """
+        last = min(self.options.steps, until or self.options.steps)
         self.run.mkdir(parents=True, exist_ok=True)
         bar = tqdm(total=self.options.steps, initial=self.step, disable=bool(self.rank), unit="step", mininterval=2)
         running: dict[str, float] = {}
-        while self.step < self.options.steps:
+        while self.step < last:
             start = time.perf_counter()
             metrics = self._train_step()
             self.seconds += time.perf_counter() - start

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from melformer.transformer.kv_cache import KVCache
-from melformer.transformer.rope import rotate, rotation
+from melformer.transformer.rope import rotate, rotation, rotation_at
 
 
 class GroupedQueryAttention(nn.Module):
@@ -24,20 +24,20 @@ class GroupedQueryAttention(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """All positions at once: (B, T, dim) → (B, T, dim)."""
         n_positions = hidden.shape[1]
-        queries, keys, values = self._heads(hidden, torch.arange(n_positions))
+        turn = rotation(torch.arange(n_positions), self.head_dim, self.rope_base)
+        queries, keys, values = self._heads(hidden, turn)
         distance = torch.arange(n_positions)[:, None] - torch.arange(n_positions)
         mask = (distance >= 0) & (distance < self.window)
         return self._attend(queries, keys, values, mask)
 
     def step(self, hidden: Tensor, position: int, cache: KVCache) -> Tensor:
         """One position, its past in `cache`: (B, 1, dim) → (B, 1, dim)."""
-        queries, keys, values = self._heads(hidden, torch.tensor([position]))
+        queries, keys, values = self._heads(hidden, rotation_at(position, self.head_dim, self.rope_base))
         return self._attend(queries, *cache.append(keys, values, position), None)
 
-    def _heads(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _heads(self, hidden: Tensor, turn: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         heads = self.project_in(hidden).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
         queries, keys, values = heads.split([self.n_heads, self.n_kv_heads, self.n_kv_heads], dim=1)
-        turn = rotation(positions, self.head_dim, self.rope_base)
         return rotate(queries, *turn), rotate(keys, *turn), values
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:

@@ -1,5 +1,7 @@
 """Rotary position embeddings."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,13 @@ def rotation(positions: Tensor, head_dim: int, base: float) -> tuple[Tensor, Ten
     exponents = torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim
     angles = positions.to(torch.float64)[:, None] * base**-exponents  # float64: a stream may last for hours
     return angles.cos().float(), angles.sin().float()
+
+
+@lru_cache(maxsize=1_024)
+def rotation_at(position: int, head_dim: int, base: float) -> tuple[Tensor, Tensor]:
+    """`rotation` of one position; remembered, since every layer and many beats ask for the same."""
+    with torch.inference_mode(False):
+        return rotation(torch.tensor([position]), head_dim, base)
 
 
 def rotate(heads: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:

@@ -1,0 +1,157 @@
+"""Training: the commands make a checkpoint that continues loops, and a stopped run goes on to the same bits."""
+
+import json
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import train_worker
+
+from melformer.audio.wav import Waveform, write_waveform
+from melformer.cli.parser import Parser
+from melformer.config import PRESETS
+from melformer.data import BeatDataset, cache_beats, fold_bpm, model_beats
+from melformer.errors import CheckpointError, RequestError
+from melformer.generate import Melformer
+from melformer.train import add_arguments, run
+from melformer.train.transformer import repeats
+
+
+@pytest.fixture(scope="module")
+def loops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six loops of eight beats with the tempo in their names."""
+    folder = tmp_path_factory.mktemp("loops")
+    for i in range(6):
+        bpm = 100 + 10 * i
+        time = np.arange(round(8 * 60 / bpm * 22_050)) / 22_050
+        clicks = 0.5 * np.exp(-((time * bpm / 60) % 1.0) * 30)
+        tone = 0.3 * np.sin(2 * np.pi * 110 * 2 ** (np.floor(time * bpm / 60 % 4) / 4) * time)
+        write_waveform(folder / f"loop_{bpm}bpm.wav", Waveform((clicks + tone).astype(np.float32), 22_050))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def beats(loops: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    cache = tmp_path_factory.mktemp("beats")
+    cache_beats([loops], cache, PRESETS["tiny"].codec.work_samples_per_beat)
+    return cache
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tokens")
+    rng = np.random.default_rng(0)
+    entries = [{"name": f"{i}.npy", "bpm": 120.0, "beats_per_bar": 4, "n_beats": 16} for i in range(4)]
+    for entry in entries:
+        np.save(folder / entry["name"], np.tile(rng.integers(64, size=(4, 16, 3)), (4, 1, 1)).astype(np.uint16))
+    (folder / "clips.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    return folder
+
+
+def arguments(stage: str, *words: str) -> Namespace:
+    parser = Parser()
+    add_arguments(parser, stage)
+    return parser.parse_args(list(words), Namespace(stage=stage))
+
+
+def test_both_stages_train_and_the_result_continues_a_loop(loops: Path, tmp_path: Path) -> None:
+    common = ("--data", str(loops), "--preset", "tiny", "--cache", str(tmp_path / "beats"), "--no-bf16", "--threads=1")
+    run(arguments("codec", *common, "-o", str(tmp_path / "codec"), "--steps", "25", "--validate-every", "25"))
+    log = [json.loads(line) for line in (tmp_path / "codec" / "log.jsonl").read_text().splitlines()]
+    assert any("validation" in entry for entry in log) and log[0]["total"] > 0
+    codec = str(tmp_path / "codec" / "checkpoint")
+    run(arguments("transformer", *common, "-o", str(tmp_path / "lm"), "--codec", codec, "--steps", "4"))
+    model = Melformer.from_pretrained(tmp_path / "lm" / "checkpoint")
+    result = model.continue_loop(loops / "loop_120bpm.wav", n_beats=2, seed=1)
+    assert result.new.n_samples == 22_050
+    assert "Trained on" in (tmp_path / "lm" / "checkpoint" / "README.md").read_text()
+
+
+def test_the_codec_learns(beats: Path, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from melformer.train.codec import CodecTask
+    from melformer.train.loop import Trainer
+
+    options = replace(train_worker.OPTIONS, steps=60, batch_size=4, accumulate=1, lr=3e-3, warmup_steps=10)
+    task = CodecTask(PRESETS["tiny"], beats, options)
+    before = task.validate()["total"]
+    Trainer(task, options, tmp_path).fit()
+    assert task.validate()["total"] < 0.7 * before
+
+
+@pytest.mark.parametrize("stage", ["codec", "transformer"])
+def test_stopped_and_resumed_equals_straight(stage: str, beats: Path, tokens: Path, tmp_path: Path) -> None:
+    data = beats if stage == "codec" else tokens
+    train_worker.main(stage, data, tmp_path / "straight", 8)
+    train_worker.main(stage, data, tmp_path / "stopped", 4)
+    train_worker.main(stage, data, tmp_path / "stopped", 8)
+    assert_same(tmp_path / "straight", tmp_path / "stopped")
+
+
+def test_two_processes_agree_and_resume_to_the_same_bits(beats: Path, tmp_path: Path) -> None:
+    for folder, until in (("straight", 8), ("stopped", 4), ("stopped", 8)):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+                   train_worker.__file__, "codec", str(beats), str(tmp_path / folder), str(until)]  # fmt: skip
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+        assert done.returncode == 0, done.stderr[-2_000:]
+        assert done.stdout.count(f'"processes": 2, "step": {until}') == 2
+    assert_same(tmp_path / "straight", tmp_path / "stopped")
+
+
+def assert_same(straight: Path, stopped: Path) -> None:
+    a, b = (torch.load(folder / "state.pt", weights_only=True) for folder in (straight, stopped))
+    assert a["step"] == b["step"] == 8
+    for part in ("model", "ema"):
+        assert all(torch.equal(a[part][name], b[part][name]) for name in a[part])
+    for i, state in a["optimizer"]["state"].items():
+        assert all(torch.equal(value, b["optimizer"]["state"][i][name]) for name, value in state.items())
+
+
+def test_a_damaged_state_is_named(beats: Path, tmp_path: Path) -> None:
+    (tmp_path / "state.pt").write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match="cannot be resumed"):
+        train_worker.main("codec", beats, tmp_path, 1)
+
+
+def test_beats_are_made_once_and_split_by_loop(loops: Path, beats: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in beats.glob("*.npy")}
+    cache_beats([loops], beats, PRESETS["tiny"].codec.work_samples_per_beat)
+    assert before == {path: path.stat().st_mtime_ns for path in beats.glob("*.npy")} and len(before) == 6
+    train, held_out = (BeatDataset(beats, held_out=flag, minimum_beats=2) for flag in (False, True))
+    names = [{entry["name"] for entry in part.entries} for part in (train, held_out)]
+    assert len(names[0]) + len(names[1]) == 6 and names[1] and not names[0] & names[1]
+    with pytest.raises(RequestError, match="no held-out loop of 999"):
+        BeatDataset(beats, held_out=True, minimum_beats=999)
+
+
+def test_an_empty_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no loops"):
+        cache_beats([tmp_path], tmp_path / "beats", 24_000)
+
+
+@pytest.mark.parametrize(
+    ("bpm", "folded"), [(40, (160, 4)), (75, (150, 2)), (90, (90, 1)), (179.9, (179.9, 1)), (240, (120, 0.5))]
+)
+def test_tempo_is_folded_to_one_octave(bpm: float, folded: tuple[float, float]) -> None:
+    assert fold_bpm(bpm) == folded
+
+
+def test_model_beats_keep_the_beat_where_it_is() -> None:
+    samples = np.zeros(4 * 22_050, np.float32)
+    samples[:: 22_050] = 1.0
+    rows = model_beats(Waveform(samples, 44_100), 120.0, 24_000)
+    assert rows.shape == (8, 24_000)
+    loudest = np.abs(rows[::2]).argmax(axis=1)
+    assert (loudest == 0).all() and np.abs(rows[1::2]).max() < 0.05
+
+
+def test_repeats_are_exact_and_look_back_only() -> None:
+    codes = torch.tensor([[1, 2, 1, 3, 3]]).reshape(1, 5, 1, 1).expand(1, 5, 4, 2)
+    assert repeats(codes).tolist() == [[0, 0, 1, 0, 1]]
