@@ -14,7 +14,7 @@ import numpy as np
 
 from melformer.audio.wav import Waveform, write_waveform
 from melformer.corpus.compose import compose
-from melformer.corpus.mix import render_stems
+from melformer.corpus.mix import render, render_stems
 from melformer.corpus.passage import Passage
 from melformer.corpus.sources import passage_sources
 from melformer.corpus.style_table import STYLES
@@ -70,7 +70,7 @@ def iterate(
     index = start
     while True:
         passage = nth_passage(seed, index, names, long)
-        yield passage, render_stems(passage, sample_rate)[0]
+        yield passage, render(passage, sample_rate)
         index += step
 
 
@@ -126,9 +126,12 @@ def _make(job: Job) -> str:
     passage = compose(job.seed, job.style, long=job.long)
     stem = f"{job.style.replace(' ', '_')}_{job.seed:016x}_{passage.bpm:g}bpm"
     folder = Path(job.folder)
-    mix, parts = render_stems(passage, job.sample_rate)
-    for name, part in parts.items() if job.stems else ():
-        write_waveform(folder / stem / f"{name}.flac", part, bpm=passage.bpm)
+    if job.stems:
+        mix, parts = render_stems(passage, job.sample_rate)
+        for name, part in parts.items():
+            write_waveform(folder / stem / f"{name}.flac", part, bpm=passage.bpm)
+    else:
+        mix = render(passage, job.sample_rate)
     write_waveform(folder / f"{stem}.flac", mix, bpm=passage.bpm)
     return json.dumps(describe(passage, f"{stem}.flac", job.sample_rate), separators=(",", ":"))
 

@@ -16,17 +16,23 @@ _PEAKED = {"kick", "snare", "hats", "perc"}
 
 def render(passage: Passage, sample_rate: int = 44_100) -> Waveform:
     """The finished mix, stereo, exactly round(n_beats · 60 / bpm · sample_rate) samples."""
-    return render_stems(passage, sample_rate)[0]
+    return _finished(_mix(passage, sample_rate, None), sample_rate)
 
 
 def render_stems(passage: Passage, sample_rate: int = 44_100) -> tuple[Waveform, dict[str, Waveform]]:
     """The mix and every part as it stands on the desk, before the shared effects and the master."""
+    stems: dict[str, Floats] = {}
+    total = _mix(passage, sample_rate, stems)
+    return _finished(total, sample_rate), {name: _finished(stem, sample_rate) for name, stem in stems.items()}
+
+
+def _mix(passage: Passage, sample_rate: int, stems: dict[str, Floats] | None) -> Floats:
+    """The mix, (2, n); `stems`, when given, takes the parts."""
     n = round(passage.n_beats * 60.0 / passage.bpm * sample_rate)
     tail = int(min(3.0, 0.5 * passage.duration_s) * sample_rate) if passage.loop else 0
     total = np.zeros((2, n + tail), np.float32)
     to_room, to_echo = np.zeros(n + tail, np.float32), np.zeros(n + tail, np.float32)
     duck = _duck_curve(passage, n + tail, sample_rate)
-    stems = {}
     for part in passage.parts:
         sound = _channel(part, passage, n + tail, sample_rate, duck)
         total += sound
@@ -34,9 +40,10 @@ def render_stems(passage: Passage, sample_rate: int = 44_100) -> tuple[Waveform,
             to_room += np.float32(part.reverb) * sound.mean(axis=0)
         if part.delay:
             to_echo += np.float32(part.delay) * sound.mean(axis=0)
-        stems[part.name] = _finished(_fold(sound, n), sample_rate)
+        if stems is not None:
+            stems[part.name] = _fold(sound, n)
     _add_sends(total, to_room, to_echo, passage, sample_rate)
-    return _finished(_master(_fold(total, n), passage, sample_rate), sample_rate), stems
+    return _master(_fold(total, n), passage, sample_rate)
 
 
 def _finished(waveform: Floats, sample_rate: int) -> Waveform:
