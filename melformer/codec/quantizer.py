@@ -54,7 +54,8 @@ class VectorQuantizer(nn.Module):
         projected = self.project_in(latents)
         codes = self._nearest(projected)
         if bypass:
-            zeros = projected.new_zeros(codes.shape)
+            # the entries take part with no weight: processes that average gradients must all have one for everything
+            zeros = projected.new_zeros(codes.shape) + 0.0 * self.codebook.sum()
             return self.project_out(projected), codes, zeros, zeros
         if self.training:
             self._count(codes)

@@ -73,13 +73,13 @@ class CodecTask:
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
-        """Losses on 32 held-out crops (always the same), and the share of each codebook that they use."""
+        """Losses on held-out crops (always the same), and the share of each codebook that they use."""
         rng = np.random.default_rng(0)
-        crops = np.stack([self.held_out.crop(rng, self.crop_beats) for _ in range(32)])
+        crops = np.stack([self.held_out.crop(rng, self.crop_beats) for _ in range(4 * self.options.batch_size)])
         beats = torch.from_numpy(crops)
         sums: dict[str, float] = {}
         codes = []
-        for batch in beats.split(8):
+        for batch in beats.split(self.options.batch_size):
             samples, quantized = self.module(batch)
             generator = torch.Generator().manual_seed(0)
             criterion = self.criterion
