@@ -15,7 +15,8 @@ _USE = """## Use
 For continuing a musician's own loop: locked to its beat, mostly in its own sound.
 
     from melformer import Melformer
-    continuation = Melformer.from_pretrained({name!r}).continue_loop("loop_120bpm.wav", n_beats=16, seed=7)
+    model = Melformer.from_pretrained("user/repo")  # this folder, or where it is on the Hub
+    continuation = model.continue_loop("loop_120bpm.wav", n_beats=16, seed=7)
 
 ## Limits
 
@@ -57,7 +58,7 @@ class ModelCard:
         parts = [_FRONT.format(licence=self.licence) + f"# {self.name}\n"]
         if self.base_model:
             parts.append(f"Fine-tuned from {self.base_model}.\n")
-        parts += [_USE.format(name=self.name), "## Trained on\n", self._sources()]
+        parts += [_USE, "## Trained on\n", self._sources()]
         parts += ["## How\n", self._stages(), f"On {self.machine}.\n"]
         if self.evaluation:
             rows = [(name, f"{value:.4g}") for name, value in self.evaluation.items()]
