@@ -219,6 +219,17 @@ def test_a_slow_machine_starts_later_and_does_not_break(page: Any, server: Serve
         desk.note_cost(0.01)
 
 
+def test_a_machine_that_falls_behind_pauses_once_and_says_so(page: Any, server: Server) -> None:
+    load(page, n_beats=8)
+    server.sessions.desk.note_cost(0.01)
+    page.click("[data-act=continue]")
+    wait_new(page, 4)
+    server.model.streams[-1].compute_s = 0.6  # from now on, a beat of 0.3 s takes twice as long
+    page.get_by_text("the machine fell behind").wait_for()
+    wait_idle(page)
+    assert page.evaluate("melformer.player.at") == 16 * 13_230  # nothing was dropped
+
+
 def test_a_phone_shows_everything_without_sideways_scrolling(browser: Any, server: Server) -> None:
     phone = {"viewport": {"width": 375, "height": 720}, "has_touch": True, "color_scheme": "dark"}
     page = open_page(browser, server.url, **phone)

@@ -1,5 +1,6 @@
 // Feeds the worklet from a store, a few seconds ahead, and knows what is heard.
 const FEED_AHEAD_S = 4;
+const CATCH_UP_BEATS = 4;
 const FADE_S = 0.012;
 
 class Player {
@@ -53,6 +54,7 @@ class Player {
     this.until = stop;
     this.playing = true;
     this.starved = 0;
+    this.catchingUp = false;
     this.at = frame;
     this.pushed = 0;
     this.played = 0;
@@ -65,6 +67,8 @@ class Player {
 
   feed() {
     if (!this.playing || !this.store) return;
+    if (this.catchingUp && !this.caughtUp()) return;
+    this.catchingUp = false;
     const ahead = FEED_AHEAD_S * this.store.rate;
     while (this.pushed - this.played < ahead) {
       const chunk = this.store.chunk(this.cursor, this.until);
@@ -82,6 +86,11 @@ class Player {
     }
   }
 
+  /** After a gap, several beats are waited for: one long pause is better than many short ones. */
+  caughtUp() {
+    return this.store.complete || this.store.playable - this.cursor >= CATCH_UP_BEATS * this.store.beats[0].frames;
+  }
+
   atEnd() { return this.cursor >= this.until || (this.store.complete && this.cursor >= this.store.frames); }
 
   hear(message) {
@@ -89,6 +98,7 @@ class Player {
     if (message.at !== undefined) this.at = message.at;
     this.heardAt = message.time;
     this.played = message.played;
+    if (message.starved > this.starved) this.catchingUp = true;
     this.starved = message.starved;
     if (this.played === this.pushed && this.atEnd() && !(this.repeat && this.until === Infinity)) {
       this.playing = false;
