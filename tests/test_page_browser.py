@@ -224,7 +224,7 @@ def test_a_machine_that_falls_behind_pauses_once_and_says_so(page: Any, server: 
     server.sessions.desk.note_cost(0.01)
     page.click("[data-act=continue]")
     wait_new(page, 4)
-    server.model.streams[-1].compute_s = 0.6  # from now on, a beat of 0.3 s takes twice as long
+    server.model.streams[-1].compute_s = 1.0  # from now on, a beat of 0.3 s takes three times as long
     page.get_by_text("the machine fell behind").wait_for()
     wait_idle(page)
     assert page.evaluate("melformer.player.at") == 16 * 13_230  # nothing was dropped
