@@ -61,9 +61,12 @@ class Melformer(nn.Module):
     def from_pretrained(cls, name: str | Path | None = None, revision: str | None = None) -> "Melformer":
         """The embedded checkpoint, a folder, or "user/repo" of the Hugging Face Hub at a revision.
 
+        Torch is set to one thread, since on matrices this small a second one gains little, and beside a busy
+        neighbour it waits most of the time; call `torch.set_num_threads` afterwards to have it otherwise.
         Errors: CheckpointError when it is missing, damaged or does not fit its configuration.
         """
         bundle = load_bundle(name, revision)
+        torch.set_num_threads(1)
         model = cls(bundle.config)
         model.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in bundle.tensors.items()})
         return model
