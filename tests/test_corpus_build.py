@@ -81,7 +81,7 @@ def test_evaluation_loops_cannot_be_read(name, tmp_path, monkeypatch):
     """Even where they lie beside the one-shots: neither listed, nor loaded, nor named by any kit."""
     for stem in (name, "bd_haus"):
         soundfile.write(tmp_path / f"{stem}.flac", np.full(100, 0.5), 44_100)
-    monkeypatch.setenv("MELFORMER_SAMPLES", str(tmp_path))
+    monkeypatch.setattr(samples, "FOLDERS", (str(tmp_path),))
     assert samples.names() == ["bd_haus"]
     with pytest.raises(ValueError, match="evaluation"):
         samples.load(name, 44_100)

@@ -1,6 +1,5 @@
 """The CC0 one-shots of Debian's sonic-pi-samples, read only by an explicit list of allowed families."""
 
-import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,11 +20,8 @@ FAMILIES = (
 
 
 def folder() -> Path | None:
-    """Where the one-shots are: $MELFORMER_SAMPLES, else Debian's place; None when there are none."""
-    for name in (os.environ.get("MELFORMER_SAMPLES"), *FOLDERS):
-        if name and Path(name).is_dir():
-            return Path(name)
-    return None
+    """Where Debian's package puts the one-shots; None when there are none."""
+    return next((Path(name) for name in FOLDERS if Path(name).is_dir()), None)
 
 
 def names() -> list[str]:

@@ -1,6 +1,5 @@
 """Instruments of a General MIDI soundfont, when one is installed, through tinysoundfont."""
 
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,13 +27,15 @@ _LATEST_S = 0.006
 
 @lru_cache(maxsize=1)
 def font() -> tuple[str, dict[str, str]] | None:
-    """Path and source of the first font found ($MELFORMER_SOUNDFONT is for tests); None without font or library."""
+    """Path and source of the first font found; None without font or library.
+
+    Only fonts whose licence we have read: a folder of the user's own could not be named in the index.
+    """
     try:
         import tinysoundfont  # noqa: F401
     except ImportError:
         return None
     for path, name, licence in FONTS:
-        path = os.environ.get("MELFORMER_SOUNDFONT", path)
         if Path(path).is_file():
             return path, {"name": name, "licence": licence}
     return None
