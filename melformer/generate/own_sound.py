@@ -4,8 +4,8 @@ import numpy as np
 
 GENERATE = 0
 """The lag that stands for "nothing near: let the decoder speak"; a copied frame has a lag of one beat or more."""
-GENERATE_COST = 0.35
-SWITCH_COST = 0.25
+GENERATE_COST = 1.2
+SWITCH_COST = 0.6
 """Costs in units of the prompt's own variance between latents: how far a source may be, and what a change costs."""
 
 
