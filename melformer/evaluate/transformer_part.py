@@ -53,9 +53,9 @@ class TransformerReport:
 def measure_transformer(transformer: BeatTransformer, passages: Sequence[CodePassage]) -> TransformerReport:
     """Score the model and the baselines on passages of at least two beats.
 
-    The baselines of a passage are counted and tuned on the other passages (five folds), which are of its own
-    kind: an advantage that the model, trained elsewhere, does not have. Errors: RequestError for fewer than
-    two passages.
+    The baselines of a passage are counted and tuned on the other passages (five folds). With hundreds of passages of
+    one kind that favours them; with fewer than about fifty their counts starve and the model looks too good.
+    Errors: RequestError for fewer than two passages.
     """
     passages = [p for p in passages if len(check_codes(p.codes, transformer.codebook_size)) >= 2]
     if len(passages) < 2:
