@@ -106,7 +106,7 @@ class Passage:
         return asdict(self)
 
     def fingerprint(self) -> str:
-            """A hash of what is played: drums and notes, when, how long, how hard; not of tempo or timbre."""
+        """A hash of what is played: drums and notes, when, how long, how hard; not of tempo or timbre."""
         played = [
             (part.name, e.sound or e.pitch, round(e.start_beats, 3), round(e.duration_beats, 3), round(e.velocity, 2))
             for part in self.parts
