@@ -104,3 +104,25 @@ async function savePicture(number) {
   const link = make("a", { href: canvas.toDataURL("image/png"), download: `${store.loop.name}_take${number}_tokens.png` });
   link.click();
 }
+
+function chooseTakes() {
+  if (!state.loop) return;
+  const asked = wish();
+  if (!checkWish(asked)) return;
+  showError("");
+  silence();
+  const run = ++state.lastRun;
+  state.run = { run, store: state.store, asked, started: true, costs: [], lastMessage: performance.now() };
+  state.busy = true;
+  status("Making takes …");
+  trigger("choose", { token: state.token, run, ...asked, n_takes: Number(find("#mf-takes").value) });
+  refresh();
+}
+
+async function finishChoice(message) {
+  state.run = null;
+  state.busy = false;
+  await adopt(message.view);
+  if (message.takes.length) await showTake(message.takes[0], false);
+  announce(`${plural(message.takes.length, "take")} made. Choose one in the list.`);
+}
