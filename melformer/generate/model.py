@@ -168,7 +168,7 @@ def _assemble(
     edges = beat_edges(prompt.n_beats + len(beats), prompt.bpm, rate)
     assert len(new) == edges[-1] - edges[prompt.n_beats]
     whole = np.concatenate([prompt.waveform.samples[: -len(join)], join, new])
-    codes = np.concatenate([beat.codes.reshape(-1, *beat.codes.shape[2:]) for beat in beats])
+    codes = np.concatenate([beat.codes for beat in beats])
     lags = np.concatenate([beat.lags for beat in beats])
     return Continuation(
         prompt, Waveform(whole, rate), Waveform(new, rate), codes, lags, seed, settings, len(beats),
