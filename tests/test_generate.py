@@ -225,6 +225,11 @@ def test_too_short_and_too_long_loops(model: Melformer) -> None:
     assert long.n_beats == 64 and any("70 beats" in message for message in long.messages)
 
 
+def test_more_than_two_channels_are_refused(model: Melformer) -> None:
+    with pytest.raises(RequestError, match="8 channels"):
+        model.prompt(loop(4, channels=8), bpm=120)
+
+
 def test_a_foreign_state_is_refused(model: Melformer, tmp_path: Path) -> None:
     path = tmp_path / "not.stream"
     path.write_bytes(b"nonsense")

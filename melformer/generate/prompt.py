@@ -60,8 +60,8 @@ def make_prompt(
 ) -> Prompt:
     """Read, find the tempo, fit to the grid, encode.
 
-    Errors: AudioError and TempoError of the reading; RequestError for a loop under two beats or a bar of less
-    than 1 or more than 16 beats.
+    Errors: AudioError and TempoError of the reading; RequestError for a loop under two beats, more than two
+    channels, or a bar of less than 1 or more than 16 beats.
     """
     if isinstance(beats_per_bar, bool) or not isinstance(beats_per_bar, int) or not 1 <= beats_per_bar <= 16:
         raise RequestError(f"beats_per_bar is {beats_per_bar!r}; a bar has 1 to 16 beats.")
@@ -69,6 +69,8 @@ def make_prompt(
         check_bpm(bpm)
     path = None if isinstance(loop, Waveform) else Path(loop)
     waveform = loop if isinstance(loop, Waveform) else read_waveform(loop)
+    if waveform.n_channels > 2:
+        raise RequestError(f"The loop has {waveform.n_channels} channels; at most 2 are possible: mix it down first.")
     tempo = find_tempo(waveform, path=path, bpm=bpm, start_s=start_s)
     fit = fit_to_grid(waveform, tempo.bpm, tempo.start_s)
     messages = [fit.message] if fit.message else []
