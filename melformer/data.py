@@ -14,8 +14,9 @@ from tqdm import tqdm
 from melformer.audio.fold import fold_bpm
 from melformer.audio.grid import check_bpm, fit_to_grid
 from melformer.audio.resample import resample_span
+from melformer.audio.tiaf import read_tiaf
 from melformer.audio.wav import Waveform, read_waveform
-from melformer.errors import AudioError, RequestError, TempoError
+from melformer.errors import AudioError, RequestError, TempoError, TiafError
 from melformer.files import atomic_path
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".tiaf")
@@ -143,7 +144,7 @@ def _cache_each(
     for clip, name in tqdm(clips, desc="beats", unit="loop", disable=not clips):
         try:
             waveform, bpm = _load(clip, max_s)
-        except (AudioError, TempoError) as error:
+        except (AudioError, TempoError, TiafError) as error:
             tqdm.write(f"left out: {error}")
             continue
         beats = model_beats(waveform, bpm, samples_per_beat)
@@ -157,6 +158,9 @@ def _cache_each(
 
 
 def _load(clip: Clip, max_s: float) -> tuple[Waveform, float]:
+    if clip.path.suffix.lower() == ".tiaf":
+        tiaf = read_tiaf(clip.path)
+        return tiaf.to_waveform(), tiaf.bpm
     waveform = read_waveform(clip.path, max_s=max_s)
     if clip.bpm:
         return waveform, check_bpm(clip.bpm)

@@ -12,7 +12,8 @@ import pytest
 import torch
 import train_worker
 
-from melformer.audio.wav import Waveform, write_waveform
+from melformer.audio.tiaf import Tiaf, write_tiaf
+from melformer.audio.wav import Waveform, read_waveform, write_waveform
 from melformer.cli.parser import Parser
 from melformer.config import PRESETS
 from melformer.data import BeatDataset, cache_beats, fold_bpm, model_beats
@@ -133,6 +134,16 @@ def test_beats_are_made_once_and_split_by_loop(loops: Path, beats: Path) -> None
     assert len(names[0]) + len(names[1]) == 6 and names[1] and not names[0] & names[1]
     with pytest.raises(RequestError, match="no held-out loop of 999"):
         BeatDataset(beats, held_out=True, minimum_beats=999)
+
+
+def test_tiaf_files_are_loops_too(loops: Path, tmp_path: Path) -> None:
+    waveform = read_waveform(loops / "loop_110bpm.wav")
+    (tmp_path / "in").mkdir()
+    write_tiaf(tmp_path / "in" / "a.tiaf", Tiaf.from_waveform(waveform, 110.0))
+    cache_beats([tmp_path / "in"], tmp_path / "out", 24_000)
+    entry = json.loads((tmp_path / "out" / "clips.jsonl").read_text())
+    rows = np.load(tmp_path / "out" / entry["name"]) / 32_767.0
+    assert entry["bpm"] == 110.0 and np.abs(rows - model_beats(waveform, 110.0, 24_000)).max() < 1e-3
 
 
 def test_an_empty_folder_is_named(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import numpy as np
@@ -57,7 +58,7 @@ class Trainer:
             self.task.module.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.ema, self.step, self.seconds = state["ema"], state["step"], state["seconds"]
-        except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
+        except (OSError, RuntimeError, LookupError, ValueError, EOFError, UnpicklingError) as error:
             raise CheckpointError(f"{path} cannot be resumed: {error}. Start a new run, or name another.") from error
 
     def save(self) -> None:
