@@ -7,29 +7,34 @@ LOWEST_HZ = 60.0
 _LIMIT_DB = 9.0
 
 
-def channel_gains(prompt: np.ndarray, sample_rate: int, decoded: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+def channel_gains(
+    prompt: np.ndarray, sample_rate: float, decoded: np.ndarray, decoded_rate: float, frequencies: np.ndarray
+) -> np.ndarray:
     """Gains that give the decoder's sound the prompt's level in every band and channel.
 
-    `prompt` (n, channels) and its rate; `decoded` (n_bins,) mean power of the decoder's sound for the same music at
-    `frequencies` (n_bins,) Hz, in the scale of `band_power` → float32 (channels, n_bins).
+    `prompt` (n, channels) and `decoded` (n, 1) are the same music, each with its rate in Hz → float32 (channels,
+    len(frequencies)). The decoder's samples are measured, not its spectra: frames whose phases disagree lose energy
+    where they overlap.
     """
     edges = np.concatenate([[0.0], np.geomspace(LOWEST_HZ, 20_000.0, N_BANDS)])
     centres = np.concatenate([[LOWEST_HZ / 2.0], np.sqrt(edges[1:-1] * edges[2:])])
     power, hz = mean_power(prompt, sample_rate)
     theirs = _in_bands(power, hz, edges)  # (N_BANDS, channels)
-    ours = _in_bands(decoded[:, None], frequencies, edges)
+    power, hz = mean_power(decoded, decoded_rate)
+    ours = _in_bands(power, hz, edges)
     overall = np.sqrt(theirs.sum(axis=0) / max(float(ours.sum()), 1e-12))
     floor = 1e-7 * float(ours.sum()) + 1e-12
     gains = np.where(ours > floor, np.sqrt(theirs / np.maximum(ours, floor)), overall)
     limit = 10.0 ** (_LIMIT_DB / 20.0)
     loudest = max(float(overall.max()), 1e-6)
     gains = np.clip(gains, 0.0, loudest * limit)
+    fine = np.stack([np.interp(hz, centres, gains[:, c]) for c in range(gains.shape[1])])
+    reached = (fine**2 * power[:, 0]).sum(axis=1)  # where a band was clipped, the others make up for it
     fine = np.stack([np.interp(frequencies, centres, gains[:, c]) for c in range(gains.shape[1])])
-    reached = (fine**2 * decoded).sum(axis=1)  # where a band was clipped, the others make up for it
     return (fine * np.sqrt(theirs.sum(axis=0) / np.maximum(reached, 1e-12))[:, None]).astype(np.float32)
 
 
-def mean_power(samples: np.ndarray, sample_rate: int, n_fft: int = 2_048) -> tuple[np.ndarray, np.ndarray]:
+def mean_power(samples: np.ndarray, sample_rate: float, n_fft: int = 2_048) -> tuple[np.ndarray, np.ndarray]:
     """Mean power of each bin, their sum the mean square: (n, channels) → (n_bins, channels), and Hz (n_bins,)."""
     window = np.hanning(n_fft + 1)[:-1].astype(np.float32)
     padded = np.pad(samples, ((0, max(0, n_fft - len(samples))), (0, 0)))

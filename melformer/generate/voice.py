@@ -59,7 +59,7 @@ class Voice:
             latents = self.codec.quantizer.decode(torch.from_numpy(prompt.codes))
             self.own = OwnSound(latents.numpy())
             spectra, warm = decoder.spectra(latents[-WARM_BEATS:].flatten(0, 1)[None], None)
-            self.gains = torch.from_numpy(self._gains(spectra[0]))
+            self.gains = torch.from_numpy(self._gains(spectra))
             channels = spectra * self.gains[:, None]
             samples, carry = decoder.stft.overlap_add(decoder.stft.segments(channels))
         warm.carry = carry
@@ -70,13 +70,13 @@ class Voice:
     def _gains(self, spectra: Tensor) -> np.ndarray:
         """Level and colour of each channel, from the part of the prompt that the decoder has just said."""
         stft = self.codec.decoder.stft
-        late = self.codec.config.lookahead_frames * self.codec.config.stride
-        raw = spectra[late:] * (stft.window.sum() / 2.0)
-        power = 2.0 * raw.abs().square().mean(dim=0).numpy() / (stft.n_fft * float(stft.window.square().sum()))
-        hz = np.arange(stft.n_bins) * (self.prompt.model_bpm / 60.0 * self.work / stft.n_fft)
+        samples, _ = stft.overlap_add(stft.segments(spectra))
+        rate = self.prompt.model_bpm / 60.0 * self.work
+        hz = np.arange(stft.n_bins) * (rate / stft.n_fft)
         said = round(min(WARM_BEATS, len(self.prompt.codes)) * self.samples_per_model_beat)
         heard = self.prompt.waveform.samples[-said:]
-        return channel_gains(heard, self.prompt.waveform.sample_rate, power, hz)
+        decoded = samples[0, self.codec.decoder.delay_samples :, None].numpy()
+        return channel_gains(heard, self.prompt.waveform.sample_rate, decoded, rate, hz)
 
     @torch.inference_mode()
     def push(self, codes: Tensor, own_sound: float) -> None:
