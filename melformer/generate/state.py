@@ -14,7 +14,7 @@ from torch import Tensor
 from melformer.audio.tempo import Tempo
 from melformer.audio.wav import Waveform
 from melformer.codec.codec import Codec, DecoderState
-from melformer.errors import MelformerError, RequestError
+from melformer.errors import RequestError
 from melformer.files import atomic_path
 from melformer.generate.compose import Composer
 from melformer.generate.prompt import Prompt
@@ -87,8 +87,6 @@ def wake(codec: Codec, transformer: BeatTransformer, state: StreamState) -> tupl
         return _wake(codec, transformer, state)
     except (KeyError, TypeError, IndexError, RuntimeError) as error:
         raise RequestError(f"This saved stream does not fit the model that is loaded: {error}") from error
-    except MelformerError:
-        raise
 
 
 def _wake(codec: Codec, transformer: BeatTransformer, state: StreamState) -> tuple[TakeStreams, Settings]:

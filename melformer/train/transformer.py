@@ -58,7 +58,7 @@ class TransformerTask:
         lag_mask = torch.from_numpy(rng.random((self.n_chosen, self.n_beats)) >= hidden)
         likelihood = model(heard, batch.codes, self._conditioning(batch, rng), chosen, lag_mask)
         bits = -likelihood.sum(dim=(-1, -2)).mean() / np.log(2.0)
-        return {"total": bits / 192.0, "bits_per_beat": bits.detach()}
+        return {"total": bits / batch.codes[0, 0].numel(), "bits_per_beat": bits.detach()}
 
     def _with_noise(self, codes: Tensor, rng: np.random.Generator) -> Tensor:
         size = self.config.codec.codebook_size
