@@ -62,8 +62,12 @@ class VectorQuantizer(nn.Module):
         entries = F.embedding(codes, self.codebook)
         codebook_loss = (entries - projected.detach()).square().mean(dim=-1)
         commitment_loss = (projected - entries.detach()).square().mean(dim=-1)
-        straight = projected + (entries - projected).detach()
-        return self.project_out(straight), codes, codebook_loss, commitment_loss
+        return self.project_out(self.pass_gradient(projected, entries)), codes, codebook_loss, commitment_loss
+
+    @staticmethod
+    def pass_gradient(projected: Tensor, entries: Tensor) -> Tensor:
+        """The entries in value, the projected latents in gradient (straight through): (..., codebook_dim) twice."""
+        return projected + (entries - projected).detach()
 
     @torch.no_grad()
     def _count(self, codes: Tensor) -> None:

@@ -21,14 +21,14 @@ class BareCodec:
     """Encodes and reconstructs loops by the codes alone.
 
     The whole model's `reconstruct` also brings the decoder's sound to the prompt's level in each band, which
-    is no part of the codes.
+    is no part of the codes. `n_codebooks` keeps only the first ones.
     """
 
-    def __init__(self, codec: Codec) -> None:
-        self.codec, self.config = codec, codec.config
+    def __init__(self, codec: Codec, n_codebooks: int | None = None) -> None:
+        self.codec, self.config, self.n_codebooks = codec, codec.config, n_codebooks
 
     @classmethod
-    def from_folder(cls, folder: str | Path) -> "BareCodec":
+    def from_folder(cls, folder: str | Path, n_codebooks: int | None = None) -> "BareCodec":
         """`config.json` and `codec.safetensors` of a codec in training.
 
         Errors: CheckpointError, ConfigError for a folder that holds no such codec.
@@ -40,14 +40,14 @@ class BareCodec:
             codec.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
         except (OSError, SafetensorError, RuntimeError) as error:
             raise CheckpointError(f"{folder} holds no codec that fits its config.json: {error}") from error
-        return cls(codec)
+        return cls(codec, n_codebooks)
 
     def encode(self, waveform: Waveform, bpm: float) -> np.ndarray:
         """Codes int64 (model beats, frames, n_codebooks) of a loop's mono mix."""
         step, n_beats = self._grid(waveform, bpm, self.config.samples_per_beat)
         samples = resample_span(waveform.mono().samples, step, 0, n_beats * self.config.samples_per_beat)
         beats = torch.from_numpy(samples.reshape(n_beats, -1))
-        return self.codec.encode(beats).numpy()
+        return self.codec.encode(beats)[..., : self.n_codebooks].numpy()
 
     def reconstruct(self, waveform: Waveform, bpm: float) -> Waveform:
         """The loop encoded and decoded, mono, at its own rate and length."""
