@@ -24,7 +24,9 @@ def add_parsers(commands: Any) -> None:
     _add_number(parser, "--variation", float, None, "V", "0: stays close; 1: wanders")
     _add_number(parser, "--top-k", int, None, "K", "draw from the K likeliest; 0: from all")
     _add_number(parser, "--top-p", float, None, "P", "draw from the likeliest that sum to P")
+    _add_number(parser, "--min-p", float, None, "P", "leave out what is less likely than P times the likeliest")
     _add_number(parser, "--own-sound", float, None, "W", "1: the loop's own sound; 0: decoded")
+    parser.add_argument("--close-loop", action="store_true", help="end so that the file can be played round")
     parser.add_argument("--only-new", action="store_true", help="leave the loop itself out of the file")
     parser.add_argument("-o", dest="out", metavar="OUT", help=".wav or .flac (else named after the loop)")
     add_model(parser)
@@ -44,7 +46,7 @@ def continue_(args: Namespace) -> None:
     if not 1 <= args.takes <= MAX_TAKES:
         raise RequestError(f"--takes is {args.takes}; it must be from 1 to {MAX_TAKES}.")
     given = args.out and output_path(args.out, (".wav", ".flac"), args.loop)
-    names = ("temperature", "top_k", "top_p", "variation", "own_sound")
+    names = ("temperature", "top_k", "top_p", "min_p", "variation", "own_sound")
     wishes = {name: getattr(args, name) for name in names}
     settings = Settings(**{name: wish for name, wish in wishes.items() if wish is not None})
     model = Melformer.from_pretrained(args.model)
@@ -63,11 +65,14 @@ def continue_(args: Namespace) -> None:
 def _generate(
     model: "Melformer", prompt: "Prompt", args: Namespace, settings: "Settings"
 ) -> "list[Continuation]":
+    wishes: dict[str, Any] = {
+        "settings": settings, "close_loop": args.close_loop, "only_new": args.close_loop and args.only_new,
+    }  # fmt: skip
     if args.takes > 1:
         seeds = [args.seed + take for take in range(args.takes)]
-        return model.takes(prompt, args.beats, seeds=seeds, settings=settings)
+        return model.takes(prompt, args.beats, seeds=seeds, **wishes)
     progress = Progress(args.beats)
-    return [model.continue_loop(prompt, args.beats, seed=args.seed, settings=settings, progress=progress.show)]
+    return [model.continue_loop(prompt, args.beats, seed=args.seed, progress=progress.show, **wishes)]
 
 
 def _write(take: "Continuation", given: Path | None, args: Namespace) -> Path:
@@ -93,5 +98,12 @@ def _report(takes: "list[Continuation]", files: list[Path], seconds: float) -> d
         "prompt_samples": prompt.waveform.n_samples, "new_samples": first.new.n_samples,
         "seconds": seconds, "x_real_time": len(takes) * first.new.duration_s / seconds,
         "messages": list(prompt.messages),
-        "takes": [{"file": str(file), "seed": take.seed} for file, take in zip(files, takes, strict=True)],
+        "takes": [_facts(take, file) for file, take in zip(files, takes, strict=True)],
     }  # fmt: skip
+
+
+def _facts(take: "Continuation", file: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = {"file": str(file), "seed": take.seed}
+    if take.ending is not None:
+        facts["seam_surprise"] = round(take.ending.surprise, 3)
+    return facts

@@ -1,5 +1,7 @@
 """The transformer at work: one model beat of codes after another, for one or several takes at once."""
 
+from copy import copy
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,7 +27,7 @@ class Composer:
     def __init__(
         self, transformer: BeatTransformer, prompt: Prompt, seeds: list[int], state: TransformerState | None = None
     ) -> None:
-        self.transformer, self.seeds = transformer, seeds
+        self.transformer, self.seeds = transformer, [(seed,) for seed in seeds]
         self.bar = max(1, round(prompt.beats_per_bar * prompt.model_beats_per_beat))
         self.tempo = float(np.log2(prompt.model_bpm / 120.0))
         self.batch = max(MIN_BATCH, len(seeds))
@@ -41,16 +43,35 @@ class Composer:
             self.transformer.advance(state, said, self._conditioning(state.position + 1))
         return state
 
+    def bar_position(self, position: int) -> int:
+        """Where in its bar model beat `position` lies (0 is the prompt's first): the prompt ends on a bar line, as
+        loops do."""
+        return (position - self.n_prompt) % self.bar if self.bar <= UNKNOWN_BAR_POSITION else UNKNOWN_BAR_POSITION
+
     def _conditioning(self, position: int) -> Conditioning:
-        # the prompt ends on a bar line, as loops do
-        bar_position = (position - self.n_prompt) % self.bar
-        known = bar_position if self.bar <= UNKNOWN_BAR_POSITION else UNKNOWN_BAR_POSITION
-        return Conditioning(torch.full((self.batch,), self.tempo), torch.full((self.batch, 1), known))
+        bar_positions = torch.full((self.batch, 1), self.bar_position(position))
+        return Conditioning(torch.full((self.batch,), self.tempo), bar_positions)
 
     @property
     def n_composed(self) -> int:
         """Model beats composed so far."""
         return self.state.position - self.n_prompt
+
+    def history(self, row: int, most: int) -> tuple[Tensor, int]:
+        """The last beats of one take, prompt included, at most `most` and those that are remembered: int64
+        (N, n_frames, n_codebooks), and the position of the first."""
+        remembered = self.state.columns.codes
+        n = min(most, self.state.position, remembered.shape[1])
+        slots = torch.arange(self.state.position - n, self.state.position) % remembered.shape[1]
+        return self.transformer.pattern.to_frames(remembered[row, slots]), self.state.position - n
+
+    def branch(self, row: int, n: int) -> "Composer":
+        """`n` takes that share the past of take `row`; the first goes on as that take would."""
+        other = copy(self)
+        other.seeds = [self.seeds[row]] + [(*self.seeds[row], i) for i in range(1, n)]
+        other.batch = max(MIN_BATCH, n)
+        other.state = self.state.rows(torch.full((other.batch,), row))
+        return other
 
     @torch.inference_mode()
     def next_beat(self, settings: Settings) -> Tensor:
@@ -64,9 +85,15 @@ class Composer:
             prediction = self.transformer.step(self.state, step, said, caches)
             said = self._say(prediction, step, settings, draws[:, step])
             steps[:, step] = said
-        codes = pattern.to_frames(steps)
-        self.transformer.advance(self.state, codes, self._conditioning(self.state.position + 1))
-        return codes[: len(self.seeds)]
+        codes = pattern.to_frames(steps)[: len(self.seeds)]
+        self.hear(codes)
+        return codes
+
+    @torch.inference_mode()
+    def hear(self, codes: Tensor) -> None:
+        """Take a model beat as said, one for every take: int64 (K, n_frames, n_codebooks)."""
+        rows = torch.cat([codes, codes[-1:].expand(self.batch - len(codes), *codes.shape[1:])])
+        self.transformer.advance(self.state, rows, self._conditioning(self.state.position + 1))
 
     def _say(self, prediction: Prediction, step: int, settings: Settings, draws: Tensor) -> Tensor:
         """Choose the codes of one step; rows that only fill the batch repeat the last take's."""
@@ -79,5 +106,5 @@ class Composer:
     def _draws(self, n_steps: int) -> Tensor:
         """Uniform numbers of this beat for every take: (K, n_steps, n_codebooks)."""
         shape = (n_steps, self.transformer.n_codebooks)
-        generators = [np.random.default_rng([seed, self.n_composed]) for seed in self.seeds]
+        generators = [np.random.default_rng([*seed, self.n_composed]) for seed in self.seeds]
         return torch.from_numpy(np.stack([generator.random(shape, np.float32) for generator in generators]))

@@ -14,12 +14,13 @@ from melformer.audio.wav import Waveform
 from melformer.codec.codec import Codec
 from melformer.config import Config
 from melformer.errors import RequestError
+from melformer.generate.closing import Ending
 from melformer.generate.compose import Composer
 from melformer.generate.prompt import Prompt, encode, make_prompt
 from melformer.generate.sampling import Settings
 from melformer.generate.state import StreamState, wake
 from melformer.generate.stream import BeatStream
-from melformer.generate.takes import Beat, TakeStreams
+from melformer.generate.takes import Beat, Closing, TakeStreams
 from melformer.generate.voice import Voice
 from melformer.hub import load_bundle
 from melformer.transformer.model import BeatTransformer
@@ -31,7 +32,8 @@ MAX_TAKES = 16
 @dataclass(frozen=True)
 class Continuation:
     """A finished continuation: `waveform` is prompt, join and new part; `new` the new part alone; `codes` int64
-    (model beats, frames, n_codebooks) of the new part; `state` goes on from its end (None for a take of many)."""
+    (model beats, frames, n_codebooks) of the new part; `state` goes on from its end (None for a take of many);
+    `ending` tells how a closed loop was closed."""
 
     prompt: Prompt
     waveform: Waveform
@@ -43,6 +45,7 @@ class Continuation:
     n_beats: int
     compute_s: float
     state: StreamState | None
+    ending: Ending | None = None
 
 
 class Melformer(nn.Module):
@@ -77,12 +80,18 @@ class Melformer(nn.Module):
 
     def stream(
         self, loop: str | Path | Waveform | Prompt, n_beats: int | None = None, seed: int = 0,
-        settings: Settings | None = None, **options: Any,
+        settings: Settings | None = None, close_loop: bool = False, only_new: bool = False, **options: Any,
     ) -> BeatStream:  # fmt: skip
-        """An iterator of new beats, endless if `n_beats` is None. Errors: RequestError and those of `prompt`."""
+        """An iterator of new beats, endless if `n_beats` is None.
+
+        With `close_loop` the last bar leads back into the prompt's beginning, or, for playing the new part alone
+        (`only_new`), into its own, and prompt and new part (or the new part) can be played round without a seam.
+        Errors: RequestError and those of `prompt`.
+        """
         check_request(n_beats, [seed])
         prompt = loop if isinstance(loop, Prompt) else self.prompt(loop, **options)
-        return BeatStream(self._takes(prompt, [seed]), settings or Settings(), n_beats, seed)
+        closing = make_closing(prompt, n_beats, only_new) if close_loop else None
+        return BeatStream(self._takes(prompt, [seed], closing), settings or Settings(), n_beats, seed)
 
     def resume(self, state: StreamState, n_beats: int | None = None) -> BeatStream:
         """Go on from a saved state: `n_beats` more beats, or endlessly. Errors: RequestError."""
@@ -95,7 +104,7 @@ class Melformer(nn.Module):
         self, loop: str | Path | Waveform | Prompt, n_beats: int = 16, seed: int = 0,
         settings: Settings | None = None, progress: Callable[[Beat], None] | None = None, **options: Any,
     ) -> Continuation:  # fmt: skip
-        """The whole continuation at once; `progress` is called with every beat."""
+        """The whole continuation at once; `progress` is called with every beat; options as for `stream`."""
         stream = self.stream(loop, n_beats, seed, settings, **options)
         beats = []
         for beat in stream:
@@ -103,27 +112,29 @@ class Melformer(nn.Module):
             if progress is not None:
                 progress(beat)
         assert stream.join is not None
-        return _assemble(stream.prompt, stream.join, beats, seed, stream.settings, stream.state())
+        ending = stream.takes.endings[0] if stream.takes.endings else None
+        return _assemble(stream.prompt, stream.join, beats, seed, stream.settings, stream.state(), ending)
 
     def takes(
         self, loop: str | Path | Waveform | Prompt, n_beats: int = 16, seeds: list[int] | None = None,
-        settings: Settings | None = None, **options: Any,
+        settings: Settings | None = None, close_loop: bool = False, only_new: bool = False, **options: Any,
     ) -> list[Continuation]:  # fmt: skip
         """Several continuations, composed in one batch; each is what its seed gives alone."""
         seeds = [0, 1, 2, 3] if seeds is None else seeds
         check_request(n_beats, seeds)
         prompt = loop if isinstance(loop, Prompt) else self.prompt(loop, **options)
         settings = settings or Settings()
-        streams = self._takes(prompt, seeds)
+        streams = self._takes(prompt, seeds, make_closing(prompt, n_beats, only_new) if close_loop else None)
         columns = [streams.next_beats(settings) for _ in range(n_beats)]
+        endings = streams.endings or [None] * len(seeds)
         return [
-            _assemble(prompt, join, list(beats), seed, settings, None)
-            for join, beats, seed in zip(streams.joins, zip(*columns), seeds)
+            _assemble(prompt, join, list(beats), seed, settings, None, ending)
+            for join, beats, seed, ending in zip(streams.joins, zip(*columns), seeds, endings)
         ]
 
-    def _takes(self, prompt: Prompt, seeds: list[int]) -> TakeStreams:
+    def _takes(self, prompt: Prompt, seeds: list[int], closing: Closing | None = None) -> TakeStreams:
         voices = [Voice(self.codec, prompt) for _ in seeds]
-        return TakeStreams(Composer(self.transformer, prompt, seeds), voices, prompt)
+        return TakeStreams(Composer(self.transformer, prompt, seeds), voices, prompt, closing)
 
     def reconstruct(self, waveform: Waveform, bpm: float, n_codebooks: int | None = None) -> Waveform:
         """Encode and decode a loop (its whole beats), with the first `n_codebooks` codebooks.
@@ -160,9 +171,23 @@ def check_request(n_beats: int | None, seeds: list[int]) -> None:
             raise RequestError(f"The seed is {seed!r}; it must be a whole number from 0 to 2^63 - 1.")
 
 
+def make_closing(prompt: Prompt, n_beats: int | None, only_new: bool) -> Closing:
+    """Errors: RequestError for a loop that cannot be closed."""
+    if n_beats is None or n_beats < 2:
+        raise RequestError(f"A loop of {n_beats or 'endless'} new beats cannot be closed; give a number from 2.")
+    factor = prompt.model_beats_per_beat
+    if n_beats * factor % 1 or prompt.n_model_beats % 1:
+        raise RequestError(
+            f"At {prompt.bpm:g} BPM the model counts two beats as one: to close the loop, give an even number of beats "
+            f"in the loop ({prompt.n_beats}) and in the new part ({n_beats})."
+        )
+    return Closing(n_beats, only_new)
+
+
 def _assemble(
-    prompt: Prompt, join: np.ndarray, beats: list[Beat], seed: int, settings: Settings, state: StreamState | None
-) -> Continuation:
+    prompt: Prompt, join: np.ndarray, beats: list[Beat], seed: int, settings: Settings, state: StreamState | None,
+    ending: Ending | None,
+) -> Continuation:  # fmt: skip
     rate = prompt.waveform.sample_rate
     new = np.concatenate([beat.waveform.samples for beat in beats])
     edges = beat_edges(prompt.n_beats + len(beats), prompt.bpm, rate)
@@ -172,5 +197,5 @@ def _assemble(
     lags = np.concatenate([beat.lags for beat in beats])
     return Continuation(
         prompt, Waveform(whole, rate), Waveform(new, rate), codes, lags, seed, settings, len(beats),
-        sum(beat.compute_s for beat in beats), state,
+        sum(beat.compute_s for beat in beats), state, ending,
     )  # fmt: skip

@@ -119,12 +119,11 @@ class Voice:
                 )
         return out
 
-    def join(self) -> np.ndarray:
-        """The prompt's last 30 ms, leading over into the first new beat: float32 (n, channels)."""
+    def lead_in(self) -> np.ndarray:
+        """What the first new beat's source sounds like in the 30 ms before it: float32 (n, channels)."""
         prompt = self.prompt.waveform
         n = min(round(JOIN_S * prompt.sample_rate), prompt.n_samples // 2)
-        entering = self._source(int(self.state.lags[0]), prompt.n_samples - n, prompt.n_samples)
-        return crossfade(prompt.samples[-n:], entering)
+        return self._source(int(self.state.lags[0]), prompt.n_samples - n, prompt.n_samples)
 
     @torch.inference_mode()
     def decode_loop(self, codes: Tensor) -> np.ndarray:

@@ -48,6 +48,15 @@ class TransformerState:
     pointer_keys: Tensor
     contexts: Tensor
 
+    def rows(self, index: Tensor) -> "TransformerState":
+        """A copy with the sequences `index` (int64) of this one, some perhaps several times."""
+        columns = self.columns
+        return TransformerState(
+            self.position, [KVCache(cache.keys[index], cache.values[index]) for cache in self.caches],
+            ColumnMemory(columns.keys[index], columns.values[index], columns.codes[index], columns.lags),
+            self.pointer_keys[index], self.contexts[index],
+        )  # fmt: skip
+
 
 class BeatTransformer(nn.Module):
     """Beats in, codes of the next beat out; it knows nothing of audio.

@@ -1,0 +1,117 @@
+"""Closing the loop: the end leads back to the beginning, in codes and in sound."""
+
+import numpy as np
+import pytest
+import torch
+
+from melformer.audio.wav import Waveform
+from melformer.config import PRESETS
+from melformer.errors import RequestError
+from melformer.generate import Melformer, Settings
+from melformer.generate.closing import compose_ending
+from melformer.generate.compose import Composer
+from melformer.generate.likelihood import bits_per_beat
+from melformer.generate.sampling import mixture
+
+RATE, BEAT = 22_050, 11_025
+FADE = round(0.030 * RATE)
+
+
+@pytest.fixture(scope="module")
+def model() -> Melformer:
+    torch.manual_seed(0)
+    return Melformer(PRESETS["tiny"])
+
+
+def loop(n_beats: int = 8) -> Waveform:
+    """A tone that fits its length exactly, so that it can itself be played round."""
+    time = np.arange(n_beats * BEAT) / RATE
+    tone = 0.3 * np.sin(2 * np.pi * 220 * time) * (1.2 + np.sin(np.pi * time))
+    return Waveform(np.stack([tone, 0.5 * tone], axis=1).astype(np.float32), RATE)
+
+
+def steepest(samples: np.ndarray) -> float:
+    """The largest step between neighbours."""
+    return float(np.abs(np.diff(samples, axis=0)).max())
+
+
+@pytest.mark.parametrize("only_new", [False, True])
+@pytest.mark.parametrize("own_sound", [0.0, 1.0])
+def test_played_round_there_is_no_click(model: Melformer, only_new: bool, own_sound: float) -> None:
+    settings = Settings(own_sound=own_sound)
+    result = model.continue_loop(loop(), 4, seed=1, bpm=120, settings=settings, close_loop=True, only_new=only_new)
+    piece = (result.new if only_new else result.waveform).samples
+    seam = np.concatenate([piece[-300:], piece[:300]])
+    assert steepest(seam) <= 1.1 * steepest(piece)
+
+
+def test_the_sound_before_the_seam_is_what_precedes_the_head(model: Melformer) -> None:
+    """The very last sample is the prompt's own last, which leads into its first."""
+    result = model.continue_loop(loop(), 8, seed=1, bpm=120, close_loop=True)
+    prompt = result.prompt.waveform.samples
+    assert np.allclose(result.waveform.samples[-4:], prompt[-4:], atol=1e-3)
+    assert np.array_equal(result.waveform.samples[: len(prompt) - FADE], prompt[:-FADE])
+    open_end = model.continue_loop(loop(), 8, seed=1, bpm=120)
+    assert result.waveform.n_samples == open_end.waveform.n_samples
+    assert np.array_equal(result.codes[:4], open_end.codes[:4])  # only the last bar is chosen anew
+
+
+def test_the_ending_is_the_candidate_after_which_the_head_is_likeliest(model: Melformer) -> None:
+    prompt = model.prompt(loop(), bpm=120)
+    composer = Composer(model.transformer, prompt, [5])
+    before = composer.history(0, 64)[0]
+    assert torch.equal(before, torch.from_numpy(prompt.codes))
+    ending = compose_ending(composer, 0, 4, prompt.codes[:4], Settings())
+    assert len(ending.seam_bits) > 1 and ending.seam_bits.std() > 0
+    codes = torch.cat([before, ending.codes, torch.from_numpy(prompt.codes[:4])])[None]
+    positions = torch.tensor([composer.bar_position(i) for i in range(codes.shape[1])])
+    bits = bits_per_beat(model.transformer, codes, composer.tempo, positions, torch.arange(12, 16))
+    assert float(bits.mean()) == pytest.approx(float(ending.seam_bits.min()), rel=1e-4)
+    assert torch.equal(composer.history(0, 64)[0], before)  # candidates leave the take as it was
+
+
+def test_candidate_0_is_what_the_take_would_have_played(model: Melformer) -> None:
+    prompt = model.prompt(loop(), bpm=120)
+    composer = Composer(model.transformer, prompt, [3, 4])
+    branch = composer.branch(1, 5)
+    alternatives = branch.next_beat(Settings())
+    own = composer.next_beat(Settings())
+    assert torch.equal(alternatives[0], own[1])
+    assert len({tuple(codes.flatten().tolist()) for codes in alternatives}) == 5
+
+
+def test_takes_close_as_each_alone_and_a_closed_stream_goes_on(model: Melformer) -> None:
+    prompt = model.prompt(loop(), bpm=120)
+    takes = model.takes(prompt, 8, [1, 2], close_loop=True, only_new=True)
+    alone = model.continue_loop(prompt, 8, seed=2, close_loop=True, only_new=True)
+    assert np.array_equal(takes[1].codes, alone.codes)
+    assert np.abs(takes[1].new.samples - alone.new.samples).max() < 1e-5
+    assert alone.state is not None
+    more = list(model.resume(alone.state, 2))
+    assert [beat.index for beat in more] == [8, 9]
+    assert np.array_equal(more[0].codes, alone.codes[:1])  # the head is what follows the seam
+
+
+def test_likelihood_is_that_of_the_steps(model: Melformer) -> None:
+    """Judging a beat all at once agrees with the probabilities that composing step by step draws from."""
+    prompt = model.prompt(loop(), bpm=120)
+    composer, transformer = Composer(model.transformer, prompt, [0]), model.transformer
+    state, present = composer.state.rows(torch.arange(2)), model.transformer.pattern.present
+    codes = torch.cat([torch.from_numpy(prompt.codes), composer.next_beat(Settings())])
+    steps, caches, bits = transformer.pattern.to_steps(codes[8]), transformer.steps.empty_caches(2), 0.0
+    with torch.inference_mode():
+        for step, target in enumerate(steps):
+            said = steps[step - 1].expand(2, -1) if step else None
+            prediction = transformer.step(state, step, said, caches)
+            probabilities = mixture(prediction, state.columns.codes[:, :, step], 0.5)[0]
+            chosen = probabilities.gather(1, target[:, None])[:, 0]
+            bits -= float((chosen.log2() * present[step]).sum())
+    positions = torch.tensor([composer.bar_position(i) for i in range(9)])
+    judged = bits_per_beat(transformer, codes[None], composer.tempo, positions, torch.tensor([8]))
+    assert float(judged[0, 0]) == pytest.approx(bits, rel=1e-3)
+
+
+@pytest.mark.parametrize(("bpm", "n_beats"), [(120.0, None), (120.0, 1), (200.0, 7)])
+def test_what_cannot_be_closed_is_refused(model: Melformer, bpm: float, n_beats: int | None) -> None:
+    with pytest.raises(RequestError, match=r"clos"):
+        model.stream(loop(), n_beats, bpm=bpm, close_loop=True)
