@@ -81,6 +81,7 @@ class Model:
 
     compute_s: float = 0.01
     n_streams: int = 0
+    n_closed: int = 0
     fail_at: int | None = None
     streams: list[Stream] = field(default_factory=list)
 
@@ -90,7 +91,10 @@ class Model:
         codes = codes_of(fit.n_beats, fit.n_beats)
         return SimpleNamespace(waveform=fit.waveform, bpm=bpm, n_beats=fit.n_beats, codes=codes, messages=messages)
 
-    def stream(self, prompt: Any, n_beats: int | None = None, seed: int = 0, settings: Any = None) -> Stream:
+    def stream(
+        self, prompt: Any, n_beats: int | None = None, seed: int = 0, settings: Any = None, close_loop: bool = False
+    ) -> Stream:
+        self.n_closed += close_loop
         stream = Stream(prompt, seed, n_beats, settings or Settings(), self.compute_s)
         self.streams.append(stream)
         return stream
@@ -100,8 +104,10 @@ class Model:
         self.streams.append(stream)
         return stream
 
-    def takes(self, prompt: Any, n_beats: int, seeds: list[int], settings: Any = None) -> list[Any]:
-        return [self._whole(self.stream(prompt, n_beats, seed, settings)) for seed in seeds]
+    def takes(
+        self, prompt: Any, n_beats: int, seeds: list[int], settings: Any = None, close_loop: bool = False
+    ) -> list[Any]:
+        return [self._whole(self.stream(prompt, n_beats, seed, settings, close_loop)) for seed in seeds]
 
     def _whole(self, stream: Stream) -> Any:
         beats = list(stream)
@@ -118,6 +124,7 @@ class Model:
             settings=stream.settings,
             n_beats=len(beats),
             state=None,
+            ending=None,
         )
 
     def reconstruct(self, waveform: Waveform, bpm: float, n_codebooks: int | None = None) -> Waveform:

@@ -90,5 +90,5 @@ def test_plain_http_works(server: Server, loop_path: Path) -> None:
 
 def _over_http(url: str, loop: dict) -> str:
     call = f"{url}/gradio_api/call/continue_whole"
-    event = httpx.post(call, json={"data": [loop, 2, 0, None, 1.0, 0.5, "whole", "wav"]}).json()["event_id"]
+    event = httpx.post(call, json={"data": [loop, 2, 0, None, 1.0, 0.5, "whole", "wav", False]}).json()["event_id"]
     return httpx.get(f"{call}/{event}", timeout=30).text

@@ -110,6 +110,23 @@ def test_several_takes_equal_takes_one_by_one(session: Session) -> None:
     assert sound(other).endswith(sound(longer))
 
 
+def test_the_loop_is_closed_where_it_is_wished(session: Session) -> None:
+    play(session)
+    assert session.model.n_closed == 0
+    play(session, close_loop=True)
+    assert session.model.n_closed == 1 and session.takes[2].closed and not session.takes[1].closed
+    list(session.choose({"n_beats": 4, "seed": 1, "n_takes": 2, "close_loop": True}))
+    assert session.model.n_closed == 3
+
+
+@pytest.mark.parametrize("wish", [{"n_beats": None}, {"keep": 1}, {"close_loop": "yes"}])
+def test_what_cannot_be_closed_is_refused(session: Session, wish: dict) -> None:
+    play(session)
+    with pytest.raises(RequestError, match=r"lo[os]"):
+        play(session, **{"close_loop": True, **wish})
+    assert len(session.takes) == 1
+
+
 def test_knobs_take_effect_from_the_next_beat(session: Session) -> None:
     stream = session.play({"n_beats": 6, "variation": 0.0})
     next(stream), next(stream)

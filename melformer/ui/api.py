@@ -36,12 +36,13 @@ class Endpoints:
         bpm: float | None = None,
         temperature: float = 1.0,
         variation: float = 0.5,
+        close_loop: bool = False,
     ) -> Iterator[dict]:
         """Continue a loop: one object a beat, samples and codes as base64; the first tells the format."""
         with self._session(keep_files=False) as session:
             self._load(session, loop, bpm)
             yield _format(session)
-            wish = {"n_beats": _counted(n_beats), "seed": seed, "temperature": temperature, "variation": variation}
+            wish = _wish(n_beats, seed, temperature, variation, close_loop)
             for message in session.play(wish):
                 if message["kind"] in ("waiting", "beat"):
                     yield message
@@ -56,11 +57,12 @@ class Endpoints:
         variation: float = 0.5,
         part: str = "whole",
         kind: str = "wav",
+        close_loop: bool = False,
     ) -> dict:
         """Continue a loop and give the file, with the loop or only the new beats: wav, wav24, flac, tiaf."""
         with self._session(keep_files=True) as session:
             self._load(session, loop, bpm)
-            wish = {"n_beats": _counted(n_beats), "seed": seed, "temperature": temperature, "variation": variation}
+            wish = _wish(n_beats, seed, temperature, variation, close_loop)
             for _ in session.play(wish):
                 pass
             path = export_take(session.need_take(1), session.folder, kind, part)
@@ -83,10 +85,12 @@ class Endpoints:
             session.retime(bpm, 4)
 
 
-def _counted(n_beats: Any) -> Any:
+def _wish(n_beats: Any, seed: Any, temperature: Any, variation: Any, close_loop: Any) -> dict[str, Any]:
     if n_beats is None:
         raise RequestError("The number of beats must be given; only the page plays endlessly.")
-    return n_beats
+    return {
+        "n_beats": n_beats, "seed": seed, "temperature": temperature, "variation": variation, "close_loop": close_loop,
+    }  # fmt: skip
 
 
 def _format(session: Session) -> dict[str, Any]:

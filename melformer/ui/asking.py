@@ -16,7 +16,8 @@ KNOBS = ("temperature", "top_k", "top_p", "min_p", "variation", "own_sound")
 class Wish:
     """New beats, please: how many (None: endless), from which seed, after which take (None: after the loop).
 
-    `lead_in_s`: how much of the loop is heard before the first new beat.
+    `lead_in_s`: how much of the loop is heard before the first new beat. `close_loop`: end so that it can be played
+    round.
     """
 
     n_beats: int | None
@@ -24,6 +25,7 @@ class Wish:
     settings: Settings
     keep: int | None = None
     lead_in_s: float = 0.0
+    close_loop: bool = False
 
 
 def whole_number(value: Any, name: str, low: int, high: int) -> int:
@@ -65,10 +67,16 @@ def read_wish(data: dict[str, Any], limits: Limits) -> Wish:
     """Check what was asked for. Errors: RequestError, each with the limit in its sentence."""
     n_beats = data.get("n_beats")
     keep = data.get("keep")
+    close_loop = data.get("close_loop", False)
+    if not isinstance(close_loop, bool):
+        raise RequestError(f"Closing the loop is wanted or not (true or false), not {str(close_loop)[:40]}.")
+    if close_loop and (n_beats is None or keep is not None):
+        raise RequestError("To close the loop, give a number of beats and begin with Continue.")
     return Wish(
         n_beats=None if n_beats is None else whole_number(n_beats, "The number of beats", 1, limits.beats),
         seed=whole_number(data.get("seed", 0), "The seed", 0, MAX_SEED),
         settings=read_settings(data),
         keep=None if keep is None else whole_number(keep, "The take", 1, 1_000_000),
         lead_in_s=min(600.0, max(0.0, real_number(data.get("lead_in_s", 0.0), "The lead-in"))),
+        close_loop=close_loop,
     )

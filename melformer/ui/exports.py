@@ -13,6 +13,7 @@ from melformer.audio.tiaf import Tiaf, write_tiaf
 from melformer.audio.wav import Waveform, write_waveform
 from melformer.errors import RequestError
 from melformer.files import atomic_path
+from melformer.generate.fades import crossfade
 from melformer.ui.takes import Take
 
 ENCODINGS = {
@@ -37,11 +38,10 @@ def file_name(take: Take, suffix: str, part: str = "whole") -> str:
 
 
 def close_seam(waveform: Waveform, before: np.ndarray) -> Waveform:
-    """Blend the end, at equal power, into what is heard `before` the start (n, n_channels): it loops."""
+    """Fade the end into what is heard `before` the start (n, n_channels), as a join is faded: it loops."""
     n = min(len(before), waveform.n_samples)
-    angle = (np.arange(n, dtype=np.float64)[:, None] + 0.5) / n * np.pi / 2
-    end = waveform.samples[-n:] * np.cos(angle) + before[-n:] * np.sin(angle)
-    return Waveform(np.concatenate([waveform.samples[:-n], end.astype(np.float32)]), waveform.sample_rate)
+    end = crossfade(waveform.samples[-n:], before[-n:])
+    return Waveform(np.concatenate([waveform.samples[:-n], end]), waveform.sample_rate)
 
 
 def part_of(take: Take, part: str) -> Waveform:

@@ -126,7 +126,9 @@ class Session:
                 yield {"kind": "waiting", "place": place.place, "wait_s": place.wait_s}
             yield {"kind": "making", "n_takes": n_takes}
             with self.desk.turn():
-                made = self.model.takes(loop.prompt, wish.n_beats, seeds=seeds, settings=wish.settings)
+                made = self.model.takes(
+                    loop.prompt, wish.n_beats, seeds=seeds, settings=wish.settings, close_loop=wish.close_loop
+                )
         finally:
             self.desk.leave(player)
         numbers = self._keep_whole(loop, made)
@@ -188,7 +190,7 @@ class Session:
                 self._n_takes += 1
                 waveform = loop.prompt.waveform
                 tape = Tape(self._tape_path(), waveform.n_channels, waveform.sample_rate)
-                take = Take(self._n_takes, loop, wish.seed, wish.settings, tape, [])
+                take = Take(self._n_takes, loop, wish.seed, wish.settings, tape, [], closed=wish.close_loop)
             else:
                 take = self._extendable(self.need_take(wish.keep))
             self._running = Performance(self.desk, self.limits, wish, take, self._keep_playing, self.paced)
@@ -210,10 +212,15 @@ class Session:
 
     def _open_stream(self, wish: Wish, take: Take) -> Any:
         if wish.keep is None:
-            return self.model.stream(take.loop.prompt, n_beats=wish.n_beats, seed=wish.seed, settings=wish.settings)
+            return self.model.stream(
+                take.loop.prompt, n_beats=wish.n_beats, seed=wish.seed, settings=wish.settings,
+                close_loop=wish.close_loop,
+            )  # fmt: skip
         state = take.state
         if state is None:  # a take of several was made without one: its seed makes the same beats again
-            again = self.model.stream(take.loop.prompt, n_beats=take.n_beats, seed=take.seed, settings=take.settings)
+            again = self.model.stream(
+                take.loop.prompt, n_beats=take.n_beats, seed=take.seed, settings=take.settings, close_loop=take.closed
+            )
             collections.deque(again, maxlen=0)
             state = again.state()
         stream = self.model.resume(state, n_beats=wish.n_beats)

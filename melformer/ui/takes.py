@@ -19,7 +19,7 @@ class Take:
     """The first `n_beats` new beats of `tape` and `codes`, which only ever grow and may be shared by takes.
 
     `codes`: one uint16 (n_columns, n_codebooks) a beat. `state` resumes the stream after the last beat; where it
-    is None, the seed makes the same beats again.
+    is None, the seed makes the same beats again. `closed`: its last bar leads back to the loop's first.
     """
 
     number: int
@@ -31,6 +31,7 @@ class Take:
     n_beats: int = 0
     join: np.ndarray | None = None
     state: Any = None
+    closed: bool = False
 
     @property
     def n_new_samples(self) -> int:
@@ -79,4 +80,5 @@ def whole_take(number: int, loop: Loop, continuation: Any, tape_path: Path) -> T
         n_beats=continuation.n_beats,
         join=np.array(join),
         state=continuation.state,
+        closed=continuation.ending is not None,
     )

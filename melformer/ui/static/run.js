@@ -5,7 +5,7 @@ function wish() {
   const perBar = state.loop.beats_per_bar;
   const unit = find("[data-unit]").value;
   const count = Number(find("#mf-count").value) * (unit === "bars" ? perBar : 1);
-  return { ...knobs(), n_beats: unit === "endless" ? null : count, seed: Number(find("#mf-seed").value) };
+  return { ...knobs(), n_beats: unit === "endless" ? null : count, seed: Number(find("#mf-seed").value), close_loop: find("#mf-close").checked };
 }
 
 function knobs() {
@@ -15,6 +15,10 @@ function knobs() {
 
 function checkWish(asked) {
   const most = state.limits.beats;
+  if (asked.close_loop && (asked.n_beats === null || asked.n_beats < 2)) {
+    showError("To close the loop, add a number of beats or bars from 2 on: it has to end somewhere.");
+    return false;
+  }
   if (asked.n_beats === null || (Number.isInteger(asked.n_beats) && asked.n_beats >= 1 && asked.n_beats <= most)) return true;
   showError(`Add from 1 to ${most} beats at a time, or choose Endless; ${asked.n_beats} is not possible.`);
   return false;
@@ -35,7 +39,7 @@ function continueLoop(leadBar = false) {
 function keepGoing() {
   const store = state.store;
   if (!store || store.take < 1 || state.run) return;
-  const asked = wish();
+  const asked = { ...wish(), close_loop: false };
   if (!checkWish(asked)) return;
   const sounding = player.playing && player.store === store && player.until === Infinity;
   const from = store.beats[Math.max(0, store.beats.length - store.loop.beats_per_bar)].start;
