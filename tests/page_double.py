@@ -109,6 +109,9 @@ class Model:
     ) -> list[Any]:
         return [self._whole(self.stream(prompt, n_beats, seed, settings, close_loop)) for seed in seeds]
 
+    def ranked(self, takes: list[Any]) -> list[Any]:
+        return takes[::-1]
+
     def _whole(self, stream: Stream) -> Any:
         beats = list(stream)
         prompt = stream.prompt.waveform

@@ -1,5 +1,7 @@
 """Closing the loop: the end leads back to the beginning, in codes and in sound."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from melformer.generate import Melformer, Settings
 from melformer.generate.closing import compose_ending
 from melformer.generate.compose import Composer
 from melformer.generate.likelihood import bits_per_beat
+from melformer.generate.ranking import fit
 from melformer.generate.sampling import mixture
 
 RATE, BEAT = 22_050, 11_025
@@ -115,3 +118,20 @@ def test_likelihood_is_that_of_the_steps(model: Melformer) -> None:
 def test_what_cannot_be_closed_is_refused(model: Melformer, bpm: float, n_beats: int | None) -> None:
     with pytest.raises(RequestError, match=r"clos"):
         model.stream(loop(), n_beats, bpm=bpm, close_loop=True)
+
+
+def test_takes_are_ranked_by_surprise_and_drift(model: Melformer) -> None:
+    prompt = model.prompt(loop(), bpm=120)
+    takes = model.takes(prompt, 8, [1, 2, 3])
+    loud = replace(takes[0], new=Waveform(takes[0].new.samples * np.float32(8.0), RATE))
+    same = replace(takes[0], codes=prompt.codes, new=prompt.waveform)  # the loop again: nothing drifts
+    assert abs(fit(model.transformer, same).level_db) < 1.0 and abs(fit(model.transformer, same).centroid_octaves) < 0.1
+    plain = fit(model.transformer, takes[0]).level_db
+    assert fit(model.transformer, loud).level_db == pytest.approx(plain + 18.06, abs=0.1)
+    order = model.ranked([loud, same])
+    assert order[0] is same and order[1] is loud
+    assert {take.seed for take in model.ranked(takes)} == {1, 2, 3}
+    judged = fit(model.transformer, takes[1])
+    codes = torch.cat([torch.from_numpy(prompt.codes), torch.from_numpy(takes[1].codes)])[None]
+    bits = bits_per_beat(model.transformer, codes, 0.0, torch.arange(16) % 4, torch.arange(8, 16))
+    assert judged.bits == pytest.approx(float(bits.mean()), rel=1e-4)

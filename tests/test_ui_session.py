@@ -101,7 +101,7 @@ def test_another_seed_is_another_take_and_the_same_seed_the_same(session: Sessio
 
 def test_several_takes_equal_takes_one_by_one(session: Session) -> None:
     *_, end = session.choose({"n_beats": 4, "seed": 7, "n_takes": 2})
-    assert end["takes"] == [1, 2]
+    assert end["takes"] == [2, 1]  # best first; the stand-in likes the last one best
     play(session)
     chosen, streamed = session.need_take(1), session.need_take(3)
     assert np.array_equal(chosen.whole().samples, streamed.whole().samples)

@@ -27,7 +27,8 @@ class Composer:
     def __init__(
         self, transformer: BeatTransformer, prompt: Prompt, seeds: list[int], state: TransformerState | None = None
     ) -> None:
-        self.transformer, self.seeds = transformer, [(seed,) for seed in seeds]
+        self.transformer = transformer
+        self.seeds: list[tuple[int, ...]] = [(seed,) for seed in seeds]
         self.bar = max(1, round(prompt.beats_per_bar * prompt.model_beats_per_beat))
         self.tempo = float(np.log2(prompt.model_bpm / 120.0))
         self.batch = max(MIN_BATCH, len(seeds))

@@ -17,6 +17,7 @@ from melformer.errors import RequestError
 from melformer.generate.closing import Ending
 from melformer.generate.compose import Composer
 from melformer.generate.prompt import Prompt, encode, make_prompt
+from melformer.generate.ranking import ranked
 from melformer.generate.sampling import Settings
 from melformer.generate.state import StreamState, wake
 from melformer.generate.stream import BeatStream
@@ -126,11 +127,15 @@ class Melformer(nn.Module):
         settings = settings or Settings()
         streams = self._takes(prompt, seeds, make_closing(prompt, n_beats, only_new) if close_loop else None)
         columns = [streams.next_beats(settings) for _ in range(n_beats)]
-        endings = streams.endings or [None] * len(seeds)
+        endings: list[Ending | None] = list(streams.endings) or [None] * len(seeds)
         return [
             _assemble(prompt, join, list(beats), seed, settings, None, ending)
             for join, beats, seed, ending in zip(streams.joins, zip(*columns), seeds, endings)
         ]
+
+    def ranked(self, takes: list[Continuation]) -> list[Continuation]:
+        """Takes of one loop, best first: by the transformer's surprise, and by how far level and brightness drift."""
+        return ranked(self.transformer, takes)
 
     def _takes(self, prompt: Prompt, seeds: list[int], closing: Closing | None = None) -> TakeStreams:
         voices = [Voice(self.codec, prompt) for _ in seeds]

@@ -113,7 +113,8 @@ class Session:
             self._running.stop()
 
     def choose(self, data: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Several takes at once, with seeds that follow each other: places in the queue, then all takes."""
+        """Several takes at once, with seeds that follow each other: places in the queue, then all takes, the best
+        one first."""
         wish = read_wish(data, self.limits)
         n_takes = whole_number(data.get("n_takes", 2), "The number of takes", 1, self.limits.batch)
         if wish.n_beats is None:
@@ -129,9 +130,11 @@ class Session:
                 made = self.model.takes(
                     loop.prompt, wish.n_beats, seeds=seeds, settings=wish.settings, close_loop=wish.close_loop
                 )
+                best = self.model.ranked(made)[0].seed
         finally:
             self.desk.leave(player)
         numbers = self._keep_whole(loop, made)
+        numbers.insert(0, numbers.pop(seeds.index(best)))  # the page offers the first
         yield {"kind": "end", "reason": "chosen", "message": "", "takes": numbers, "view": self.view()}
 
     def settle(self) -> None:

@@ -124,5 +124,5 @@ async function finishChoice(message) {
   state.busy = false;
   await adopt(message.view);
   if (message.takes.length) await showTake(message.takes[0], false);
-  announce(`${plural(message.takes.length, "take")} made. Choose one in the list.`);
+  announce(`${plural(message.takes.length, "take")} made. Take ${message.takes[0]} fits best, by the model's own judgement; choose any in the list.`);
 }
