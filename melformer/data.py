@@ -126,14 +126,15 @@ def cache_beats(folders: list[Path], cache: Path, samples_per_beat: int, max_s: 
     done = set()
     if listing.exists():
         done = {json.loads(line)["name"] for line in listing.read_text(encoding="utf-8").splitlines()}
-    clips = [(clip, _cache_name(folder, clip)) for folder in folders for clip in find_clips(folder)]
+    clips = [(clip, clip_name(folder, clip)) for folder in folders for clip in find_clips(folder)]
     with open(listing, "a", encoding="utf-8") as file:
         for entry in _cache_each([c for c in clips if c[1] not in done], cache, samples_per_beat, max_s):
             file.write(json.dumps(entry) + "\n")
             file.flush()
 
 
-def _cache_name(folder: Path, clip: Clip) -> str:
+def clip_name(folder: Path, clip: Clip) -> str:
+    """What a loop is called in caches, from its folder and path: it decides, too, whether the loop is held out."""
     key = hashlib.sha256(f"{folder.resolve()}|{clip.path.relative_to(folder)}".encode()).hexdigest()[:16]
     return f"{key}.npy"
 
@@ -143,7 +144,7 @@ def _cache_each(
 ) -> Iterator[dict[str, Any]]:
     for clip, name in tqdm(clips, desc="beats", unit="loop", disable=not clips):
         try:
-            waveform, bpm = _load(clip, max_s)
+            waveform, bpm = load_clip(clip, max_s)
         except (AudioError, TempoError, TiafError) as error:
             tqdm.write(f"left out: {error}")
             continue
@@ -157,7 +158,8 @@ def _cache_each(
             }  # fmt: skip
 
 
-def _load(clip: Clip, max_s: float) -> tuple[Waveform, float]:
+def load_clip(clip: Clip, max_s: float = 600.0) -> tuple[Waveform, float]:
+    """A loop's sound on its grid, and its BPM. Errors: AudioError, TempoError, TiafError."""
     if clip.path.suffix.lower() == ".tiaf":
         tiaf = read_tiaf(clip.path)
         return tiaf.to_waveform(), tiaf.bpm

@@ -17,6 +17,8 @@ def add_parsers(commands: Any) -> None:
         parser = add_command(group, stage, run, help)
         parser.set_defaults(stage=stage)
         parser.complete = lambda parser, stage=stage: _add_options(parser, stage)
+    parser = add_command(group, "tokens", run_tokens, "write a material's tokens once, for any number of trainings")
+    parser.complete = _add_token_options
 
 
 def _add_options(parser: Parser, stage: str) -> None:
@@ -29,3 +31,15 @@ def run(args: Namespace) -> None:
     from melformer.train import run
 
     run(args)
+
+
+def _add_token_options(parser: Parser) -> None:
+    from melformer.train import add_token_arguments
+
+    add_token_arguments(parser)
+
+
+def run_tokens(args: Namespace) -> None:
+    from melformer.train import run_tokens
+
+    run_tokens(args)

@@ -71,10 +71,13 @@ class ModelCard:
 
     def _stages(self) -> str:
         rows = [
-            (part, f"{self.n_parameters[part]:,}", f"{self.steps.get(part, 0):,}", self.compute.get(part, ""))
+            (part, f"{self.n_parameters[part]:,}", self._steps_of(part), self.compute.get(part, ""))
             for part in self.n_parameters
         ]
         return _table(("part", "parameters", "steps", "time"), rows)
+
+    def _steps_of(self, part: str) -> str:
+        return f"{self.steps[part]:,}" if part in self.steps else "taken over"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -2,9 +2,9 @@
 
 from argparse import Namespace
 
-from melformer.train.arguments import add_arguments
+from melformer.train.arguments import add_arguments, add_token_arguments
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "add_token_arguments", "run", "run_tokens"]
 
 
 def run(args: Namespace) -> None:
@@ -12,3 +12,10 @@ def run(args: Namespace) -> None:
     from melformer.train.commands import train
 
     train(args)
+
+
+def run_tokens(args: Namespace) -> None:
+    """Write the tokens of loops. Errors: RequestError, CheckpointError."""
+    from melformer.train.commands import train_tokens
+
+    train_tokens(args)

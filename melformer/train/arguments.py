@@ -16,6 +16,7 @@ _HELP = {
     "validate_every": "steps between validations",
     "seed": "of everything that is drawn",
     "bf16": "bfloat16 in the network",
+    "track": "also write RUN/track for TensorBoard, with clips to hear (needs the extra `track`)",
 }
 
 
@@ -30,13 +31,30 @@ def add_arguments(parser: ArgumentParser, stage: str) -> None:
     parser.add_argument("--cache", metavar="DIR", help="where prepared beats are kept (RUN/beats)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of this process (torch decides)")
     if stage == "transformer":
-        parser.add_argument("--codec", metavar="DIR", help="a codec run or checkpoint (runs/codec/checkpoint)")
+        _add_codec(parser)
+        parser.add_argument("--tokens", metavar="DIR", help="what `melformer train tokens` wrote, instead of --data")
+        parser.add_argument("--init", metavar="DIR|REPO", help="start from the weights (and sizes) of a checkpoint")
     for field in dataclasses.fields(TrainOptions):
         flag, text = f"--{field.name.replace('_', '-')}", _HELP.get(field.name, argument_help(field.name))
         if field.type in (bool, "bool"):
             parser.add_argument(flag, action=BooleanOptionalAction, default=None, help=text)
         else:
             parser.add_argument(flag, type=int if field.type in (int, "int") else float, metavar="N", help=text)
+
+
+def add_token_arguments(parser: ArgumentParser) -> None:
+    """Add what `melformer train tokens` understands to a parser."""
+    parser.add_argument("--data", action="append", metavar="DIR", required=True,
+                        help="a folder of loops; may be given several times")  # fmt: skip
+    _add_codec(parser)
+    parser.add_argument("-o", "--out", metavar="TOKENS", default="runs/tokens", help="folder to write (runs/tokens)")
+    parser.add_argument("--workers", type=int, default=1, metavar="W", help="processes, one thread each (1)")
+    parser.add_argument("--bf16", action=BooleanOptionalAction, default=False, help=_HELP["bf16"])
+
+
+def _add_codec(parser: ArgumentParser) -> None:
+    parser.add_argument("--codec", metavar="DIR|REPO", help="a codec run's checkpoint, or a whole one "
+                        "(runs/codec/checkpoint)")  # fmt: skip
 
 
 def argument_help(name: str) -> str:

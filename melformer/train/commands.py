@@ -8,21 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from melformer.codec.codec import Codec
 from melformer.config import PRESETS, Config
 from melformer.data import cache_beats, material_sources
 from melformer.errors import CheckpointError
 from melformer.files import atomic_path
-from melformer.hub import ModelCard, Source, save_bundle
+from melformer.hub import ModelCard, Source, load_bundle, save_bundle
 from melformer.train.codec import CodecTask
 from melformer.train.loop import Trainer, join_processes
 from melformer.train.options import OPTIONS, TrainOptions
-from melformer.train.tokens import write_tokens
+from melformer.train.start import load_codec, load_transformer, read_codec
+from melformer.train.tokens import token_facts, tokenise, write_tokens
 from melformer.train.transformer import TransformerTask
 
+__all__ = ["load_codec", "train", "train_tokens"]
 HOURS = {"base": 3.0, "tiny": 0.05}
 
 
@@ -48,18 +47,30 @@ def _new_plan(args: Namespace, run: Path) -> dict[str, Any]:
     base = OPTIONS[args.stage, args.preset]
     given = {f.name: getattr(args, f.name) for f in dataclasses.fields(base) if getattr(args, f.name) is not None}
     config = PRESETS[args.preset].to_dict()
-    codec = getattr(args, "codec", None) or "runs/codec/checkpoint"
+    start: dict[str, Any] = {"codec": None, "tokens": None, "init": None}
     if args.stage == "transformer":
-        config["codec"] = _codec_config(Path(codec)).to_dict()["codec"]
+        start = _transformer_start(args, config)
     plan = {
         "stage": args.stage, "config": config, "options": dataclasses.asdict(dataclasses.replace(base, **given)),
         "data": args.data or [], "hours": args.hours or HOURS[args.preset], "threads": args.threads or 0,
-        "cache": args.cache or str(run / "beats"), "codec": codec,
+        "cache": args.cache or str(run / "beats"), **start,
     }  # fmt: skip
     run.mkdir(parents=True, exist_ok=True)
     with atomic_path(run / "plan.json") as temporary:
         temporary.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
     return plan
+
+
+def _transformer_start(args: Namespace, config: dict[str, Any]) -> dict[str, Any]:
+    """Codec, tokens and first weights of a transformer run; `config` gets the sizes that come with them."""
+    codec = args.codec
+    if codec is None and args.tokens:
+        codec = token_facts(Path(args.tokens))["codec"]
+    codec = codec or args.init or "runs/codec/checkpoint"
+    config["codec"] = read_codec(codec).config.to_dict()["codec"]
+    if args.init:
+        config["transformer"] = load_bundle(args.init).config.to_dict()["transformer"]
+    return {"codec": codec, "tokens": args.tokens, "init": args.init}
 
 
 def _read_plan(run: Path) -> dict[str, Any]:
@@ -71,6 +82,9 @@ def _read_plan(run: Path) -> dict[str, Any]:
 
 def _prepare(plan: dict[str, Any], run: Path) -> None:
     """Compose a corpus where no material was given, and write its beats (and tokens)."""
+    if plan.get("tokens"):
+        token_facts(Path(plan["tokens"]), read_codec(plan["codec"]).codec)
+        return
     if not plan["data"]:
         from melformer.corpus import build
 
@@ -83,7 +97,7 @@ def _prepare(plan: dict[str, Any], run: Path) -> None:
     cache = Path(plan["cache"])
     cache_beats([Path(folder) for folder in plan["data"]], cache, config.codec.work_samples_per_beat)
     if plan["stage"] == "transformer":
-        write_tokens(load_codec(Path(plan["codec"]), config), cache, run / "tokens", bf16=plan["options"]["bf16"])
+        write_tokens(read_codec(plan["codec"]).codec, cache, run / "tokens", bf16=plan["options"]["bf16"])
 
 
 def _barrier() -> None:
@@ -95,24 +109,35 @@ def _task(plan: dict[str, Any], run: Path, options: TrainOptions) -> Any:
     config = Config.from_dict(plan["config"])
     if plan["stage"] == "codec":
         return CodecTask(config, Path(plan["cache"]), options)
-    task = TransformerTask(config, run / "tokens", options)
-    codec = load_codec(Path(plan["codec"]), config)
-    record_codec = json.loads((Path(plan["codec"]) / "record.json").read_text(encoding="utf-8"))
+    task = TransformerTask(config, _tokens(plan, run), options)
+    if plan.get("init") and not (run / "state.pt").exists():
+        load_transformer(task.module.transformer, load_bundle(plan["init"]))
+    frozen = read_codec(plan["codec"])
+    codec = frozen.codec
 
     def export(directory: Path, record: dict[str, Any]) -> None:
         parts = {"codec": codec, "transformer": task.module.transformer}
         tensors = {f"{name}.{key}": t.half() if t.is_floating_point() else t
                    for name, part in parts.items() for key, t in part.state_dict().items()}  # fmt: skip
-        records = {"codec": record_codec, "transformer": record}
+        records = {"transformer": record} | ({"codec": frozen.record} if frozen.record else {})
         save_bundle(directory, config, tensors, _card(parts, records, plan).render())
 
     task.export = export  # type: ignore[method-assign]
     return task
 
 
+def _tokens(plan: dict[str, Any], run: Path) -> Path:
+    return Path(plan["tokens"]) if plan.get("tokens") else run / "tokens"
+
+
 def _card(parts: dict[str, Any], records: dict[str, dict[str, Any]], plan: dict[str, Any]) -> ModelCard:
-    hours, sources = material_sources([Path(folder) for folder in plan["data"]])
-    own = [Source("Melformer's composition engine", "MIT", hours)]
+    if plan.get("tokens"):
+        facts = token_facts(Path(plan["tokens"]))
+        hours, sources = facts.get("hours", 0.0), facts.get("sources", [])
+    else:
+        hours, sources = material_sources([Path(folder) for folder in plan["data"]])
+    own = [Source("Melformer's composition engine", "MIT", hours)] if hours else []
+    own = own or [Source("Loops of the person who trained it", "not stated")]
     return ModelCard(
         name="Melformer base", sources=own + [Source(name, licence) for name, licence in sources],
         n_parameters={name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()},
@@ -121,21 +146,17 @@ def _card(parts: dict[str, Any], records: dict[str, dict[str, Any]], plan: dict[
             name: f"{record['seconds'] / 3600:.2f} h x {record['processes']} process(es)"
             for name, record in records.items()
         },
-        machine=f"{platform.machine()}, {torch.get_num_threads()} thread(s) a process",
+        machine=f"{platform.machine()}, {torch.get_num_threads()} thread(s) a process", base_model=plan.get("init"),
     )  # fmt: skip
 
 
-def _codec_config(folder: Path) -> Config:
-    config = Config.load(folder / "config.json")
-    return config
-
-
-def load_codec(folder: Path, config: Config) -> Codec:
-    """A codec that `melformer train codec` has written. Errors: CheckpointError."""
-    codec = Codec(config.codec)
-    try:
-        tensors = load_file(folder / "codec.safetensors")
-        codec.load_state_dict({name: t.float() for name, t in tensors.items()})
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise CheckpointError(f"{folder} holds no codec for this configuration: {error}") from error
-    return codec.eval()
+def train_tokens(args: Namespace) -> None:
+    """`melformer train tokens`. Errors: RequestError, CheckpointError."""
+    if args.workers == 1:
+        torch.set_num_threads(1)
+    given = args.codec or "runs/codec/checkpoint"
+    codec = read_codec(given).codec
+    folder = Path(given).expanduser()
+    name = str(folder.resolve()) if folder.is_dir() else given
+    n_loops = tokenise(codec, [Path(d) for d in args.data], Path(args.out), args.bf16, args.workers, name)
+    print(f"{args.out}: {n_loops} loops")

@@ -1,77 +1,211 @@
-"""Tokens of beats: written once by the frozen codec, then read by the transformer's training."""
+"""Tokens of beats: written once by the frozen codec, then streamed from disk by the transformer's training.
 
+A folder of tokens holds shards, `clips.jsonl` and `tokens.json`. A shard is a `.npy` of uint16 (n_beats, frames,
+n_codebooks), the codes of many loops one after the other; a line of `clips.jsonl` says in which shard a loop lies,
+at which beat it starts, how many beats it has, its BPM and metre. `tokens.json` says which codec wrote them.
+"""
+
+import hashlib
 import json
+import multiprocessing
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from melformer.codec.codec import Codec
-from melformer.data import BeatDataset, fold_bpm
-from melformer.errors import RequestError
+from melformer.data import Clip, clip_name, find_clips, load_clip, material_sources, model_beats
+from melformer.errors import AudioError, CheckpointError, RequestError, TempoError, TiafError
 from melformer.files import atomic_path
 
-
-def write_tokens(codec: Codec, cache: Path, out: Path, batch: int = 16, bf16: bool = False) -> None:
-    """Encode every loop of a beat cache: one `.npy` a loop, uint16 (n_beats, frames, n_codebooks).
-
-    Loops that are there already are left as they are, so an interrupted run goes on. `bf16` computes the encoder in
-    bfloat16, several times faster on processors that multiply it natively. Errors: RequestError.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    entries = [json.loads(line) for line in (cache / "clips.jsonl").read_text(encoding="utf-8").splitlines()]
-    if not entries:
-        raise RequestError(f"{cache} holds no beats; make some with `melformer train codec` first.")
-    codec.eval()
-    for entry in tqdm(entries, desc="tokens", unit="loop"):
-        path = out / entry["name"]
-        if path.exists():
-            continue
-        beats = np.load(cache / entry["name"], mmap_mode="r", allow_pickle=False)
-        codes = []
-        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            for start in range(0, len(beats), batch):
-                part = torch.from_numpy(beats[start : start + batch].astype(np.float32) / 32_767.0)
-                latents = codec.encode_latents(part).float()
-                with torch.autocast("cpu", enabled=False):
-                    codes.append(codec.quantizer.encode(latents))
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.save(file, torch.cat(codes).numpy().astype(np.uint16))
-    with atomic_path(out / "clips.jsonl") as temporary:
-        temporary.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+LOOPS_PER_SHARD = 256
+BEATS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class TokenBatch:
-    """Codes int64 (B, n_beats, frames, n_codebooks), log2(BPM / 120) (B,), bar positions int64 (B, n_beats)."""
+class Loop:
+    """A loop to be written in codes: an audio clip, or its `entry` in a cache of beats (then `path` is the array)."""
 
-    codes: torch.Tensor
-    tempo: torch.Tensor
-    bar_positions: torch.Tensor
+    name: str
+    clip: Clip | None = None
+    path: Path | None = None
+    entry: dict[str, Any] | None = None
 
 
-class TokenDataset:
-    """Passages of tokens, memory-mapped. Loops shorter than a passage are repeated, as a musician would play them."""
+def write_tokens(
+    codec: Codec, cache: Path, out: Path, bf16: bool = False, workers: int = 1, codec_name: str = ""
+) -> None:
+    """Encode every loop of a beat cache; see `tokenise`. Errors: RequestError when it holds none."""
+    lines = (cache / "clips.jsonl").read_text(encoding="utf-8").splitlines()
+    loops = [Loop(e["name"], path=cache / e["name"], entry=e) for e in map(json.loads, lines)]
+    if not loops:
+        raise RequestError(f"{cache} holds no beats; make some with `melformer train codec` first.")
+    _describe(out, codec, codec_name, [])
+    _write(codec, loops, out, bf16, workers)
 
-    def __init__(self, folder: Path, held_out: bool) -> None:
-        self.beats = BeatDataset(folder, held_out, minimum_beats=2)
 
-    def batch(self, rng: np.random.Generator, size: int, n_beats: int) -> TokenBatch:
-        """Random passages of `n_beats` beats each."""
-        passages = [self._passage(rng, n_beats) for _ in range(size)]
-        codes, tempos, positions = zip(*passages)
-        return TokenBatch(
-            torch.from_numpy(np.stack(codes).astype(np.int64)), torch.tensor(tempos, dtype=torch.float32),
-            torch.from_numpy(np.stack(positions)),
-        )  # fmt: skip
+def tokenise(
+    codec: Codec, folders: Sequence[Path], out: Path, bf16: bool = False, workers: int = 1, codec_name: str = ""
+) -> int:
+    """Encode every loop of some folders straight from the audio, in `workers` processes; say how many `out` holds.
 
-    def _passage(self, rng: np.random.Generator, n_beats: int) -> tuple[np.ndarray, float, np.ndarray]:
-        entry = self.beats.draw(rng)
-        codes = np.load(self.beats.cache / entry["name"], mmap_mode="r", allow_pickle=False)
-        folded, factor = fold_bpm(entry["bpm"])
-        bar = max(1, round(entry["beats_per_bar"] * factor))
-        start = int(rng.integers(max(1, len(codes) - n_beats + 1))) if len(codes) > n_beats else 0
-        where = (start + np.arange(n_beats)) % len(codes)
-        return codes[where], float(np.log2(folded / 120.0)), where % bar
+    What is written already stays as it is, so an interrupted pass goes on, and new loops can be added. Loops that
+    cannot be read or have no clear tempo are left out and named. `bf16` computes the encoder in bfloat16, faster on
+    processors that multiply it natively. Errors: RequestError without loops; CheckpointError for tokens of another
+    codec.
+    """
+    if workers < 1:
+        raise RequestError(f"workers is {workers}; it must be at least 1.")
+    loops = [Loop(clip_name(folder, clip), clip=clip) for folder in folders for clip in find_clips(folder)]
+    _describe(out, codec, codec_name, folders)
+    return _write(codec, loops, out, bf16, workers)
+
+
+def fingerprint(codec: Codec) -> str:
+    """A hash of the weights that codes depend on, as a checkpoint keeps them (16-bit floats)."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(codec.state_dict().items()):
+        if name.startswith(("encoder.", "quantizer.")) and not name.endswith(".usage"):
+            digest.update(name.encode() + tensor.half().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def token_facts(folder: Path, codec: Codec | None = None) -> dict[str, Any]:
+    """What `tokens.json` says: the codec's name and fingerprint, hours and sources of the material.
+
+    Errors: CheckpointError when there is none, or another codec than `codec` wrote the tokens.
+    """
+    try:
+        facts = json.loads((folder / "tokens.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder} holds no tokens of `melformer train tokens`: {error}") from error
+    if codec is not None and facts["fingerprint"] != fingerprint(codec):
+        raise CheckpointError(
+            f"{folder} was written by another codec ({facts['codec'] or 'unnamed'}), whose codes mean something else. "
+            "Name that codec, or write tokens into a new folder."
+        )
+    return facts
+
+
+def _describe(out: Path, codec: Codec, codec_name: str, folders: Sequence[Path]) -> None:
+    """Write `tokens.json`, or add the sources of more material to it."""
+    out.mkdir(parents=True, exist_ok=True)
+    facts: dict[str, Any] = {"codec": codec_name, "fingerprint": fingerprint(codec), "data": []}
+    if (out / "tokens.json").exists():
+        facts = token_facts(out, codec)
+    facts["data"] = sorted({*facts["data"], *(str(folder.resolve()) for folder in folders)})
+    present = [Path(folder) for folder in facts["data"] if Path(folder).is_dir()]
+    if len(present) == len(facts["data"]):
+        facts["hours"], facts["sources"] = material_sources(present)
+    with atomic_path(out / "tokens.json") as temporary:
+        temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def _write(codec: Codec, loops: Sequence[Loop], out: Path, bf16: bool, workers: int) -> int:
+    """Encode what is missing, shard by shard; each is listed in one go, after it is whole."""
+    listing = out / "clips.jsonl"
+    entries = _listed(listing)
+    done = {entry["name"] for entry in entries}
+    missing = [loop for loop in loops if loop.name not in done]
+    size = min(LOOPS_PER_SHARD, max(1, -(-len(missing) // (4 * workers))))
+    jobs = [(out, tuple(missing[i : i + size])) for i in range(0, len(missing), size)]
+    with tqdm(total=len(missing), desc="tokens", unit="loop", disable=not missing) as bar:
+        for (_, part), (written, left_out) in zip(jobs, _run(codec, jobs, bf16, workers)):
+            for message in left_out:
+                tqdm.write(f"left out: {message}")
+            entries += written
+            with open(listing, "a", encoding="utf-8") as file:
+                file.write("".join(json.dumps(entry) + "\n" for entry in written))
+            bar.update(len(part))
+    if not entries:
+        raise RequestError(f"None of {len(loops)} loops could be written in codes; see what was left out above.")
+    return len(entries)
+
+
+def _listed(listing: Path) -> list[dict[str, Any]]:
+    """The lines of `clips.jsonl`; a last one torn by a kill is cut off, and its loops are encoded again."""
+    if not listing.exists():
+        return []
+    text = listing.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        with atomic_path(listing) as temporary:
+            temporary.write_text(whole, encoding="utf-8")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+Written = tuple[list[dict[str, Any]], list[str]]
+_worker: tuple[Codec, bool]
+
+
+def _run(codec: Codec, jobs: Iterable[tuple[Path, tuple[Loop, ...]]], bf16: bool, workers: int) -> Iterator[Written]:
+    """The results in the order of the jobs. Workers are spawned: a forked process with threads can hang."""
+    if workers == 1:
+        for job in jobs:
+            yield _write_shard(codec, bf16, *job)
+        return
+    context, remaining = multiprocessing.get_context("spawn"), iter(jobs)
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(codec, bf16)) as pool:
+        waiting = deque(pool.submit(_work, job) for job in islice(remaining, 2 * workers))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(pool.submit(_work, job) for job in islice(remaining, 1))
+
+
+def _start(codec: Codec, bf16: bool) -> None:
+    global _worker
+    torch.set_num_threads(1)
+    _worker = codec, bf16
+
+
+def _work(job: tuple[Path, tuple[Loop, ...]]) -> Written:
+    return _write_shard(*_worker, *job)
+
+
+def _write_shard(codec: Codec, bf16: bool, out: Path, loops: tuple[Loop, ...]) -> Written:
+    """Encode some loops into one shard: their entries, and why others were left out."""
+    codec.eval()
+    name = f"shard-{hashlib.sha256(' '.join(loop.name for loop in loops).encode()).hexdigest()[:16]}.npy"
+    codes, entries, left_out, start = [], [], [], 0
+    for loop in loops:
+        try:
+            beats, entry = _beats(loop, codec.config.work_samples_per_beat)
+        except (AudioError, TempoError, TiafError) as error:
+            left_out.append(str(error))
+            continue
+        if len(beats):
+            codes.append(encode_beats(codec, beats, bf16))
+            entries.append({**entry, "name": loop.name, "shard": name, "start": start, "n_beats": len(beats)})
+            start += len(beats)
+    if codes:
+        with atomic_path(out / name) as temporary, open(temporary, "wb") as file:
+            np.save(file, np.concatenate(codes))
+    return entries, left_out
+
+
+def _beats(loop: Loop, samples_per_beat: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """float32 (n_beats, samples_per_beat), and what is known of the loop."""
+    if loop.clip is None:
+        assert loop.path is not None and loop.entry is not None
+        return np.load(loop.path, mmap_mode="r", allow_pickle=False).astype(np.float32) / 32_767.0, loop.entry
+    waveform, bpm = load_clip(loop.clip)
+    entry = {"bpm": bpm, "beats_per_bar": loop.clip.beats_per_bar, "source": loop.clip.path.name}
+    return model_beats(waveform, bpm, samples_per_beat).clip(-1.0, 1.0), entry
+
+
+def encode_beats(codec: Codec, beats: np.ndarray, bf16: bool = False) -> np.ndarray:
+    """Beats float32 (n_beats, work samples) → codes uint16 (n_beats, frames, n_codebooks), several at once."""
+    codes = []
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        for part in torch.from_numpy(beats).split(BEATS_AT_ONCE):
+            latents = codec.encode_latents(part).float()
+            with torch.autocast("cpu", enabled=False):
+                codes.append(codec.quantizer.encode(latents))
+    return torch.cat(codes).numpy().astype(np.uint16)

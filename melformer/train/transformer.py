@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from melformer.config import Config
 from melformer.train.options import TrainOptions
-from melformer.train.tokens import TokenBatch, TokenDataset
+from melformer.train.token_data import TokenBatch, TokenDataset
 from melformer.transformer.model import UNKNOWN_BAR_POSITION, BeatTransformer, Conditioning
 
 TOKEN_NOISE, LAG_DROPOUT, CONDITION_DROPOUT = 0.05, 0.2, 0.1

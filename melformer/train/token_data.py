@@ -1,0 +1,58 @@
+"""Passages of tokens for training, read from the shards of `melformer train tokens`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from melformer.audio.fold import fold_bpm
+from melformer.data import BeatDataset
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Codes int64 (B, n_beats, frames, n_codebooks), log2(BPM / 120) (B,), bar positions int64 (B, n_beats)."""
+
+    codes: torch.Tensor
+    tempo: torch.Tensor
+    bar_positions: torch.Tensor
+
+
+class TokenDataset:
+    """Passages of tokens, memory-mapped. Loops shorter than a passage are repeated, as a musician would play them."""
+
+    def __init__(self, folder: Path, held_out: bool) -> None:
+        self.beats = BeatDataset(folder, held_out, minimum_beats=2)
+
+    def batch(self, rng: np.random.Generator, size: int, n_beats: int) -> TokenBatch:
+        """Random passages of `n_beats` beats each."""
+        passages = [self._passage(rng, n_beats) for _ in range(size)]
+        codes, tempos, positions = zip(*passages)
+        return TokenBatch(
+            torch.from_numpy(np.stack(codes).astype(np.int64)), torch.tensor(tempos, dtype=torch.float32),
+            torch.from_numpy(np.stack(positions)),
+        )  # fmt: skip
+
+    def _passage(self, rng: np.random.Generator, n_beats: int) -> tuple[np.ndarray, float, np.ndarray]:
+        entry = self.beats.draw(rng)
+        return passage_at(loop_codes(self.beats.cache, entry), entry["bpm"], entry["beats_per_bar"], n_beats, rng)
+
+
+def loop_codes(folder: Path, entry: dict[str, Any]) -> np.ndarray:
+    """One loop's codes, memory-mapped: uint16 (n_beats, frames, n_codebooks)."""
+    first = entry.get("start", 0)
+    shard = np.load(folder / entry.get("shard", entry["name"]), mmap_mode="r", allow_pickle=False)
+    return shard[first : first + entry["n_beats"]]
+
+
+def passage_at(
+    codes: np.ndarray, bpm: float, beats_per_bar: int, n_beats: int, rng: np.random.Generator
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """A random passage of a loop: codes (n_beats, …), log2(model BPM / 120), bar positions (n_beats,)."""
+    folded, factor = fold_bpm(bpm)
+    bar = max(1, round(beats_per_bar * factor))
+    start = int(rng.integers(max(1, len(codes) - n_beats + 1))) if len(codes) > n_beats else 0
+    where = (start + np.arange(n_beats)) % len(codes)
+    return codes[where], float(np.log2(folded / 120.0)), where % bar
