@@ -28,9 +28,24 @@ class ConvNeXtBlock(nn.Module):
             padded = torch.cat([state, frames], dim=1)
         else:
             padded = F.pad(frames, (0, 0, self.context // 2, self.context // 2))
-        mixed = self.depthwise(padded.transpose(1, 2)).transpose(1, 2)
+        mixed = self._mix(padded)
         out = frames + self.scale * self.down(F.gelu(self.up(self.norm(mixed)), approximate="tanh"))
         return out, padded[:, padded.shape[1] - self.context :]
+
+    def _mix(self, padded: Tensor) -> Tensor:
+        """The depthwise convolution: (B, T + kernel_size − 1, dim) → (B, T, dim).
+
+        Without gradients it is written out, since turning the frames about for `conv1d` and back takes longer
+        than the convolution; and every frame then rounds the same, however many there are.
+        """
+        if torch.is_grad_enabled():
+            return self.depthwise(padded.transpose(1, 2)).transpose(1, 2)
+        n_frames, taps = padded.shape[1] - self.context, self.depthwise.weight[:, 0].t().to(padded.dtype).contiguous()
+        assert self.depthwise.bias is not None
+        mixed = self.depthwise.bias.to(padded.dtype).expand_as(padded[:, :n_frames]).contiguous()
+        for k in range(self.context + 1):
+            mixed.addcmul_(padded[:, k : k + n_frames], taps[k])
+        return mixed
 
 
 class BlockStack(nn.ModuleList):

@@ -1,0 +1,66 @@
+"""Eight-bit matrix products for decoding on processors that multiply bytes natively.
+
+A decoder's time goes into a dozen matrices that do not fit into a core's cache as floats; as bytes they do. Every
+frame is scaled by its own loudest value and sums are exact integers, so a frame's result does not depend on what it
+is computed with: a stream still equals the whole, and a take alone the same take among many. The usual dynamic
+quantisation (`torch.ao.quantization.quantize_dynamic`) scales a whole batch at once and would break both;
+`torch._weight_int8pack_mm` rounds the weights only, which saves memory but no multiplications.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_MOST = 127.0
+
+
+class Int8Linear(nn.Linear):
+    """A linear layer that multiplies in eight bits when no gradient is asked for, and in floats when one is.
+
+    Parameters and their names stay those of `nn.Linear`. Float32 (..., in_features) → (..., out_features).
+    """
+
+    packed: Tensor
+    scales: Tensor
+
+    def pack(self) -> None:
+        """Round the weights, each output's to its own scale; again after a change of the weights."""
+        with torch.no_grad():
+            scales = self.weight.abs().amax(dim=1).clamp_min(1e-12) / _MOST
+            packed = (self.weight / scales[:, None]).round().to(torch.int8)
+        self.register_buffer("packed", packed.t().contiguous(), persistent=False)
+        self.register_buffer("scales", scales, persistent=False)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            return F.linear(frames, self.weight, self.bias)
+        rows = frames.reshape(-1, self.in_features)
+        loudest = rows.abs().amax(dim=1, keepdim=True).clamp_min_(1e-12)
+        rounded = (rows * (_MOST / loudest)).round_().to(torch.int8)
+        sums = torch._int_mm(rounded, self.packed).float()
+        out = torch.addcmul(self.bias, sums.mul_(loudest.div_(_MOST)), self.scales)
+        return out.unflatten(0, frames.shape[:-1])
+
+
+def has_int8() -> bool:
+    """Whether this processor multiplies bytes natively (AVX-512 or AVX2 VNNI); elsewhere floats are as fast."""
+    return torch.cpu._is_vnni_supported()
+
+
+def use_int8(module: nn.Module) -> nn.Module:
+    """Let every linear layer of a module multiply in eight bits, in place; gives the module back."""
+    for layer in module.modules():
+        if type(layer) is nn.Linear:
+            layer.__class__ = Int8Linear
+        if isinstance(layer, Int8Linear):
+            layer.pack()
+    return module
+
+
+def use_floats(module: nn.Module) -> nn.Module:
+    """Undo `use_int8`, in place; gives the module back."""
+    for layer in module.modules():
+        if isinstance(layer, Int8Linear):
+            del layer.packed, layer.scales
+            layer.__class__ = nn.Linear  # type: ignore[assignment]
+    return module

@@ -1,0 +1,76 @@
+"""Decoding in eight bits: close to floats, and just as exact about streams and batches."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from melformer.codec.codec import Codec
+from melformer.codec.int8 import Int8Linear, use_floats, use_int8
+from melformer.config import PRESETS
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    torch.manual_seed(0)
+    codec = Codec(PRESETS["tiny"].codec).eval()
+    with torch.no_grad():  # as loud as a trained one, so that differences cannot hide below the tolerance
+        codec.decoder.head.bias += 4.0
+    use_int8(codec.decoder)
+    return codec
+
+
+def some_codes(n_takes: int, n_beats: int) -> Tensor:
+    return torch.randint(0, 64, (n_takes, n_beats, 16, 3), generator=torch.Generator().manual_seed(2))
+
+
+def test_a_stream_equals_the_whole(codec: Codec) -> None:
+    codes = some_codes(1, 6)
+    whole, _ = codec.decode(codes)
+    state, parts = None, []
+    for beat in codes.split([1, 2, 1, 2], dim=1):
+        samples, state = codec.decode(beat, state)
+        parts.append(samples)
+    assert whole.abs().max() > 1e-2
+    assert (torch.cat(parts, dim=1) - whole).abs().max() < 1e-5
+
+
+def test_a_take_sounds_the_same_alone_and_among_many(codec: Codec) -> None:
+    codes = some_codes(4, 2)
+    together, _ = codec.decode(codes)
+    assert (codec.decode(codes[2:3])[0][0] - together[2]).abs().max() < 1e-5
+
+
+def test_eight_bits_are_close_to_floats_and_can_be_undone(codec: Codec) -> None:
+    rounded = codec.decode(some_codes(1, 3))[0]
+    exact = copy.deepcopy(codec)
+    use_floats(exact.decoder)
+    assert not any(isinstance(layer, Int8Linear) for layer in exact.modules())
+    truth = exact.decode(some_codes(1, 3))[0]
+    error = (rounded - truth).square().mean() / truth.square().mean()
+    assert 0.0 < error < 1e-3  # −30 dB; the shipped weights reach −43 dB
+
+
+def test_a_layers_error_is_that_of_rounding() -> None:
+    torch.manual_seed(0)
+    layer, frames = nn.Linear(256, 100), torch.randn(3, 7, 256)
+    frames[1, 2] *= 1_000.0  # one loud frame must not cost the others their precision
+    with torch.inference_mode():
+        truth = layer(frames)
+        rounded = use_int8(layer)(frames)
+    error = (rounded - truth).square().mean(dim=-1) / truth.square().mean(dim=-1)
+    assert error.max() < 4e-4
+
+
+def test_the_weights_keep_their_names_and_gradients() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(16, 4)
+    names = list(layer.state_dict())
+    frames = torch.randn(2, 16)
+    truth = layer(frames)
+    use_int8(layer)
+    assert list(layer.state_dict()) == names
+    assert torch.equal(layer(frames), truth)  # floats where gradients are wanted
+    layer(frames).sum().backward()
+    assert layer.weight.grad is not None
