@@ -48,7 +48,7 @@ def test_continue_and_keep_going(session: Session) -> None:
 
 def test_a_chosen_take_equals_the_streamed_one_and_keeps_going(session: Session) -> None:
     *_, end = session.choose({"n_beats": 2, "seed": 5, "n_takes": 2})
-    assert end["takes"] == [1, 2]
+    assert sorted(end["takes"]) == [1, 2]
     list(session.play({"n_beats": 2, "seed": 6}))
     chosen, streamed = session.need_take(2), session.need_take(3)
     assert np.allclose(chosen.whole().samples, streamed.whole().samples, atol=1e-4)
