@@ -20,6 +20,7 @@ class CodecConfig:
     """Sizes of the VQ-VAE. `frames_per_beat` STFT frames make `latent_frames_per_beat` latent frames.
 
     `n_bins` is the number of STFT bins kept: the model's band is n_bins * 40,000 / n_fft cycles per beat.
+    `n_source_bands` is the number of bands that the scorer of sources tells apart; 0: there is no scorer.
     """
 
     samples_per_beat: int = 40_000
@@ -39,6 +40,8 @@ class CodecConfig:
     expansion: int = 3
     kernel_size: int = 7
     lookahead_frames: int = 1
+    n_source_bands: int = 0
+    source_dim: int = 24
 
     LIMITS = {
         "samples_per_beat": (40_000, 40_000), "frames_per_beat": (8, 160), "n_fft": (100, 20_000),
@@ -46,7 +49,7 @@ class CodecConfig:
         "codebook_size": (2, 16_384), "codebook_dim": (2, 64), "latent_dim": (8, 2_048),
         "frame_dim": (8, 2_048), "n_encoder_layers": (0, 24), "n_encoder_latent_layers": (0, 24),
         "n_decoder_layers": (0, 24), "n_decoder_latent_layers": (0, 24), "expansion": (1, 8),
-        "kernel_size": (1, 31), "lookahead_frames": (0, 8),
+        "kernel_size": (1, 31), "lookahead_frames": (0, 8), "n_source_bands": (0, 32), "source_dim": (4, 256),
     }  # fmt: skip
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from melformer.codec.blocks import BlockStack
 from melformer.codec.quantizer import Quantized, ResidualVectorQuantizer
+from melformer.codec.sources import SourceScorer
 from melformer.codec.stft import BeatSTFT
 from melformer.config import CodecConfig
 
@@ -124,7 +125,7 @@ def _magnitude(logarithm: Tensor) -> Tensor:
 
 
 class Codec(nn.Module):
-    """Encoder, quantizer, decoder: beats in, codes out, and back."""
+    """Encoder, quantizer, decoder: beats in, codes out, and back; and, in some, a scorer of sources."""
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
@@ -135,6 +136,9 @@ class Codec(nn.Module):
             config.latent_dim, config.n_codebooks, config.codebook_size, config.codebook_dim
         )
         self.decoder = Decoder(config)
+        self.scorer: SourceScorer | None = None
+        if config.n_source_bands:
+            self.scorer = SourceScorer(config.latent_dim, config.n_source_bands, config.source_dim)
 
     def encode_latents(self, beats: Tensor) -> Tensor:
         """Beats (B, samples_per_beat), 40,000 samples or the work grid's → latents before quantising."""

@@ -1,12 +1,36 @@
-"""In the player's own sound: which of the prompt's beats each new frame can be copied from."""
+"""In the player's own sound: which of the prompt's beats each new frame, and each band of it, is copied from."""
+
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
+
+from melformer.codec.sources import RECENT_BEATS, Recorded, SourceScorer
+from melformer.generate.paths import cheapest_path
 
 GENERATE = 0
 """The lag that stands for "nothing near: let the decoder speak"; a copied frame has a lag of one beat or more."""
-GENERATE_COST = 1.2
-SWITCH_COST = 0.6
-"""Costs in units of the prompt's own variance between latents: how far a source may be, and what a change costs."""
+FOLLOW = -1
+"""In a band: the source is that of the whole frame."""
+WHOLE = -2
+"""In all bands of a beat: it is a prompt beat again, and no other sound may reach into it."""
+GENERATE_COST, SWITCH_COST = 1.2, 0.6
+"""Without a scorer, in units of the prompt's own variance between latents: how far a source may be, and what a change
+of source costs."""
+SCORED_SWITCH_COST, BAND_SWITCH_COST, LEAVE_COST = 0.05, 0.05, 0.03
+"""With a scorer, in log10 of the level: a change of the frame's source, of a band's, and each frame of a band apart."""
+DECODER_FACTOR = 1.0
+"""How much further than a copy the decoder counts, as its blur flatters a distance of levels."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a chooser keeps from beat to beat: the last frame's lag and, with a scorer, its bands' lags (n_bands,)
+    and the last beats' distances (n ≤ 4, P) to every prompt beat."""
+
+    lag: int = GENERATE
+    bands: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    recent: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
 
 class OwnSound:
@@ -14,51 +38,96 @@ class OwnSound:
 
     A source is a lag in model beats: the new frame sounds as the prompt did that many beats ago, at the same place
     in the beat, with the same phase. Staying with a lag costs nothing, so a run of beats is copied as it was played.
+    A beat whose codes all equal those of a prompt beat is that beat.
     """
 
-    def __init__(self, latents: np.ndarray) -> None:
-        """`latents` (n_beats, n_frames, dim): the prompt's quantised latents."""
-        self.latents = latents.astype(np.float32)
+    def __init__(
+        self, latents: np.ndarray, codes: np.ndarray, scorer: SourceScorer | None = None,
+        heard: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
+        """The prompt's quantised latents (P, F, dim) and codes (P, F, n_codebooks); a scorer also wants the levels
+        `heard` (P, F, n_bands) of its samples."""
+        self.latents, self.codes, self.scorer = latents.astype(np.float32), codes, scorer
         spread = self.latents - self.latents.mean(axis=(0, 1))
         self.variance = max(float((spread**2).sum(axis=-1).mean()), 1e-6)
-        self.last_lag = GENERATE
+        self.recorded: Recorded | None = None
+        self.memory = Memory()
+        if scorer is not None:
+            assert heard is not None
+            tensors = [torch.from_numpy(np.ascontiguousarray(part)) for part in (self.latents, codes, heard)]
+            self.recorded = scorer.record(*tensors)
+            empty = np.zeros((0, len(latents)), np.float32)
+            self.memory = Memory(GENERATE, np.full(scorer.n_bands, FOLLOW), empty)
 
-    def choose(self, new: np.ndarray, position: int, own_sound: float) -> np.ndarray:
-        """Lags of one new beat: latents (n_frames, dim) of model beat `position` (counted from the prompt's first
-        whole beat) → int64 (n_frames,), GENERATE where the decoder speaks. `own_sound` 0 copies nothing, 1 what fits.
+    @property
+    def n_bands(self) -> int:
+        """Bands that may have a source of their own; 0 without a scorer."""
+        return 0 if self.scorer is None else self.scorer.n_bands
+
+    def choose(
+        self, latents: np.ndarray, codes: np.ndarray, position: int, own_sound: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Lags of one new beat: latents (F, dim), codes (F, n_codebooks) of model beat `position` (counted from the
+        prompt's first whole beat) → int64 (F,), GENERATE where the decoder speaks, and (F, n_bands), FOLLOW or WHOLE
+        where a band has no source of its own. `own_sound` 0 copies nothing, 1 what fits.
         """
-        n_beats = len(self.latents)
-        if own_sound == 0.0:
-            self.last_lag = GENERATE
-            return np.full(len(new), GENERATE)
-        lags = np.append(position - np.arange(n_beats), GENERATE)
-        distance = ((self.latents - new) ** 2).sum(axis=-1).T / self.variance
-        costs = np.concatenate([distance, np.full((len(new), 1), GENERATE_COST * own_sound)], axis=1)
-        path = self._cheapest(costs, self._start_costs(lags))
-        self.last_lag = int(lags[path[-1]])
-        return lags[path]
+        lags = np.append(position - np.arange(len(self.latents)), GENERATE)
+        bands = np.full((len(latents), self.n_bands), FOLLOW)
+        if self.scorer is None:
+            costs, switch, recent = self._costs_by_latents(latents, own_sound), SWITCH_COST, self.memory.recent
+        else:
+            costs, recent = self._costs_by_scorer(latents, codes, position, own_sound)
+            switch = SCORED_SWITCH_COST
+        same = (self.codes == codes).all(axis=(1, 2))
+        path = np.full(len(latents), len(self.latents))
+        if own_sound > 0.0:
+            frame = costs if costs.ndim == 2 else costs.mean(axis=1)
+            if same.any():
+                frame, bands = np.where(np.append(same, False), frame, np.inf), np.full_like(bands, WHOLE)
+            path = cheapest_path(frame, np.where(self._goes_on(lags, self.memory.lag), 0.0, switch), switch)
+            if costs.ndim == 3 and not same.any():
+                bands = self._choose_bands(costs, path, lags)
+        last_bands = bands[-1] if self.n_bands else self.memory.bands
+        self.memory = Memory(int(lags[path[-1]]), last_bands, recent)
+        return lags[path], bands
 
-    def _start_costs(self, lags: np.ndarray) -> np.ndarray:
-        """Cost of each source for the first frame: none for going on with the last one.
+    def _costs_by_latents(self, latents: np.ndarray, own_sound: float) -> np.ndarray:
+        """(F, P + 1): squared distance of quantised latents, and the decoder's fixed price."""
+        distance = ((self.latents - latents) ** 2).sum(axis=-1).T / self.variance
+        return np.concatenate([distance, np.full((len(latents), 1), GENERATE_COST * own_sound)], axis=1)
+
+    @torch.inference_mode()
+    def _costs_by_scorer(
+        self, latents: np.ndarray, codes: np.ndarray, position: int, own_sound: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(F, n_bands, P + 1) of expected distances, and the last beats' distances, this one's among them."""
+        assert self.scorer is not None and self.recorded is not None
+        copy, decoder, apart = self.scorer(
+            self.recorded, torch.from_numpy(latents), torch.from_numpy(codes), position,
+            torch.from_numpy(self.memory.recent),
+        )  # fmt: skip
+        price = decoder.clamp_min(0.0)[..., None] * (DECODER_FACTOR * own_sound)
+        costs = torch.cat([copy.transpose(1, 2), price], dim=2).numpy()
+        return costs, np.concatenate([self.memory.recent, apart[None].numpy()])[-RECENT_BEATS:]
+
+    def _choose_bands(self, costs: np.ndarray, path: np.ndarray, lags: np.ndarray) -> np.ndarray:
+        """Each band's own path through (F, n_bands, P + 1), where leaving the frame's is worth it: (F, n_bands)."""
+        followed = np.take_along_axis(costs, path[:, None, None], axis=2)
+        states = np.concatenate([costs + LEAVE_COST, followed], axis=2)
+        before = self.memory.bands
+        start = np.full(states.shape[1:], BAND_SWITCH_COST)
+        start[before < 0, -1] = 0.0
+        for band in np.flatnonzero(before >= 0):
+            start[band, :-1][self._goes_on(lags, int(before[band]))] = 0.0
+        paths = cheapest_path(states, start, BAND_SWITCH_COST)
+        return np.append(lags, FOLLOW)[paths]
+
+    def _goes_on(self, lags: np.ndarray, last: int) -> np.ndarray:
+        """Which source goes on with the last frame's: bool like `lags`.
 
         After the prompt's last beat, its first one follows as it does when the loop plays round.
         """
-        n_beats = len(self.latents)
-        goes_on = lags == self.last_lag
-        if self.last_lag != GENERATE and not goes_on.any():
-            goes_on = lags == self.last_lag + n_beats
-        return np.where(goes_on, 0.0, SWITCH_COST)
-
-    @staticmethod
-    def _cheapest(costs: np.ndarray, start: np.ndarray) -> np.ndarray:
-        """The path of least cost through (n_frames, n_sources): int64 (n_frames,)."""
-        total, came_from = costs[0] + start, []
-        for frame in costs[1:]:
-            best = int(total.argmin())
-            switch = total[best] + SWITCH_COST
-            came_from.append(np.where(total <= switch, np.arange(len(total)), best))
-            total = np.minimum(total, switch) + frame
-        path = [int(total.argmin())]
-        for previous in reversed(came_from):
-            path.append(int(previous[path[-1]]))
-        return np.array(path[::-1])
+        goes_on = lags == last
+        if last != GENERATE and not goes_on.any():
+            goes_on = lags == last + len(self.latents)
+        return goes_on

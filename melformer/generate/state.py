@@ -25,7 +25,7 @@ from melformer.transformer.column import ColumnMemory
 from melformer.transformer.kv_cache import KVCache
 from melformer.transformer.model import BeatTransformer, TransformerState
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def snapshot(takes: TakeStreams, settings: Settings, seed: int) -> StreamState:
         "prompt.samples": torch.from_numpy(prompt.waveform.samples), "prompt.codes": torch.from_numpy(prompt.codes),
         "composer.contexts": composer.contexts, "composer.pointer_keys": composer.pointer_keys,
         "voice.carry": voice.state.decoder.carry, "voice.buffer": voice.state.buffer,
-        "voice.lags": torch.from_numpy(voice.state.lags), "codes": torch.from_numpy(np.stack(takes.codes)),
+        "voice.lags": torch.from_numpy(voice.state.lags), "voice.bands": torch.from_numpy(voice.state.bands),
+        "voice.recent": torch.from_numpy(voice.state.recent), "codes": torch.from_numpy(np.stack(takes.codes)),
     }  # fmt: skip
     if takes.joins:
         tensors["join"] = torch.from_numpy(takes.joins[0])
@@ -111,8 +112,9 @@ def _wake(codec: Codec, transformer: BeatTransformer, state: StreamState) -> tup
     decoder = DecoderState(blocks[0], blocks[1], tensors["voice.carry"], facts["decoder_frame"])
     voice = Voice(codec, prompt)
     voice.state = VoiceState(
-        decoder=decoder, buffer=tensors["voice.buffer"], lags=tensors["voice.lags"].numpy(), **facts["voice"]
-    )
+        decoder=decoder, buffer=tensors["voice.buffer"], lags=tensors["voice.lags"].numpy(),
+        bands=tensors["voice.bands"].numpy(), recent=tensors["voice.recent"].numpy(), **facts["voice"],
+    )  # fmt: skip
     takes = TakeStreams(Composer(transformer, prompt, [facts["seed"]], composed), [voice], prompt)
     takes.index, takes.codes_start = facts["index"], facts["codes_start"]
     takes.codes = list(tensors["codes"].numpy())

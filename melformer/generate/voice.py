@@ -10,9 +10,11 @@ from torch import Tensor
 
 from melformer.audio.resample import REACH, resample_span
 from melformer.codec.codec import Codec, DecoderState
+from melformer.codec.sources import band_levels
 from melformer.generate.fades import crossfade
 from melformer.generate.image import channel_gains
-from melformer.generate.own_sound import GENERATE, OwnSound
+from melformer.generate.own_sound import FOLLOW, GENERATE, WHOLE, Memory, OwnSound
+from melformer.generate.patches import BandPatches
 from melformer.generate.prompt import Prompt
 
 JOIN_S, FADE_S = 0.030, 0.010
@@ -25,13 +27,16 @@ class VoiceState:
     """What a take's sound carries from beat to beat.
 
     `buffer` (channels, n) is decoded sound on the work grid, its first sample at `buffer_start` (counted from the
-    start of the new part); `lags` (n_frames so far,) are the sources of the new latent frames from `lags_start` on.
+    start of the new part); `lags` (n,) are the sources of the new latent frames from `lags_start` on, `bands`
+    (n, n_bands) those of bands that have their own; `recent` (n ≤ 4, P) are the last beats' distances to the prompt's.
     """
 
     decoder: DecoderState
     buffer: Tensor
     buffer_start: int
     lags: np.ndarray
+    bands: np.ndarray
+    recent: np.ndarray
     lags_start: int
     n_pushed: int
     last_lag: int
@@ -55,9 +60,11 @@ class Voice:
         rate, prompt = self.prompt.waveform.sample_rate, self.prompt
         self.samples_per_model_beat = Fraction(60 * rate) / Fraction(prompt.model_bpm).limit_denominator(10**6)
         self.step = self.work / self.samples_per_model_beat
+        self.fade = round(FADE_S * rate)
+        self.decoded: tuple[int, np.ndarray] | None = None  # while a beat is rendered: its first sample, and all
         with torch.inference_mode():
             latents = self.codec.quantizer.decode(torch.from_numpy(prompt.codes))
-            self.own = OwnSound(latents.numpy())
+            self.own = OwnSound(latents.numpy(), prompt.codes, self.codec.scorer, self._heard())
             spectra, warm = decoder.spectra(latents[-WARM_BEATS:].flatten(0, 1)[None], None)
             self.gains = torch.from_numpy(self._gains(spectra))
             channels = spectra * self.gains[:, None]
@@ -65,7 +72,22 @@ class Voice:
         warm.carry = carry
         kept = min(samples.shape[1], self.work)
         start = -decoder.delay_samples - kept
-        self.state = VoiceState(warm, samples[:, -kept:], start, np.zeros(0, np.int64), 0, 0, GENERATE)
+        self.patches = BandPatches(rate, prompt.model_bpm, self.own.n_bands, self.work) if self.own.n_bands else None
+        self.state = VoiceState(
+            warm, samples[:, -kept:], start, np.zeros(0, np.int64), np.zeros((0, self.own.n_bands), np.int64),
+            self.own.memory.recent, 0, 0, GENERATE,
+        )  # fmt: skip
+
+    def _heard(self) -> np.ndarray | None:
+        """Levels of the prompt's samples in each latent frame and band: (P, frames, n_bands); None without a scorer."""
+        if self.codec.scorer is None:
+            return None
+        n_beats, n_bands = len(self.prompt.codes), self.codec.scorer.n_bands
+        skipped = round((self.prompt.n_model_beats - n_beats) * self.samples_per_model_beat)
+        mono = self.prompt.waveform.mono().samples
+        samples = resample_span(mono, 1 / self.step, 0, n_beats * self.work, skipped)[:, 0]
+        levels = band_levels(torch.from_numpy(samples), n_beats * self.frames, n_bands, self.work)
+        return levels.reshape(n_beats, self.frames, n_bands).numpy()
 
     def _gains(self, spectra: Tensor) -> np.ndarray:
         """Level and colour of each channel, from the part of the prompt that the decoder has just said."""
@@ -87,36 +109,78 @@ class Voice:
         segments = decoder.stft.segments(spectra * self.gains[:, None])
         samples, new_state.carry = decoder.stft.overlap_add(segments, state.decoder.carry)
         position = len(self.prompt.codes) + state.n_pushed
-        self.own.last_lag = state.last_lag
-        lags = self.own.choose(latents[0].numpy(), position, own_sound)
+        last_bands = state.bands[-1] if len(state.bands) else np.full(self.own.n_bands, FOLLOW)
+        self.own.memory = Memory(state.last_lag, last_bands, state.recent)
+        lags, bands = self.own.choose(latents[0].numpy(), codes.numpy(), position, own_sound)
         keep = max(0, state.buffer.shape[1] - self.n_kept * self.work)
         self.state = VoiceState(
             new_state, torch.cat([state.buffer[:, keep:], samples], dim=1), state.buffer_start + keep,
             np.append(state.lags[-self.n_kept * self.frames :], lags),
+            np.concatenate([state.bands[-self.n_kept * self.frames :], bands]), self.own.memory.recent,
             state.lags_start + max(0, len(state.lags) - self.n_kept * self.frames), state.n_pushed + 1,
-            self.own.last_lag,
+            self.own.memory.lag,
         )  # fmt: skip
 
     def beats_needed(self, beat_end: Fraction) -> int:
         """Model beats to be pushed before sound up to `beat_end` (model beats into the new part) is complete."""
         margin = self.codec.decoder.delay_samples + 2 * REACH * max(1, self.step) + 2
+        if self.patches is not None:
+            margin += (self.patches.n_fft + self.fade) * self.step
         return -int(-(beat_end + Fraction(margin) / self.work) // 1)
 
     def render(self, start: int, stop: int) -> np.ndarray:
         """Samples start … stop of the whole piece (the prompt's first sample is 0): float32 (n, channels)."""
+        end, reach = self.prompt.waveform.n_samples, self.fade
+        chosen = np.zeros((0, 0), np.int64)
+        low, high = start, stop
+        if self.patches is not None:
+            frames = self.patches.frames(start - end, stop - end)
+            chosen = self._chosen_bands(frames)
+            used = np.flatnonzero((chosen >= 0).any(axis=1))
+            if len(used):
+                frames, chosen = frames[used[0] : used[-1] + 1], chosen[used[0] : used[-1] + 1]
+                first, last = (edge + end for edge in self.patches.span(frames))
+                low, high = min(start, first), max(stop, last)
+        lags = set(np.unique(chosen[chosen >= 0]).tolist())
+        if GENERATE in lags or any(lag == GENERATE for _, lag in self._runs(low, high)):
+            self.decoded = (low - reach, self._decoded(low - reach, high + reach))
+        out = self._frames_sound(low, high)
+        if lags and self.patches is not None:
+            part = out[first - low : last - low]
+            part += self.patches.difference({lag: self._source(lag, first, last) for lag in lags}, chosen, part)
+        self.decoded = None
+        return out[start - low : stop - low]
+
+    def _chosen_bands(self, frames: np.ndarray) -> np.ndarray:
+        """Sources of the bands in frames of the patches: (n, n_bands), FOLLOW wherever a frame touches a whole beat."""
+        assert self.patches is not None
+        state, half = self.state, self.patches.n_fft // 2
+        per_frame = float(self.samples_per_model_beat) / self.frames
+
+        def latent_frame(samples: np.ndarray) -> np.ndarray:
+            index = np.floor((samples + 0.5) / per_frame).astype(int) - state.lags_start
+            return np.clip(index, 0, len(state.bands) - 1)
+
+        centres = frames * self.patches.hop
+        chosen = state.bands[latent_frame(centres)]
+        for edge in (-half - 1, half + 1):
+            chosen = np.where(state.bands[latent_frame(centres + edge)] == WHOLE, FOLLOW, chosen)
+        return chosen
+
+    def _frames_sound(self, start: int, stop: int) -> np.ndarray:
+        """Samples start … stop with each whole frame from its source: float32 (n, channels)."""
         out = np.empty((stop - start, self.prompt.waveform.n_channels), np.float32)
         runs = self._runs(start, stop)
         for (begin, lag), (end, _) in zip(runs, runs[1:]):
             low, high = max(begin, start), min(end, stop)
             if low < high:
                 out[low - start : high - start] = self._source(lag, low, high)
-        fade = round(FADE_S * self.prompt.waveform.sample_rate)
+        fade = self.fade
         for (_, leaving), (boundary, entering) in zip(runs, runs[1:]):
-            low = boundary - fade
-            if start <= low and boundary <= stop and leaving != entering:
-                out[low - start : boundary - start] = crossfade(
-                    out[low - start : boundary - start], self._source(entering, low, boundary)
-                )
+            low, high = max(boundary - fade, start), min(boundary, stop)
+            if low < high and leaving != entering and boundary - fade >= self.prompt.waveform.n_samples:
+                mixed = crossfade(*(self._source(lag, boundary - fade, boundary) for lag in (leaving, entering)))
+                out[low - start : high - start] = mixed[low - boundary + fade : high - boundary + fade]
         return out
 
     def lead_in(self) -> np.ndarray:
@@ -148,16 +212,26 @@ class Voice:
             if not runs or runs[-1][1] != lag:
                 runs.append((boundary, lag))
         runs.append((boundaries[-1], runs[-1][1]))
-        touching = [i for i in range(len(runs) - 1) if runs[i + 1][0] > start and runs[i][0] <= stop]
+        ahead = stop + self.fade  # a fade ends where the next run begins
+        touching = [i for i in range(len(runs) - 1) if runs[i + 1][0] > start and runs[i][0] <= ahead]
         return runs[touching[0] : touching[-1] + 2]
 
     def _source(self, lag: int, start: int, stop: int) -> np.ndarray:
         """What one source sounds like at samples start … stop: float32 (n, channels)."""
         prompt = self.prompt.waveform
-        if lag != GENERATE:
-            first = start - round(self.samples_per_model_beat * lag)
-            return prompt.samples[np.arange(first, first + stop - start) % prompt.n_samples]
-        origin = start - prompt.n_samples
+        if lag == GENERATE:
+            if self.decoded is None:
+                return self._decoded(start, stop)
+            begin, samples = self.decoded
+            return samples[start - begin : stop - begin]
+        first = (start - round(self.samples_per_model_beat * lag)) % prompt.n_samples
+        if first + stop - start <= prompt.n_samples:
+            return prompt.samples[first : first + stop - start]
+        return prompt.samples[np.arange(first, first + stop - start) % prompt.n_samples]
+
+    def _decoded(self, start: int, stop: int) -> np.ndarray:
+        """What the decoder says at samples start … stop: float32 (n, channels)."""
+        origin = start - self.prompt.waveform.n_samples
         low = int(origin * self.step) - int(2 * REACH * max(1, self.step)) - 2 - self.state.buffer_start
         samples = self.state.buffer[:, max(0, low) :].numpy().T
         return resample_span(samples, self.step, origin, stop - start, -self.state.buffer_start - max(0, low))

@@ -1,0 +1,142 @@
+"""Where a new beat's sound can come from: a small network that reads codes and scores the prompt's beats.
+
+For every frame and band it says how far, in log10 of the level, each prompt beat's sound will be from the sound that
+the new codes stand for, and how far the decoder's. It is the attention of a pointer-generator network (See et al.
+2017), with distances for scores: they can be trained against true continuations, and a path through them has a cost.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from melformer.codec.losses import REFERENCE_BPM, mel_filters
+
+VIEWS = ((2_048, 3, 2), (512, 6, 1))
+"""Levels are means over these views: window in samples of the work grid, frames per latent frame, mels per band."""
+N_BAND_FEATURES, N_FRAME_FEATURES, N_DECODER_FEATURES = 11, 14, 10
+RECENT_BEATS = 4
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A prompt as the scorer knows it, per model beat and latent frame.
+
+    `latents` (P, F, dim) and `codes` (P, F, n_codebooks), `heard` (P, F, n_bands): log10 levels of its samples, and
+    `read`: the levels that its codes stand for.
+    """
+
+    latents: Tensor
+    codes: Tensor
+    heard: Tensor
+    read: Tensor
+
+    @property
+    def variance(self) -> Tensor:
+        """How much its latents vary: the unit of distances between latents."""
+        spread = self.latents - self.latents.mean(dim=(0, 1))
+        return spread.square().sum(dim=-1).mean().clamp_min(1e-6)
+
+
+def band_levels(samples: Tensor, n_frames: int, n_bands: int, samples_per_beat: int) -> Tensor:
+    """Levels of a loop that plays round: samples of the work grid (n_frames · hop,) → log10 (n_frames, n_bands).
+
+    Bands are mel-spaced and belong to the beat grid: frequencies are those heard at 120 BPM.
+    """
+    rate = samples_per_beat * REFERENCE_BPM / 60.0
+    total = samples.new_zeros(n_frames, n_bands)
+    for window, per_frame, per_band in VIEWS:
+        hop = len(samples) // (n_frames * per_frame)
+        before = window // 2 - hop // 2
+        segments = torch.cat([samples[-before:], samples, samples[:window]]).unfold(0, window, hop)
+        spectra = torch.fft.rfft(segments[: n_frames * per_frame] * torch.hann_window(window))
+        mels = spectra.abs() @ mel_filters(window, n_bands * per_band, rate, rate / 2.0)
+        levels = mels.clamp_min(1e-5).log10().reshape(n_frames, per_frame, n_bands, per_band)
+        total += levels.mean(dim=(1, 3)) / len(VIEWS)
+    return total
+
+
+class SourceScorer(nn.Module):
+    """Predicts how far each source's sound is from what new codes stand for, per frame and band."""
+
+    def __init__(self, latent_dim: int, n_bands: int, dim: int) -> None:
+        super().__init__()
+        self.n_bands = n_bands
+        self.reader = nn.Linear(3 * latent_dim, n_bands)
+        self.copy_band = nn.Linear(N_BAND_FEATURES, dim)
+        self.copy_frame = nn.Linear(N_FRAME_FEATURES, dim, bias=False)
+        self.copy_hidden, self.copy_out = nn.Linear(dim, dim), nn.Linear(dim, 1)
+        self.decoder_hidden, self.decoder_out = nn.Linear(N_DECODER_FEATURES, dim), nn.Linear(dim, 1)
+
+    def read(self, latents: Tensor) -> Tensor:
+        """Levels that codes stand for: quantised latents (n_beats, F, dim) → log10 (n_beats, F, n_bands)."""
+        around = torch.nn.functional.pad(latents, (0, 0, 1, 1))
+        return self.reader(torch.cat([around[:, :-2], around[:, 1:-1], around[:, 2:]], dim=-1))
+
+    def record(self, latents: Tensor, codes: Tensor, heard: Tensor) -> Recorded:
+        """A prompt's quantised latents, codes and levels, with what the codes say of the levels."""
+        return Recorded(latents, codes, heard, self.read(latents))
+
+    def forward(
+        self, prompt: Recorded, latents: Tensor, codes: Tensor, position: int, recent: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Distances for one new beat: quantised latents (F, dim), codes (F, n_codebooks) of model beat `position`
+        (0 is the prompt's first), `recent` (n ≤ 4, P) what earlier calls gave as third, oldest first.
+
+        → each prompt beat's (F, P, n_bands), the decoder's (F, n_bands), and the beat's distance to each (P,).
+        """
+        read = self.read(latents[None])[0]
+        apart = ((prompt.latents - latents).square().sum(dim=-1) / prompt.variance).T  # (F, P)
+        frame = _frame_features(prompt, apart, codes, position, recent)
+        gap = (read[:, None] - prompt.read.transpose(0, 1)).abs()  # (F, P, n_bands)
+        hidden = self.copy_band(_band_features(prompt, gap, read)) + self.copy_frame(frame)[:, :, None]
+        copy = self.copy_out(self.copy_hidden(hidden.relu_()).relu_())[..., 0]
+        features = _decoder_features(prompt, gap, read, apart)
+        return copy, self.decoder_out(self.decoder_hidden(features).relu())[..., 0], apart.mean(dim=0)
+
+
+def _frame_features(prompt: Recorded, apart: Tensor, codes: Tensor, position: int, recent: Tensor) -> Tensor:
+    """What is known of each prompt beat at a frame, for all bands alike: (F, P, N_FRAME_FEATURES)."""
+    n_frames, n_beats = apart.shape
+    same = (prompt.codes == codes).float().transpose(0, 1)  # (F, P, n_codebooks)
+    beat = apart.mean(dim=0)
+    # the beat before came from the source before, if the same lag was right then
+    past = [recent[-k].roll(k) for k in range(1, 1 + len(recent))] or [beat]
+    lags = position - torch.arange(n_beats)
+    periods = [(lags % period == 0).float() for period in (4, 8, 16, n_beats)]
+    columns = [
+        apart.sqrt(), _smooth(apart, 1, 0).sqrt(), _smooth(apart, 3, 0).sqrt(), beat.sqrt(), past[0].sqrt(),
+        torch.stack(past).mean(dim=0).sqrt(), same[..., :4].mean(dim=-1), same.mean(dim=-1), *periods,
+        apart.amin(dim=1, keepdim=True).sqrt(), 0.2 * prompt.variance.log(),
+    ]  # fmt: skip
+    return torch.stack([column.expand(n_frames, n_beats) for column in columns], dim=-1)
+
+
+def _band_features(prompt: Recorded, gap: Tensor, read: Tensor) -> Tensor:
+    """What is known of each prompt beat at a frame and band: (F, P, n_bands, N_BAND_FEATURES)."""
+    place = torch.linspace(-1.0, 1.0, gap.shape[2])
+    louder = prompt.heard.transpose(0, 1) - read[:, None]
+    columns = [
+        gap, _smooth(gap, 2, 0), gap.mean(dim=0, keepdim=True), _smooth(gap, 1, 2), gap.mean(dim=2, keepdim=True),
+        louder, louder.abs(), gap.amin(dim=1, keepdim=True), 0.3 * read[:, None] + 0.6, place, place.square(),
+    ]  # fmt: skip
+    return torch.stack([column.expand(gap.shape) for column in columns], dim=-1)
+
+
+def _decoder_features(prompt: Recorded, gap: Tensor, read: Tensor, apart: Tensor) -> Tensor:
+    """What is known of the decoder's own sound at a frame and band: (F, n_bands, N_DECODER_FEATURES)."""
+    place = torch.linspace(-1.0, 1.0, read.shape[1])
+    misread = prompt.read - prompt.heard
+    columns = [
+        0.3 * read + 0.6, (read - torch.cat([read[:1], read[:-1]])).abs(), (read - _smooth(read, 1, 1)).abs(), place,
+        place.square(), gap.amin(dim=1), apart.amin(dim=1, keepdim=True).sqrt(), 0.2 * prompt.variance.log(),
+        misread.mean(dim=(0, 1)), misread.abs().mean(dim=(0, 1)),
+    ]  # fmt: skip
+    return torch.stack([column.expand(read.shape) for column in columns], dim=-1)
+
+
+def _smooth(values: Tensor, reach: int, dim: int) -> Tensor:
+    """Means over `reach` neighbours on either side; at the ends the last value counts again."""
+    index = torch.arange(values.shape[dim])
+    shifted = [values.index_select(dim, (index + k).clamp(0, values.shape[dim] - 1)) for k in range(-reach, reach + 1)]
+    return torch.stack(shifted).mean(dim=0)

@@ -1,0 +1,223 @@
+"""The player's own sound: exact where it is copied, without a click where it changes, and one however it is asked."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from melformer.audio.wav import Waveform
+from melformer.codec.sources import SourceScorer, band_levels
+from melformer.config import PRESETS, Config
+from melformer.generate import Melformer, Settings, StreamState
+from melformer.generate.own_sound import FOLLOW, GENERATE, WHOLE, OwnSound
+from melformer.generate.patches import BandPatches
+from melformer.generate.paths import cheapest_path
+from melformer.generate.prompt import Prompt
+from melformer.generate.voice import Voice
+
+RATE, BEAT, N_BANDS = 22_050, 11_025, 6
+
+
+@pytest.fixture(scope="module")
+def model() -> Melformer:
+    """With a scorer of random weights, so that bands choose wildly."""
+    tiny = PRESETS["tiny"]
+    codec = dataclasses.replace(tiny.codec, n_source_bands=N_BANDS, source_dim=8)
+    torch.manual_seed(1)
+    model = Melformer(dataclasses.replace(tiny, codec=codec))
+    with torch.no_grad():
+        model.codec.decoder.head.bias[: codec.n_bins] += 4.0
+        assert model.codec.scorer is not None
+        model.codec.scorer.copy_band.weight *= 10.0
+        model.codec.scorer.copy_out.weight *= 20.0
+        model.codec.scorer.decoder_out.bias.fill_(1.0)
+    return model
+
+
+def music(n_beats: int = 8, seed: int = 0) -> Waveform:
+    """Coloured noise and tones that play round without a seam, other ones in each channel."""
+    rng = np.random.default_rng(seed)
+    n = n_beats * BEAT
+    spectrum = rng.standard_normal((2, n // 2 + 1)) + 1j * rng.standard_normal((2, n // 2 + 1))
+    noise = np.fft.irfft(spectrum / (1.0 + np.arange(n // 2 + 1) / 300.0), n)
+    return Waveform((0.2 * noise / noise.std()).T.astype(np.float32), RATE)
+
+
+def recited(model: Melformer, prompt: Prompt, codes: np.ndarray, own_sound: float = 1.0) -> tuple[Voice, np.ndarray]:
+    """Given codes (n, F, n_codebooks) in a voice, and all but the last beat rendered."""
+    voice = Voice(model.codec, prompt)
+    sounds = []
+    for i, beat in enumerate(torch.from_numpy(codes)):
+        voice.push(beat, own_sound)
+        if i:
+            start = prompt.waveform.n_samples + (i - 1) * BEAT
+            sounds.append(voice.render(start, start + BEAT))
+    return voice, np.concatenate(sounds)
+
+
+def strange(prompt: Prompt, n_beats: int, seed: int) -> np.ndarray:
+    """Codes that no beat of the prompt has."""
+    return np.random.default_rng(seed).integers(0, 64, (n_beats, *prompt.codes.shape[1:]))
+
+
+@pytest.mark.parametrize("scored", [True, False])
+def test_a_beat_with_a_prompt_beats_codes_is_its_samples(model: Melformer, scored: bool) -> None:
+    """Bit for bit, whatever is played before and after, but for the 10 ms that lead over into another source."""
+    prompt = model.prompt(music(), bpm=120.0)
+    codes = strange(prompt, 10, 3)
+    known = {2: 5, 3: 6, 6: 1, 8: 1}
+    for place, source in known.items():
+        codes[place] = prompt.codes[source]
+    bare = model if scored else Melformer(PRESETS["tiny"])
+    if not scored:
+        bare.load_state_dict({n: t for n, t in model.state_dict().items() if ".scorer." not in n})
+    _, sound = recited(bare, prompt, codes)
+    for place, source in known.items():
+        own = prompt.waveform.samples[source * BEAT : (source + 1) * BEAT]
+        new = sound[place * BEAT : (place + 1) * BEAT]
+        inner = BEAT if known.get(place + 1) == source + 1 else BEAT - round(0.010 * RATE)
+        assert np.array_equal(new[:inner], own[:inner]), (place, source)
+    between = sound[4 * BEAT : 6 * BEAT]
+    others = [prompt.waveform.samples[j * BEAT : (j + 2) * BEAT] for j in range(7)]
+    assert not any(np.array_equal(between, other) for other in others)
+
+
+def test_own_sound_copies_nothing_at_0_and_ever_more_up_to_1(model: Melformer) -> None:
+    prompt = model.prompt(music(), bpm=120.0)
+    codes = np.where(np.arange(16)[:, None] % 3 == 0, strange(prompt, 12, 5), np.resize(prompt.codes, (12, 16, 3)))
+    shares = []
+    for own_sound in (0.0, 0.1, 0.5, 1.0):
+        own = OwnSound(*_facts(model, prompt), None, None)
+        latents = model.codec.quantizer.decode(torch.from_numpy(codes)).detach().numpy()
+        lags = [own.choose(new, c, 8 + i, own_sound)[0] for i, (new, c) in enumerate(zip(latents, codes))]
+        shares.append(float((np.concatenate(lags) != GENERATE).mean()))
+    assert shares[0] == 0.0 and shares == sorted(shares) and shares[-1] > shares[1]
+    voice, _ = recited(model, prompt, codes, own_sound=0.0)
+    assert (voice.state.lags == GENERATE).all() and (voice.state.bands == FOLLOW).all()
+
+
+def _facts(model: Melformer, prompt: Prompt) -> tuple[np.ndarray, np.ndarray]:
+    return model.codec.quantizer.decode(torch.from_numpy(prompt.codes)).detach().numpy(), prompt.codes
+
+
+def test_streamed_and_resumed_are_one_with_a_scorer(model: Melformer, tmp_path: Path) -> None:
+    prompt = model.prompt(music(4), bpm=120.0)
+    settings = Settings(variation=0.8)
+    whole = model.continue_loop(prompt, 6, 7, settings)
+    stream = model.stream(prompt, seed=7, settings=settings)
+    beats = [next(stream) for _ in range(3)]
+    stream.state().save(tmp_path / "asleep.stream")
+    beats += list(model.resume(StreamState.load(tmp_path / "asleep.stream"), n_beats=3))
+    samples = np.concatenate([beat.waveform.samples for beat in beats])
+    assert np.abs(samples - whole.new.samples).max() < 1e-6
+    assert np.array_equal(np.concatenate([beat.lags for beat in beats]), whole.lags)
+
+
+def test_where_a_span_is_cut_does_not_matter(model: Melformer) -> None:
+    """Fades and bands reach across the edges of what is rendered at once."""
+    prompt = model.prompt(music(), bpm=120.0)
+    voice, _ = recited(model, prompt, strange(prompt, 4, 9))
+    rng = np.random.default_rng(0)
+    voice.state.lags = rng.integers(0, 8, 64)
+    voice.state.bands = np.where(rng.random((64, N_BANDS)) < 0.2, rng.integers(0, 8, (64, N_BANDS)), FOLLOW)
+    start = prompt.waveform.n_samples + 2 * BEAT
+    whole = voice.render(start, start + BEAT)
+    for cut in (1, 700, 5_000, BEAT - 3):
+        halves = [voice.render(start, start + cut), voice.render(start + cut, start + BEAT)]
+        assert np.abs(np.concatenate(halves) - whole).max() < 1e-5  # the resampler rounds by span
+
+
+def test_changes_of_source_are_no_rougher_than_the_sound(model: Melformer) -> None:
+    """Some hundred joins of frames and of bands: the second difference there, against everywhere else."""
+    prompt = model.prompt(music(8, 4), bpm=120.0)
+    near, far = [], []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        voice, _ = recited(model, prompt, strange(prompt, 4, seed))
+        n = len(voice.state.lags)
+        voice.state.lags = np.repeat(rng.integers(1, 8, n // 4), 4)
+        bands = np.where(rng.random((n, N_BANDS)) < 0.1, rng.integers(1, 8, (n, N_BANDS)), FOLLOW)
+        voice.state.bands = bands if seed % 2 else np.full_like(bands, FOLLOW)
+        sound = voice.render(prompt.waveform.n_samples + BEAT, prompt.waveform.n_samples + 3 * BEAT)
+        rough = np.abs(np.diff(sound, 2, axis=0)).max(axis=1)
+        frame = BEAT / 16
+        to_edge = np.abs((np.arange(len(rough)) + 1 + frame * 2) % (4 * frame) - frame * 2)
+        near.append(rough[to_edge < 0.012 * RATE])
+        far.append(rough[to_edge > 0.020 * RATE])
+    inside, outside = np.concatenate(near), np.concatenate(far)
+    assert inside.mean() <= 1.1 * outside.mean()
+    assert np.quantile(inside, 0.999) <= 1.1 * np.quantile(outside, 0.999)
+
+
+def test_bands_that_all_change_are_the_other_sound() -> None:
+    """Perfect reconstruction: all bands of a source are that source, none of them leave the base untouched."""
+    rng = np.random.default_rng(0)
+    patches = BandPatches(44_100, 97.0, N_BANDS, 24_000.0)
+    frames = patches.frames(0, 20_000)
+    first, last = patches.span(frames)
+    base, other = rng.standard_normal((2, last - first, 2)).astype(np.float32)
+    inner = slice(patches.n_fft, -patches.n_fft)
+    added = patches.difference({5: other}, np.full((len(frames), N_BANDS), 5), base)
+    assert np.abs((base + added)[inner] - other[inner]).max() < 1e-5
+    assert not patches.difference({5: other}, np.full((len(frames), N_BANDS), FOLLOW), base).any()
+
+
+def test_a_band_takes_its_frequencies_and_no_others() -> None:
+    patches = BandPatches(44_100, 120.0, N_BANDS, 24_000.0)
+    frames = patches.frames(0, 20_000)
+    first, last = patches.span(frames)
+    time = np.arange(last - first) / 44_100.0
+    low, high = (np.sin(2 * np.pi * hz * time)[:, None].astype(np.float32) for hz in (100.0, 15_000.0))
+    chosen = np.full((len(frames), N_BANDS), FOLLOW)
+    chosen[:, -1] = 3
+    inner = slice(patches.n_fft, -patches.n_fft)
+    result = (low + patches.difference({3: high}, chosen, low))[inner]
+    assert np.abs(result - (low + high)[inner]).max() < 0.01
+
+
+def test_paths_are_the_cheapest_of_all() -> None:
+    rng = np.random.default_rng(0)
+    costs, start = rng.random((5, 4, 3)), rng.random((4, 3))
+    found = cheapest_path(costs, start, 0.3)
+    for band in range(4):
+
+        def price(path: tuple[int, ...], band: int = band) -> float:
+            steps = sum(0.3 for a, b in itertools.pairwise(path) if a != b)
+            return start[band, path[0]] + steps + sum(costs[t, band, s] for t, s in enumerate(path))
+
+        best = min(itertools.product(range(3), repeat=5), key=price)
+        assert tuple(found[:, band].tolist()) == best
+
+
+def test_levels_are_of_their_frame_and_band() -> None:
+    time = np.arange(4 * 24_000) / 48_000.0
+    samples = torch.from_numpy((0.5 * np.sin(2 * np.pi * 3_000.0 * time) * (time > 1.0)).astype(np.float32))
+    levels = band_levels(samples, 64, 24, 24_000)
+    loudest = levels[48].argmax().item()
+    assert (levels[40:56].argmax(dim=1) == loudest).all() and 10 <= loudest <= 14
+    assert (levels[4:28, loudest] < levels[48, loudest] - 2.0).all()
+
+
+def test_whole_beats_and_followers_are_told_apart(model: Melformer) -> None:
+    prompt = model.prompt(music(), bpm=120.0)
+    codes = strange(prompt, 3, 1)
+    codes[1] = prompt.codes[4]
+    voice, _ = recited(model, prompt, codes)
+    assert (voice.state.bands[16:32] == WHOLE).all() and not (voice.state.bands[:16] == WHOLE).any()
+    assert (voice.state.lags[16:32] == 8 + 1 - 4).all()
+
+
+def test_prompts_of_two_beats_are_enough(model: Melformer) -> None:
+    result = model.continue_loop(music(2), n_beats=4, bpm=120.0, settings=Settings(variation=1.0))
+    assert result.new.n_samples == 4 * BEAT and np.isfinite(result.new.samples).all()
+
+
+def test_a_model_without_a_scorer_is_read_as_before() -> None:
+    facts = PRESETS["tiny"].to_dict()
+    del facts["codec"]["n_source_bands"], facts["codec"]["source_dim"]
+    config = Config.from_dict(facts)
+    assert config.codec.n_source_bands == 0 and Melformer(config).codec.scorer is None
+    assert SourceScorer(32, N_BANDS, 8).n_bands == N_BANDS
