@@ -39,9 +39,10 @@ class Fit:
 def fit(transformer: BeatTransformer, take: "Continuation") -> Fit:
     """Judge one finished take; at most 16 of its model beats, evenly spread, are asked about."""
     prompt = take.prompt
-    codes = torch.from_numpy(np.concatenate([prompt.codes, take.codes])[-HEARD_BEATS:])
-    n_new = min(len(take.codes), len(codes) - 1)
-    first = len(prompt.codes) + len(take.codes) - len(codes)
+    new = _model_beats(take.codes, prompt.codes.shape[1])
+    codes = torch.from_numpy(np.concatenate([prompt.codes, new])[-HEARD_BEATS:])
+    n_new = min(len(new), len(codes) - 1)
+    first = len(prompt.codes) + len(new) - len(codes)
     bar = max(1, round(prompt.beats_per_bar * prompt.model_beats_per_beat))
     positions = (torch.arange(len(codes)) + first - len(prompt.codes)) % bar
     if bar > UNKNOWN_BAR_POSITION:
@@ -58,6 +59,15 @@ def ranked(transformer: BeatTransformer, takes: "list[Continuation]") -> "list[C
     usual = float(np.mean([one.bits for one in fits])) if fits else 0.0
     order = sorted(range(len(takes)), key=lambda i: fits[i].cost(usual))
     return [takes[i] for i in order]
+
+
+def _model_beats(codes: np.ndarray, n_frames: int) -> np.ndarray:
+    """Whole model beats of codes that may be cut in beats of half that length (above 180 BPM); the first one of a
+    single half is filled up with itself."""
+    frames = codes.reshape(-1, codes.shape[-1])
+    if len(frames) < n_frames:
+        frames = np.concatenate([frames, frames])
+    return frames[: len(frames) // n_frames * n_frames].reshape(-1, n_frames, codes.shape[-1])
 
 
 def _drift(prompt: Prompt, new: Waveform) -> tuple[float, float]:
