@@ -1,6 +1,9 @@
-"""Files that are either whole or absent."""
+"""Files and folders that are either whole or absent."""
 
+import ctypes
 import os
+import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,3 +29,41 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Give a new empty folder beside `path`; it takes the final name only when the block succeeds.
+
+    A folder that has the name already is replaced as a whole: whoever opens `path` finds the old one or the new one,
+    never a mixture. Errors: OSError when the folder above is read-only or the disk is full.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}-", dir=path.parent))
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o777 & ~umask)  # mkdtemp makes folders private
+        if path.exists():
+            _exchange(temporary, path)
+        else:
+            os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swap the names of two folders, in one step where the system can (Linux), else in two."""
+    if sys.platform == "linux":
+        at_working_directory, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+        rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+        if rename is not None:
+            names = (os.fsencode(one), os.fsencode(other))
+            if rename(at_working_directory, names[0], at_working_directory, names[1], exchange) == 0:
+                return
+    aside = one.with_name(f"{one.name}-old")
+    os.replace(other, aside)
+    os.replace(one, other)
+    os.replace(aside, one)

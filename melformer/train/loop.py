@@ -1,25 +1,27 @@
 """One training loop for every model: exact resume, any number of processes, a log that is always written."""
 
 import json
-import os
 import time
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from melformer.errors import CheckpointError
-from melformer.files import atomic_path
+from melformer.files import atomic_folder
 from melformer.train.options import TrainOptions
+from melformer.train.processes import join_processes
+from melformer.train.state import read_state, tidy, told_when_full, unusable, write_state
+from melformer.train.track import Tracker
 
 
 class Task(Protocol):
-    """What the loop needs to know of a model: its loss on one micro-batch, a validation, a way out."""
+    """What the loop needs to know of a model: its loss on one micro-batch, a validation, a way out.
+
+    A task may also have `clips() -> dict[str, Waveform]`: sounds to listen to, for a tracker.
+    """
 
     module: nn.Module
 
@@ -40,26 +42,33 @@ class Trainer:
     def __init__(self, task: Task, options: TrainOptions, run: Path) -> None:
         self.task, self.options, self.run = task, options, run
         self.rank, self.world = join_processes()
+        self.device = next(task.module.parameters()).device
         self.model: nn.Module = task.module
         if self.world > 1:
-            self.model = nn.parallel.DistributedDataParallel(task.module)
+            cards = [self.device] if self.device.type == "cuda" else None
+            self.model = nn.parallel.DistributedDataParallel(task.module, cards, gradient_as_bucket_view=True)
         self.optimizer = torch.optim.AdamW(
             task.module.parameters(), lr=options.lr, betas=(options.beta1, options.beta2),
             weight_decay=options.weight_decay, fused=True,
         )  # fmt: skip
         self.ema = {name: p.detach().clone() for name, p in task.module.named_parameters()}
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.kept_step = 0, 0.0, 0
+        self.running: dict[str, float] = {}  # losses, smoothed
+        self.tracker: Tracker | None = None
 
     def resume(self) -> None:
         """Go on from `run/state.pt`. Errors: CheckpointError when it is missing or damaged."""
         path = self.run / "state.pt"
+        state = read_state(path)
         try:
-            state = torch.load(path, weights_only=True, map_location="cpu")
             self.task.module.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.ema, self.step, self.seconds = state["ema"], state["step"], state["seconds"]
-        except (OSError, RuntimeError, LookupError, ValueError, EOFError, UnpicklingError) as error:
-            raise CheckpointError(f"{path} cannot be resumed: {error}. Start a new run, or name another.") from error
+            for name, average in self.ema.items():
+                average.copy_(state["ema"][name])
+            self.step, self.seconds, self.running = state["step"], state["seconds"], state.get("running", {})
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise unusable(path, error) from error
+        self.kept_step = self.step
 
     def save(self) -> None:
         """Write the whole state to `run/state.pt`, all of it or nothing."""
@@ -67,20 +76,22 @@ class Trainer:
             return
         state = {
             "model": self.task.module.state_dict(), "optimizer": self.optimizer.state_dict(),
-            "ema": self.ema, "step": self.step, "seconds": self.seconds,
+            "ema": self.ema, "step": self.step, "seconds": self.seconds, "running": self.running,
         }  # fmt: skip
-        with atomic_path(self.run / "state.pt") as temporary:
-            torch.save(state, temporary)
+        write_state(self.run / "state.pt", state)
+        self.kept_step = self.step
 
     def fit(self, until: int | None = None) -> None:
         """Train to `options.steps`, logging to `run/log.jsonl`, and export the averaged weights at the end.
 
-        `until` ends it at an earlier step, in a state that can be resumed.
+        `until` ends it at an earlier step, in a state that can be resumed. Errors: CheckpointError on a full disk.
         """
         last = min(self.options.steps, until or self.options.steps)
         self.run.mkdir(parents=True, exist_ok=True)
+        if not self.rank:
+            tidy(self.run, self.step)
+            self.tracker = Tracker(self.run / "track", self.step) if self.options.track else None
         bar = tqdm(total=self.options.steps, initial=self.step, disable=bool(self.rank), unit="step", mininterval=2)
-        running: dict[str, float] = {}
         while self.step < last:
             start = time.perf_counter()
             metrics = self._train_step()
@@ -88,23 +99,32 @@ class Trainer:
             self.step += 1
             self._restart_averages(self.task.after_step(self.step))
             for name, value in metrics.items():
-                running[name] = running.get(name, value) * 0.98 + value * 0.02
+                self.running[name] = self.running.get(name, value) * 0.98 + value * 0.02
             bar.update()
-            bar.set_postfix({k: f"{v:.3f}" for k, v in running.items()}, refresh=False)
-            self._punctuate(metrics, running)
+            bar.set_postfix({k: f"{v:.3f}" for k, v in self.running.items()}, refresh=False)
+            with told_when_full(self.run, self.kept_step):
+                self._punctuate(self.step == last)
         bar.close()
-        self.save()
-        self._export()
+        if self.kept_step == last:  # also where the last process was killed between the state and the checkpoint
+            with told_when_full(self.run, self.kept_step):
+                self._export()
+        if self.tracker:
+            self.tracker.close()
 
-    def _punctuate(self, metrics: dict[str, float], running: dict[str, float]) -> None:
+    def _punctuate(self, is_last: bool) -> None:
         if self.step % 20 == 0:
-            rounded = {name: round(value, 5) for name, value in running.items()}
-            self._log({"step": self.step, "seconds": round(self.seconds, 1), **rounded})
+            rounded = {name: round(value, 5) for name, value in self.running.items()}
+            self._log({"step": self.step, "seconds": round(self.seconds, 1), **rounded}, "train", rounded)
         if self.step % self.options.validate_every == 0:
-            self._log({"step": self.step, "validation": self._with_ema(self.task.validate)})
-        if self.step % self.options.save_every == 0:
+            found = self._with_ema(self.task.validate)
+            self._log({"step": self.step, "validation": found}, "validation", found)
+            clips = getattr(self.task, "clips", None)
+            if self.tracker and clips:
+                self.tracker.clips(self.step, self._with_ema(clips))
+        if self.step % self.options.save_every == 0 or is_last:
             self.save()
-            self._export()
+            if not is_last:
+                self._export()
 
     def _train_step(self) -> dict[str, float]:
         options = self.options
@@ -115,7 +135,7 @@ class Trainer:
             rng = np.random.default_rng([options.seed, self.step, self.rank, micro])
             torch.manual_seed(int(rng.integers(2**62)))
             with self._sync(micro == options.accumulate - 1):
-                with torch.autocast("cpu", dtype=torch.bfloat16, enabled=options.bf16):
+                with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=options.bf16):
                     losses = self.task.loss(self.model, rng, self.step)
                 (losses["total"] / options.accumulate).backward()
             for name, value in losses.items():
@@ -145,34 +165,29 @@ class Trainer:
             self.ema[name].copy_(parameters[name].detach())
 
     def _with_ema(self, function: Any) -> Any:
-        parameters = dict(self.task.module.named_parameters())
-        kept = {name: p.detach().clone() for name, p in parameters.items()}
+        """Call `function` while the averages stand where the weights are, without a copy of either."""
+        self._swap_averages()
         self.task.module.eval()
         try:
-            with torch.no_grad():
-                for name, p in parameters.items():
-                    p.copy_(self.ema[name])
-                return function()
+            return function()
         finally:
-            with torch.no_grad():
-                for name, p in parameters.items():
-                    p.copy_(kept[name])
+            self._swap_averages()
             self.task.module.train()
+
+    def _swap_averages(self) -> None:
+        for name, p in self.task.module.named_parameters():
+            p.data, self.ema[name] = self.ema[name], p.data
 
     def _export(self) -> None:
         if not self.rank:
             record = {"steps": self.step, "seconds": round(self.seconds), "processes": self.world}
-            self._with_ema(lambda: self.task.export(self.run / "checkpoint", record))
+            with atomic_folder(self.run / "checkpoint") as folder:
+                self._with_ema(lambda: self.task.export(folder, record))
 
-    def _log(self, entry: dict[str, Any]) -> None:
-        if not self.rank:
-            with open(self.run / "log.jsonl", "a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
-
-
-def join_processes() -> tuple[int, int]:
-    """Rank and number of processes, as `torchrun` tells; 0 and 1 without it."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return int(os.environ.get("RANK", "0")), world
+    def _log(self, entry: dict[str, Any], group: str, values: dict[str, float]) -> None:
+        if self.rank:
+            return
+        with open(self.run / "log.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+        if self.tracker:
+            self.tracker.numbers(self.step, group, values)

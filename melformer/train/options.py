@@ -28,6 +28,7 @@ class TrainOptions:
     save_every: int = 100
     seed: int = 0
     bf16: bool = True
+    track: bool = False
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulate", "validate_every", "save_every"):
