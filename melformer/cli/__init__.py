@@ -26,8 +26,8 @@ def build_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    args = build_parser().parse_args(argv)
     try:
+        args = build_parser().parse_args(argv)  # prints the help, so its reader may go away too
         args.run(args)
         sys.stdout.flush()
     except MelformerError as error:
