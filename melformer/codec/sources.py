@@ -38,22 +38,30 @@ class Recorded:
         return spread.square().sum(dim=-1).mean().clamp_min(1e-6)
 
 
-def band_levels(samples: Tensor, n_frames: int, n_bands: int, samples_per_beat: int) -> Tensor:
-    """Levels of a loop that plays round: samples of the work grid (n_frames · hop,) → log10 (n_frames, n_bands).
+def view_levels(
+    samples: Tensor, before: Tensor, after: Tensor, n_frames: int, n_bands: int, samples_per_beat: int
+) -> list[Tensor]:
+    """Log10 mel levels of `n_frames` latent frames in each view: (n_frames, per_frame, n_bands, per_band).
 
-    Bands are mel-spaced and belong to the beat grid: frequencies are those heard at 120 BPM.
+    `samples` (n_frames · hop,) of the work grid stand between `before` and `after`. Bands are mel-spaced and belong
+    to the beat grid: frequencies are those heard at 120 BPM.
     """
     rate = samples_per_beat * REFERENCE_BPM / 60.0
-    total = samples.new_zeros(n_frames, n_bands)
+    levels = []
     for window, per_frame, per_band in VIEWS:
         hop = len(samples) // (n_frames * per_frame)
-        before = window // 2 - hop // 2
-        segments = torch.cat([samples[-before:], samples, samples[:window]]).unfold(0, window, hop)
+        reach = window // 2 - hop // 2
+        segments = torch.cat([before[-reach:], samples, after[:window]]).unfold(0, window, hop)
         spectra = torch.fft.rfft(segments[: n_frames * per_frame] * torch.hann_window(window))
         mels = spectra.abs() @ mel_filters(window, n_bands * per_band, rate, rate / 2.0)
-        levels = mels.clamp_min(1e-5).log10().reshape(n_frames, per_frame, n_bands, per_band)
-        total += levels.mean(dim=(1, 3)) / len(VIEWS)
-    return total
+        levels.append(mels.clamp_min(1e-5).log10().reshape(n_frames, per_frame, n_bands, per_band))
+    return levels
+
+
+def band_levels(samples: Tensor, n_frames: int, n_bands: int, samples_per_beat: int) -> Tensor:
+    """Levels of a loop that plays round: samples of the work grid (n_frames · hop,) → log10 (n_frames, n_bands)."""
+    views = view_levels(samples, samples, samples, n_frames, n_bands, samples_per_beat)
+    return torch.stack([view.mean(dim=(1, 3)) for view in views]).mean(dim=0)
 
 
 class SourceScorer(nn.Module):

@@ -43,6 +43,9 @@ def write_plots(
             new = made.codes.reshape(-1, *before.shape[1:])
             save(tokens_figure(np.concatenate([before, new]), len(before)), path)
             written.append(path)
+            path = Path(out_dir) / f"{clip.name}_sources.png"
+            save(sources_figure(made.band_lags, new.shape[1], made.new, clip.name), path)
+            written.append(path)
         for kind, figure in (
             ("spectrograms", spectrogram_figure(sounds, clip.name)),
             ("similarity", similarity_figure(sounds, case)),
@@ -106,6 +109,40 @@ def tokens_figure(codes: np.ndarray, n_prompt: int) -> Any:
     axis.set(xlabel="beat", ylabel="codebook", title="codes; the line is where the prompt ends")
     axis.set_xticks(np.arange(0, flat.shape[1], codes.shape[1] * 4), np.arange(0, len(codes), 4))
     axis.axvline(n_prompt * codes.shape[1] - 0.5, color="red")
+    return figure
+
+
+def copied_energy(band_lags: np.ndarray, sound: Waveform) -> np.ndarray:
+    """Share of each frame's energy that was copied, 0 to 1: lags (n_frames, n_bands) of a sound → (n_frames,)."""
+    n_frames, n_bands = band_lags.shape
+    clip = resample(sound.mono(), SAMPLE_RATE)
+    power = mel_spectrogram(clip.samples[:, 0], SAMPLE_RATE, 2048, 256, 2 * n_bands) ** 2
+    power = power.reshape(len(power), n_bands, 2).sum(axis=2)
+    frame = np.minimum(np.arange(len(power)) * n_frames // len(power), n_frames - 1)
+    energy = np.zeros((n_frames, n_bands))
+    np.add.at(energy, frame, power)
+    return ((band_lags != 0) * energy).sum(axis=1) / np.maximum(energy.sum(axis=1), 1e-12)
+
+
+def sources_figure(band_lags: np.ndarray, frames_per_beat: int, sound: Waveform, title: str) -> Any:
+    """Where each frame and band of new sound came from: how many beats back, grey where the decoder spoke, and below
+    the share of energy that was copied. `band_lags` int (n_frames, n_bands), as `Continuation.band_lags`."""
+    from matplotlib.figure import Figure
+
+    n_frames, n_bands = band_lags.shape
+    share = copied_energy(band_lags, sound)
+    figure = Figure(figsize=(min(24.0, 4.0 + 0.4 * n_frames / frames_per_beat), 4.5), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    extent = (0.0, n_frames / frames_per_beat, 0.0, float(n_bands))
+    lags = np.ma.masked_equal(band_lags, 0).T
+    above.set_facecolor("lightgrey")
+    picture = above.imshow(
+        lags, origin="lower", aspect="auto", interpolation="nearest", cmap="turbo", extent=extent, vmin=1
+    )
+    figure.colorbar(picture, ax=above, label="copied from … beats ago (grey: decoded)")
+    above.set(title=f"{title}: {share.mean():.0%} of the energy copied", ylabel="band")
+    below.fill_between((np.arange(n_frames) + 0.5) / frames_per_beat, share, step="mid")
+    below.set(xlabel="new beat", ylabel="copied", ylim=(0.0, 1.0))
     return figure
 
 

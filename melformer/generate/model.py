@@ -33,7 +33,7 @@ MAX_TAKES = 16
 @dataclass(frozen=True)
 class Continuation:
     """A finished continuation: `waveform` is prompt, join and new part; `new` the new part alone; `codes` int64
-    (model beats, frames, n_codebooks) of the new part; `state` goes on from its end (None for a take of many);
+    (model beats, frames, n_codebooks) of the new part; `lags` and `band_lags` as in `Beat`; `state` goes on from its end (None for a take of many);
     `ending` tells how a closed loop was closed."""
 
     prompt: Prompt
@@ -41,6 +41,7 @@ class Continuation:
     new: Waveform
     codes: np.ndarray
     lags: np.ndarray
+    band_lags: np.ndarray
     seed: int
     settings: Settings
     n_beats: int
@@ -199,8 +200,8 @@ def _assemble(
     assert len(new) == edges[-1] - edges[prompt.n_beats]
     whole = np.concatenate([prompt.waveform.samples[: -len(join)], join, new])
     codes = np.concatenate([beat.codes for beat in beats])
-    lags = np.concatenate([beat.lags for beat in beats])
+    lags, band_lags = (np.concatenate([getattr(beat, name) for beat in beats]) for name in ("lags", "band_lags"))
     return Continuation(
-        prompt, Waveform(whole, rate), Waveform(new, rate), codes, lags, seed, settings, len(beats),
+        prompt, Waveform(whole, rate), Waveform(new, rate), codes, lags, band_lags, seed, settings, len(beats),
         sum(beat.compute_s for beat in beats), state, ending,
     )  # fmt: skip

@@ -21,12 +21,14 @@ from melformer.generate.voice import Voice
 @dataclass(frozen=True)
 class Beat:
     """One new beat: its number (0 is the first new one), its sound at the prompt's rate, its codes (model beats,
-    frames, n_codebooks), the lags that its frames were copied from (0: decoded), and the seconds it took."""
+    frames, n_codebooks), the lags in model beats that its frames were copied from (0: decoded), those of each band
+    (frames, n_bands; one band where the model tells none apart), and the seconds it took."""
 
     index: int
     waveform: Waveform
     codes: np.ndarray
     lags: np.ndarray
+    band_lags: np.ndarray
     compute_s: float
 
 
@@ -45,9 +47,7 @@ class TakeStreams:
     With `closing`, the last bar leads back to the head, and the last 30 ms fade into what precedes it.
     """
 
-    def __init__(
-        self, composer: Composer, voices: list[Voice], prompt: Prompt, closing: Closing | None = None
-    ) -> None:
+    def __init__(self, composer: Composer, voices: list[Voice], prompt: Prompt, closing: Closing | None = None) -> None:
         self.composer, self.voices, self.prompt, self.closing = composer, voices, prompt, closing
         self.index = 0
         self.joins: list[np.ndarray] = []  # of every take, once beat 0 is there
@@ -78,10 +78,10 @@ class TakeStreams:
         if self.closing is not None and self.index == self.closing.n_beats - 1:
             for sound, lead_in in zip(sounds, self.lead_ins):
                 self._lead_back(sound, lead_in)
-        codes_of_beat, lags = self._codes_of(self.index * factor, (self.index + 1) * factor)
+        codes_of_beat, sources = self._codes_of(self.index * factor, (self.index + 1) * factor)
         rate, seconds = self.prompt.waveform.sample_rate, time.perf_counter() - begun
         beats = [
-            Beat(self.index, Waveform(sound, rate), codes_of_beat[i], lags[i], seconds)
+            Beat(self.index, Waveform(sound, rate), codes_of_beat[i], *sources[i], seconds)
             for i, sound in enumerate(sounds)
         ]
         self.index += 1
@@ -139,8 +139,9 @@ class TakeStreams:
         edges = beat_edges(first + 1, self.prompt.bpm, self.prompt.waveform.sample_rate)
         return int(edges[first]), int(edges[first + 1])
 
-    def _codes_of(self, begin: Fraction, end: Fraction) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Codes (K, model beats, frames, n) and lags of each take's frames from model beat `begin` to `end`."""
+    def _codes_of(self, begin: Fraction, end: Fraction) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
+        """Codes (K, model beats, frames, n) from model beat `begin` to `end`, and each take's lags there, of frames
+        and of bands."""
         keep = int(begin) - self.codes_start
         if keep > 4:
             self.codes, self.codes_start = self.codes[keep:], int(begin)
@@ -148,8 +149,5 @@ class TakeStreams:
         frames = self.voices[0].frames
         low, high = (int((edge - self.codes_start) * frames) for edge in (begin, end))
         cut = codes[:, low:high]
-        lags = []
-        for voice in self.voices:
-            first = int(begin * frames) - voice.state.lags_start
-            lags.append(voice.state.lags[first : first + high - low].copy())
-        return cut.reshape(len(cut), -1, min(frames, high - low), cut.shape[-1]), lags
+        sources = [voice.lags_of(int(begin * frames), high - low) for voice in self.voices]
+        return cut.reshape(len(cut), -1, min(frames, high - low), cut.shape[-1]), sources

@@ -121,6 +121,15 @@ class Voice:
             self.own.memory.lag,
         )  # fmt: skip
 
+    def lags_of(self, first: int, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
+        """Sources of latent frames `first` … of the new part: lags (n_frames,), and of each band (n_frames, n_bands).
+
+        Without a scorer there is one band.
+        """
+        part = slice(first - self.state.lags_start, first - self.state.lags_start + n_frames)
+        lags, bands = self.state.lags[part].copy(), self.state.bands[part]
+        return lags, np.where(bands < 0, lags[:, None], bands) if bands.shape[1] else lags[:, None]
+
     def beats_needed(self, beat_end: Fraction) -> int:
         """Model beats to be pushed before sound up to `beat_end` (model beats into the new part) is complete."""
         margin = self.codec.decoder.delay_samples + 2 * REACH * max(1, self.step) + 2

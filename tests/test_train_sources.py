@@ -1,0 +1,115 @@
+"""The scorer of sources: what it is shown is measured rightly, it learns, and a model keeps it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from melformer.audio.wav import Waveform, write_waveform
+from melformer.config import PRESETS
+from melformer.errors import RequestError
+from melformer.evaluate.plots import copied_energy, sources_figure
+from melformer.generate import Melformer
+from melformer.hub import save_bundle
+from melformer.train import sources
+from melformer.train.source_pairs import Pair, make_pair, roughened
+
+RATE, BEAT, N_BANDS = 22_050, 11_025, 6
+
+
+@pytest.fixture(scope="module")
+def model() -> Melformer:
+    torch.manual_seed(0)
+    return Melformer(PRESETS["tiny"])
+
+
+def passage(seed: int, n_beats: int = 16, period: int = 4) -> Waveform:
+    """Beats of coloured noise that come again every `period` beats."""
+    rng = np.random.default_rng(seed)
+    beats = np.cumsum(rng.standard_normal((period, BEAT)), axis=1) * 0.002 + 0.05 * rng.standard_normal((period, 1))
+    beats += 0.1 * rng.random((period, 1)) * rng.standard_normal((period, BEAT))
+    return Waveform(np.tile(beats.ravel(), n_beats // period)[:, None].astype(np.float32), RATE)
+
+
+def pairs(model: Melformer, n: int) -> list[Pair]:
+    """Some exact, some roughened."""
+    loops = [(passage(seed), np.random.default_rng(seed)) for seed in range(n)]
+    return [make_pair(model.codec, loop, 120.0, passage(99), N_BANDS, rng) for loop, rng in loops]
+
+
+def test_distances_are_zero_for_what_comes_again_and_not_for_the_rest(model: Melformer) -> None:
+    exact = next(
+        pair for pair in pairs(model, 6) if (pair.codes[0] == pair.prompt_codes[0]).all() and len(pair.codes) > 4
+    )
+    n_frames = exact.codes.shape[1]
+    same = exact.truth.beat(1, n_frames).distance(exact.prompt.beat(1, n_frames), n_frames)
+    other = exact.truth.beat(1, n_frames).distance(exact.prompt.beat(2, n_frames), n_frames)
+    assert same.shape == (1, n_frames, N_BANDS)
+    assert same[:, 2:-2].max() < 0.02 and other.mean() > 0.05  # at a beat's edges the neighbours are heard as well
+
+
+def test_a_pair_comes_back_from_its_file(model: Melformer, tmp_path: Path) -> None:
+    pair = pairs(model, 1)[0]
+    pair.save(tmp_path / "pair.npz")
+    again = Pair.load(tmp_path / "pair.npz")
+    assert torch.equal(again.codes, pair.codes) and torch.equal(again.prompt_codes, pair.prompt_codes)
+    for name in ("prompt", "truth", "decoded"):
+        for a, b in zip(getattr(again, name).views, getattr(pair, name).views, strict=True):
+            assert (a.float() - b).abs().max() < 2e-3  # 16-bit floats
+
+
+def test_training_lowers_the_loss_and_is_the_same_again(model: Melformer) -> None:
+    material = pairs(model, 2)
+
+    def quality(scorer: sources.SourceScorer) -> float:
+        with torch.no_grad():
+            lessons = [sources.lesson(scorer, model.codec, pair) for pair in material]
+            return float(np.mean([float(sources.loss(scorer, one, 1, torch.tensor(20.0))) for one in lessons]))
+
+    before, after, again = (sources.train_scorer(model.codec, material, steps, dim=8) for steps in (1, 30, 30))
+    assert quality(after) < 0.8 * quality(before)
+    for a, b in zip(after.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_roughening_changes_the_sound_and_not_its_shape() -> None:
+    loop = passage(1)
+    changed = [roughened(loop, passage(2), np.random.default_rng(seed)) for seed in range(8)]
+    assert all(new.samples.shape == loop.samples.shape and np.isfinite(new.samples).all() for new in changed)
+    assert sum(not np.array_equal(new.samples, loop.samples) for new in changed) >= 6
+
+
+def test_a_model_keeps_its_scorer(model: Melformer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, loops = tmp_path / "model", tmp_path / "loops"
+    save_bundle(folder, model.config, model.state_dict(), "a card")
+    for seed in range(2):
+        write_waveform(loops / f"loop{seed}_120bpm.wav", passage(seed))
+    arguments = [str(loops), str(folder), "--loops", "2", "--steps", "2", "--cache", str(tmp_path / "cache")]
+    (tmp_path / "cache").mkdir()
+    for _ in range(2):  # the second time it is replaced, from what the first has measured
+        monkeypatch.setattr("sys.argv", ["sources", *arguments])
+        sources.main()
+    trained = Melformer.from_pretrained(folder)
+    assert trained.codec.scorer is not None and trained.config.codec.n_source_bands == sources.N_BANDS
+    made = trained.continue_loop(passage(1, 4), n_beats=2, bpm=120.0)
+    assert made.band_lags.shape == (32, sources.N_BANDS)
+    kept, bare = trained.state_dict(), model.state_dict()
+    assert all(torch.allclose(kept[name], bare[name].float(), atol=1e-6) for name in bare)
+
+
+def test_short_loops_are_refused(model: Melformer, tmp_path: Path) -> None:
+    write_waveform(tmp_path / "short_120bpm.wav", passage(0, 4))
+    with pytest.raises(RequestError, match="16 beats"):
+        sources.gather(model.codec, tmp_path, 1, None)
+
+
+def test_the_share_of_energy_is_that_of_the_copied_bands() -> None:
+    time = np.arange(4 * BEAT) / RATE
+    sound = Waveform(np.sin(2 * np.pi * 200.0 * time)[:, None].astype(np.float32), RATE)
+    lags = np.zeros((64, N_BANDS), np.int64)
+    lags[:, 0] = 4  # the lowest band holds the tone
+    lags[32:] = 0
+    share = copied_energy(lags, sound)
+    assert (share[4:28] > 0.95).all() and (share[36:60] < 0.05).all()
+    assert sources_figure(lags, 16, sound, "a tone").axes
