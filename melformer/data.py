@@ -17,7 +17,7 @@ from melformer.audio.resample import resample_span
 from melformer.audio.tiaf import read_tiaf
 from melformer.audio.wav import Waveform, read_waveform
 from melformer.errors import AudioError, RequestError, TempoError, TiafError
-from melformer.files import atomic_path
+from melformer.files import atomic_path, whole_lines
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".tiaf")
 
@@ -125,7 +125,7 @@ def cache_beats(folders: list[Path], cache: Path, samples_per_beat: int, max_s: 
     listing = cache / "clips.jsonl"
     done = set()
     if listing.exists():
-        done = {json.loads(line)["name"] for line in listing.read_text(encoding="utf-8").splitlines()}
+        done = {json.loads(line)["name"] for line in whole_lines(listing)}
     clips = [(clip, clip_name(folder, clip)) for folder in folders for clip in find_clips(folder)]
     with open(listing, "a", encoding="utf-8") as file:
         for entry in _cache_each([c for c in clips if c[1] not in done], cache, samples_per_beat, max_s):

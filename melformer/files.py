@@ -31,6 +31,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def whole_lines(path: str | Path) -> list[str]:
+    """The lines of a text file that is written line by line; a last one, torn by a kill or a full disk, is cut off."""
+    text = Path(path).read_text(encoding="utf-8", errors="replace")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        with atomic_path(path) as temporary:
+            temporary.write_text(whole, encoding="utf-8")
+    return whole.splitlines()
+
+
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Give a new empty folder beside `path`; it takes the final name only when the block succeeds.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import platform
 from argparse import Namespace
 from pathlib import Path
@@ -11,14 +12,17 @@ import torch
 
 from melformer.config import PRESETS, Config
 from melformer.data import cache_beats, material_sources
-from melformer.errors import CheckpointError
+from melformer.errors import CheckpointError, RequestError
 from melformer.files import atomic_path
 from melformer.hub import ModelCard, Source, load_bundle, save_bundle
 from melformer.train.codec import CodecTask
-from melformer.train.loop import Trainer, join_processes
+from melformer.train.loop import Trainer
 from melformer.train.options import OPTIONS, TrainOptions
+from melformer.train.processes import barrier, join_processes
 from melformer.train.start import load_codec, load_transformer, read_codec
+from melformer.train.state import told_when_full
 from melformer.train.tokens import token_facts, tokenise, write_tokens
+from melformer.train.track import check_tracker
 from melformer.train.transformer import TransformerTask
 
 __all__ = ["load_codec", "train", "train_tokens"]
@@ -32,10 +36,15 @@ def train(args: Namespace) -> None:
     if plan["threads"]:
         torch.set_num_threads(plan["threads"])
     options = TrainOptions(**plan["options"])
+    if options.track:
+        check_tracker()
     rank, _ = join_processes()
-    if rank == 0:  # the others wait at the first exchange of gradients
-        _prepare(plan, run)
-    _barrier()
+    if rank == 0:
+        if not args.resume:
+            _write_plan(plan, run)
+        with told_when_full(run, 0):
+            _prepare(plan, run)
+    barrier()
     task = _task(plan, run, options)
     trainer = Trainer(task, options, run)
     if args.resume and (run / "state.pt").exists():
@@ -44,21 +53,19 @@ def train(args: Namespace) -> None:
 
 
 def _new_plan(args: Namespace, run: Path) -> dict[str, Any]:
+    if (run / "state.pt").exists():
+        raise RequestError(f"{run} is a run already: go on with it by `--resume {run}`, or give another folder by -o.")
     base = OPTIONS[args.stage, args.preset]
     given = {f.name: getattr(args, f.name) for f in dataclasses.fields(base) if getattr(args, f.name) is not None}
     config = PRESETS[args.preset].to_dict()
     start: dict[str, Any] = {"codec": None, "tokens": None, "init": None}
     if args.stage == "transformer":
         start = _transformer_start(args, config)
-    plan = {
+    return {
         "stage": args.stage, "config": config, "options": dataclasses.asdict(dataclasses.replace(base, **given)),
         "data": args.data or [], "hours": args.hours or HOURS[args.preset], "threads": args.threads or 0,
         "cache": args.cache or str(run / "beats"), **start,
     }  # fmt: skip
-    run.mkdir(parents=True, exist_ok=True)
-    with atomic_path(run / "plan.json") as temporary:
-        temporary.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
-    return plan
 
 
 def _transformer_start(args: Namespace, config: dict[str, Any]) -> dict[str, Any]:
@@ -71,6 +78,11 @@ def _transformer_start(args: Namespace, config: dict[str, Any]) -> dict[str, Any
     if args.init:
         config["transformer"] = load_bundle(args.init).config.to_dict()["transformer"]
     return {"codec": codec, "tokens": args.tokens, "init": args.init}
+
+
+def _write_plan(plan: dict[str, Any], run: Path) -> None:
+    with atomic_path(run / "plan.json") as temporary:
+        temporary.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
 
 
 def _read_plan(run: Path) -> dict[str, Any]:
@@ -88,21 +100,16 @@ def _prepare(plan: dict[str, Any], run: Path) -> None:
     if not plan["data"]:
         from melformer.corpus import build
 
+        if not (run / "corpus").exists():  # half a corpus would be another one, so it gets its name at the end
+            build(run / "corpus.unfinished", plan["hours"], plan["options"]["seed"], 1)
+            os.replace(run / "corpus.unfinished", run / "corpus")
         plan["data"] = [str(run / "corpus")]
-        if not (run / "corpus" / "index.jsonl").exists():
-            build(run / "corpus", plan["hours"], plan["options"]["seed"], 1)
-        with atomic_path(run / "plan.json") as temporary:
-            temporary.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+        _write_plan(plan, run)
     config = Config.from_dict(plan["config"])
     cache = Path(plan["cache"])
     cache_beats([Path(folder) for folder in plan["data"]], cache, config.codec.work_samples_per_beat)
     if plan["stage"] == "transformer":
         write_tokens(read_codec(plan["codec"]).codec, cache, run / "tokens", bf16=plan["options"]["bf16"])
-
-
-def _barrier() -> None:
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
 
 
 def _task(plan: dict[str, Any], run: Path, options: TrainOptions) -> Any:

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 
 from melformer.errors import CheckpointError
-from melformer.files import atomic_path
+from melformer.files import atomic_path, whole_lines
 
 
 class _Unwritten(OSError):
@@ -52,10 +52,10 @@ def told_when_full(run: Path, kept_step: int) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         free = shutil.disk_usage(run).free / 1e6
-        safe = f"The state of step {kept_step} is whole" if kept_step > 0 else "Nothing was saved before"
+        safe = f"The state of step {kept_step}" if kept_step > 0 else "What was finished"
         raise CheckpointError(
-            f"The run in {run} could not be written ({reason}); {free:,.0f} MB are free there. {safe}: make room, "
-            f"then go on with `--resume {run}`."
+            f"The run in {run} could not be written ({reason}); {free:,.0f} MB are free there. {safe} "
+            f"is safe: make room, then go on with `--resume {run}`."
         ) from error
 
 
@@ -68,8 +68,8 @@ def tidy(run: Path, step: int) -> None:
     log = run / "log.jsonl"
     if not log.exists():
         return
-    lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    lines = whole_lines(log)
+    kept = [line for line in lines if json.loads(line)["step"] <= step]
     if kept != lines:
         with atomic_path(log) as temporary:
-            temporary.write_text("".join(kept), encoding="utf-8")
+            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
