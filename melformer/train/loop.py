@@ -23,7 +23,8 @@ class Task(Protocol):
     A task may also have `clips() -> dict[str, Waveform]`: sounds to listen to, for a tracker.
     """
 
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module: ...
 
     def loss(self, model: nn.Module, rng: np.random.Generator, step: int) -> dict[str, Tensor]: ...
 
