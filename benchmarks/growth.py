@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import stay
 from benchmarks.peers import machine
 from melformer import Melformer
 from melformer.audio.resample import resample
@@ -149,6 +150,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes: only to see that it works")
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
+    stay()
     facts, model = machine(), Melformer.from_pretrained()
     deque(model.stream(loop_at(BPM), 4, bpm=BPM, start_s=0.0), maxlen=0)  # the first use of anything is slow
     most, few = (32, 4) if args.quick else (4_096, 8)

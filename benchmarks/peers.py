@@ -8,9 +8,11 @@ import statistics
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks import CORES
 from benchmarks.systems import BPM, NAMES, PROMPT_BEATS
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "benchmark" / "peers.json"
@@ -81,20 +83,17 @@ def summary(repetitions: list[dict[str, float]]) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """The machine and what it was doing."""
-    import torch
-    import transformers
-
     from melformer.bench import _machine
 
     return {
-        "processor": _machine(), "cores": len(os.sched_getaffinity(0)), "load_before": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
+        "processor": _machine(), "cores": len(CORES), "load_before": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(), "torch": version("torch"),
     }  # fmt: skip
 
 
 def compare(n_beats: int, rounds: int, budget_s: float, names: tuple[str, ...]) -> dict[str, Any]:
     """Run every job of every system; each job goes round the systems once before it is repeated."""
-    facts = machine()
+    facts = {**machine(), "transformers": version("transformers")}
     most = facts["cores"]
     workers = [start(name, n_beats) for name in names]
     jobs = ("encode", "decode", "first beat", "continue", "continue 4")  # small ones first: peak memory only grows

@@ -20,8 +20,10 @@ def main(name: str, n_beats: int) -> None:
     """Load the system, say so, then do a job a line: "threads\\tjob"."""
     import torch
 
+    from benchmarks import stay
     from benchmarks.systems import build
 
+    stay()
     torch.manual_seed(0)
     start = time.perf_counter()
     system = build(name, n_beats)
