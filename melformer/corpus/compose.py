@@ -171,8 +171,8 @@ def _feel(events: list[Event], frame: Frame, amount: float, rng: np.random.Gener
         start = swing(event.start_beats, swung, frame.style.swing_step) if swung else event.start_beats
         velocity = event.velocity
         if spread:
-            start += float(np.clip(rng.normal(0, spread), -2 * spread, 2 * spread))
-            velocity = float(np.clip(velocity * rng.normal(1, 0.06), 0.05, 1))
+            start += min(max(rng.normal(0, spread), -2 * spread), 2 * spread)
+            velocity = min(max(velocity * rng.normal(1, 0.06), 0.05), 1.0)
         start = round(max(0.0, start), 6)
         if start < frame.n_beats - 0.02:
             length = round(min(event.duration_beats, frame.n_beats - start), 4)

@@ -1,30 +1,33 @@
 """Drum synthesis: one function a family, each hit a fresh float32 (n,) with its attack at sample 0."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from scipy.signal import butter, sosfilt
 
-from melformer.corpus.wavetable import Floats
-
-_TWO_PI = 2 * np.pi
+from melformer.corpus.wavetable import Floats, sine
 
 
 def _band(noise: Floats, low: float, high: float, sample_rate: int, order: int = 2) -> Floats:
-    top = 0.48 * sample_rate
-    sos = butter(order, [low, min(high, top)], "bandpass", fs=sample_rate, output="sos").astype(np.float32)
-    return sosfilt(sos, noise)
+    return sosfilt(_sections("bandpass", order, (low, min(high, 0.48 * sample_rate)), sample_rate), noise)
+
+
+@lru_cache(maxsize=64)
+def _sections(kind: str, order: int, hz: float | tuple[float, float], sample_rate: int) -> Floats:
+    """A Butterworth filter as second-order sections; to design it takes longer than to filter a hit."""
+    return butter(order, hz, kind, fs=sample_rate, output="sos").astype(np.float32)
 
 
 def _noise(n: int, p: dict[str, Any], velocity: float) -> Floats:
-    return np.random.default_rng([p.get("seed", 0), int(velocity * 16)]).standard_normal(n).astype(np.float32)
+    return np.random.default_rng([p.get("seed", 0), int(velocity * 16)]).standard_normal(n, dtype=np.float32)
 
 
 def _drop(n: int, sample_rate: int, high: float, low: float, tau: float) -> Floats:
     """A sine that falls from `high` to `low` Hz with time constant `tau` seconds."""
     t = np.arange(n) / sample_rate
     turns = low * t + (high - low) * tau * (1 - np.exp(-t / tau))
-    return np.sin(_TWO_PI * (turns % 1.0)).astype(np.float32)
+    return sine(turns)
 
 
 def _fade(n: int, sample_rate: int, decay_s: float) -> Floats:
@@ -75,14 +78,15 @@ def metal(p: dict[str, Any], velocity: float, sample_rate: int) -> Floats:
     """Hats, rides and crashes: six detuned squares and noise above a high-pass."""
     decay = p.get("decay", 0.05) * (0.7 + 0.3 * velocity)
     n = int(min(2.5, 6 * decay + 0.01) * sample_rate)
-    t = np.arange(n) / sample_rate
-    tones = sum(np.sign(np.sin(_TWO_PI * f * p.get("pitch", 1.0) * t)) for f in _METAL)
+    tones = np.full(n, len(_METAL), np.float32)
+    for f in _METAL:
+        turns = np.arange(n, dtype=np.uint32) * np.uint32(round(f * p.get("pitch", 1.0) / sample_rate * 2**32))
+        tones -= (turns >> 30) & 2  # turns that wrap: the top bit is the second half of a square
     mix = p.get("noise", 0.5)
-    raw = ((1 - mix) * 0.3 * tones + mix * _noise(n, p, velocity)).astype(np.float32)
+    raw = np.float32((1 - mix) * 0.3) * tones + np.float32(mix) * _noise(n, p, velocity)
     low = p.get("low", 7000.0)
-    sos = butter(3, min(low, 0.4 * sample_rate), "highpass", fs=sample_rate, output="sos").astype(np.float32)
-    wave = sosfilt(sos, raw)
-    ping = 0.35 * np.sin(_TWO_PI * p.get("bell", 0.0) * t) if p.get("bell") else 0.0
+    wave = sosfilt(_sections("highpass", 3, min(low, 0.4 * sample_rate), sample_rate), raw)
+    ping = np.float32(0.35) * sine(np.arange(n) * (p["bell"] / sample_rate)) if p.get("bell") else 0.0
     wave = (wave + ping) * (_fade(n, sample_rate, decay) + 0.3 * _fade(n, sample_rate, 0.004))
     return (0.8 * wave * velocity).astype(np.float32)
 
@@ -103,7 +107,7 @@ def click(p: dict[str, Any], velocity: float, sample_rate: int) -> Floats:
     n = int(min(0.6, 7 * decay) * sample_rate)
     t = np.arange(n) / sample_rate
     tone, second = p.get("tone", 1700.0), p.get("second", 1.52)
-    wave = np.sin(_TWO_PI * tone * t) + 0.7 * np.sin(_TWO_PI * tone * second * t)
+    wave = sine(tone * t) + np.float32(0.7) * sine(tone * second * t)
     wave += 0.3 * _noise(n, p, 1.0) * _fade(n, sample_rate, 0.003)
     return (0.6 * np.tanh(p.get("drive", 1.0) * wave) * _fade(n, sample_rate, decay) * velocity).astype(np.float32)
 

@@ -6,12 +6,13 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
-from scipy.signal import lfilter, sosfilt
+from scipy.signal import lfilter
 
 from melformer.corpus.wavetable import Floats
 
 # Added before recursive filters: their state would decay into denormal numbers, which are ten times slower.
 _TINY = np.float32(1e-15)
+_PIECE = 1 << 15  # long sounds are worked on in pieces that stay in the cache
 
 
 def biquad(kind: str, cutoff: float, sample_rate: int, q: float = 0.7071, gain_db: float = 0.0) -> Floats:
@@ -49,12 +50,22 @@ def filtered(
 def swept(waveform: Floats, kind: str, cutoffs: NDArray[np.float64], sample_rate: int, block: int = 512) -> Floats:
     """A filter whose cutoff moves: `cutoffs` holds one value for every `block` samples."""
     out = np.empty_like(waveform)
-    state = np.zeros((1, len(waveform), 2), np.float32)
+    state = np.zeros((len(waveform), 2), np.float32)
     for i, cutoff in enumerate(cutoffs):
         part = slice(i * block, (i + 1) * block)
-        section = biquad(kind, float(cutoff), sample_rate, 0.9)
-        out[:, part], state = sosfilt(section, waveform[:, part] + _TINY, zi=state)
+        section = biquad(kind, float(cutoff), sample_rate, 0.9)[0]
+        out[:, part], state = lfilter(section[:3], section[3:], waveform[:, part] + _TINY, zi=state)
     return out
+
+
+def middle(waveform: Floats) -> Floats:
+    """The mean of one or two channels, (n,); `mean(axis=0)` does the same ten times slower."""
+    return waveform[0] if len(waveform) == 1 else np.float32(0.5) * (waveform[0] + waveform[1])
+
+
+def loudest(waveform: Floats) -> Floats:
+    """The larger magnitude of one or two channels, (n,)."""
+    return np.abs(waveform[0]) if len(waveform) == 1 else np.maximum(np.abs(waveform[0]), np.abs(waveform[1]))
 
 
 def drive(waveform: Floats, amount: float) -> Floats:
@@ -78,7 +89,7 @@ def compress(
     block, n = 128, waveform.shape[1]
     n_blocks = -(-n // block)
     padded = np.zeros(n_blocks * block, np.float32)
-    padded[:n] = np.abs(waveform).max(axis=0)
+    padded[:n] = loudest(waveform)
     level = 20 * np.log10(padded.reshape(n_blocks, block).max(axis=1) + 1e-6)
     over = np.maximum(level - threshold_db, 0) * (1 - 1 / ratio)
     up, down = (float(np.exp(-block / sample_rate / s)) for s in (attack_s, release_s))
@@ -99,18 +110,28 @@ def _smooth(values: NDArray[np.float64], block: int, n: int) -> Floats:
 
 def chorus(waveform: Floats, depth_s: float, period_s: float, sample_rate: int, mix: float = 0.5) -> Floats:
     """A second and a third player a few milliseconds late, wandering; stereo (2, n) from mono or stereo."""
-    n = waveform.shape[1]
-    t = np.arange(n, dtype=np.float32)
-    turn = 2 * np.pi * t / (period_s * sample_rate)
-    mono = waveform.mean(axis=0)
-    sides = []
-    for quarter in (0.0, 0.25):
-        late = (0.007 + depth_s * (1 + np.sin(turn + 2 * np.pi * quarter))) * sample_rate
-        place = np.maximum(t - late, 0)
-        left = place.astype(np.int32)
-        part = place - left
-        sides.append(mono[left] * (1 - part) + mono[np.minimum(left + 1, n - 1)] * part)
-    return (waveform * np.float32(1 - 0.5 * mix) + np.float32(mix) * np.stack(sides)).astype(np.float32)
+    n, block = waveform.shape[1], 64
+    turn = 2 * np.pi * np.arange(0, n, block) / (period_s * sample_rate)
+    longest = int((0.007 + 2 * depth_s) * sample_rate) + 2
+    before = np.concatenate([np.zeros(longest, np.float32), middle(waveform)])  # silence to read from at the start
+    out = np.empty((2, n), np.float32)
+    np.multiply(waveform, np.float32(1 - 0.5 * mix), out=out)
+    for side, quarter in enumerate((0.0, 0.25)):
+        late = _smooth((0.007 + depth_s * (1 + np.sin(turn + 2 * np.pi * quarter))) * sample_rate, block, n)
+        for start in range(0, n, _PIECE):
+            piece = slice(start, start + _PIECE)
+            out[side, piece] += np.float32(mix) * _delayed(before[start:], late[piece], longest)
+    return out
+
+
+def _delayed(waveform: Floats, late: Floats, first: int) -> Floats:
+    """What `waveform` had at `first`, `first` + 1, … minus `late` samples, by straight lines, (len(late),)."""
+    whole = late.astype(np.intp)
+    part = late - whole.astype(np.float32)  # a fraction of the delay: float32 cannot hold that of a far place
+    place = np.arange(first, first + len(late)) - whole
+    near = waveform.take(place)
+    place -= 1
+    return near + part * (waveform.take(place) - near)
 
 
 def echo(waveform: Floats, delay_samples: int, feedback: float, sample_rate: int) -> Floats:
@@ -146,14 +167,20 @@ def room(decay_s: float, dark_hz: float, sample_rate: int, seed: int) -> Floats:
 def reverb(waveform: Floats, decay_s: float, dark_hz: float, sample_rate: int, seed: int) -> Floats:
     """The room's answer (2, n) to a mono signal (n,)."""
     settings = (decay_s, dark_hz, sample_rate, seed)
-    n = scipy.fft.next_fast_len(len(waveform) + room(*settings).shape[1], real=True)
-    spectrum = scipy.fft.rfft(waveform, n)
-    return scipy.fft.irfft(spectrum * scipy.fft.rfft(room(*settings), n), n)[:, : len(waveform)]
+    response, n = room(*settings), len(waveform)
+    size = 1 << int(np.ceil(np.log2(4 * response.shape[1])))  # by overlap-add: blocks that stay in the cache
+    step = size - response.shape[1] + 1
+    spectrum = scipy.fft.rfft(response, size)
+    out = np.zeros((2, n + size), np.float32)
+    for start in range(0, n, step):
+        block = scipy.fft.rfft(waveform[start : start + step], size)
+        out[:, start : start + size] += scipy.fft.irfft(block * spectrum, size)
+    return out[:, :n]
 
 
 def limit(waveform: Floats, ceiling: float, sample_rate: int) -> Floats:
     """Hold peaks under the ceiling with 3 ms of look-ahead and a smooth gain."""
-    peaks = np.abs(waveform).max(axis=0)
+    peaks = loudest(waveform)
     if float(peaks.max()) <= ceiling:
         return waveform
     block = 32

@@ -37,9 +37,9 @@ def _mix(passage: Passage, sample_rate: int, stems: dict[str, Floats] | None) ->
         sound = _channel(part, passage, n + tail, sample_rate, duck)
         total += sound
         if part.reverb:
-            to_room += np.float32(part.reverb) * sound.mean(axis=0)
+            to_room += np.float32(part.reverb) * effects.middle(sound)
         if part.delay:
-            to_echo += np.float32(part.delay) * sound.mean(axis=0)
+            to_echo += np.float32(part.delay) * effects.middle(sound)
         if stems is not None:
             stems[part.name] = _fold(sound, n)
     _add_sends(total, to_room, to_echo, passage, sample_rate)
@@ -90,7 +90,7 @@ def _channel(part: Part, passage: Passage, n: int, sample_rate: int, duck: Float
 
 def _staging(sound: Floats, name: str, level_db: float, sample_rate: int) -> np.float32:
     """Gain that brings a part to a level: peak for drums, the loud blocks' RMS for the rest."""
-    peak = float(np.abs(sound).max())
+    peak = max(float(sound.max()), -float(sound.min()))
     level = peak
     if name not in _PEAKED:
         block = sample_rate // 20
@@ -104,8 +104,9 @@ def _place(sound: Floats, pan: float, width: float) -> Floats:
     sides = np.sqrt(2) * np.array([[np.cos((pan + 1) * np.pi / 4)], [np.sin((pan + 1) * np.pi / 4)]], np.float32)
     if len(sound) == 1 or width == 1.0:
         return sound * sides.astype(np.float32)
-    middle = sound.mean(axis=0, keepdims=True)
-    return (middle + np.float32(width) * (sound - middle)) * sides.astype(np.float32)
+    sides = sides.astype(np.float32)
+    own, other = sides * np.float32((1 + width) / 2), sides * np.float32((1 - width) / 2)
+    return own * sound + other * sound[::-1]
 
 
 def _gate(n: int, period_beats: float, share: float, bpm: float, sample_rate: int) -> Floats:
@@ -155,7 +156,7 @@ def _add_sends(total: Floats, to_room: Floats, to_echo: Floats, passage: Passage
         thin = effects.filtered(to_echo, "highpass", 250.0, sample_rate)
         wet = effects.echo(thin, delay, settings["echo_feedback"], sample_rate)
         total += wet
-        to_room += np.float32(0.3) * wet.mean(axis=0)
+        to_room += np.float32(0.3) * effects.middle(wet)
     if to_room.any():
         seed = int(settings["room_seed"])
         total += effects.reverb(to_room, settings["room_s"], settings["room_dark_hz"], sample_rate, seed)

@@ -10,7 +10,7 @@ from melformer.corpus.wavetable import Floats
 
 def _noise(n: int, p: dict[str, Any]) -> Floats:
     rng = np.random.default_rng([int(p.get("seed", 0)), n % 65_536])
-    return rng.standard_normal((2, n)).astype(np.float32) * np.float32(0.3)
+    return rng.standard_normal((2, n), dtype=np.float32) * np.float32(0.3)
 
 
 def riser(n: int, sample_rate: int, p: dict[str, Any]) -> Floats:

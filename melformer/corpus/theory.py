@@ -128,7 +128,7 @@ def _drop_two(notes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _voicing_cost(notes: tuple[int, ...], previous: tuple[int, ...] | None, centre: int) -> float:
-    cost = 0.35 * abs(float(np.mean(notes)) - centre)
+    cost = 0.35 * abs(sum(notes) / len(notes) - centre)
     if min(notes) < 50:  # thirds that low are mud
         cost += 2.0 * (50 - min(notes))
     if previous:

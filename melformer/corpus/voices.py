@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 from melformer.corpus.wavetable import (
@@ -23,6 +24,7 @@ from melformer.corpus.wavetable import (
 )
 
 _CUTOFFS = np.geomspace(60.0, 18_000.0, 20)
+_MOMENTS: NDArray[np.float64] = np.concatenate([[0.0], np.geomspace(0.01, 6.0, 19)])  # seconds into a plucked note
 Params = dict[str, Any]
 
 
@@ -126,7 +128,7 @@ def fm(note: Note, p: Params) -> Floats:
     index = note.envelope(0.001, p.get("i_decay", 0.4), p.get("i_sustain", 0.15), release)
     index *= p.get("index", 2.0) * (0.25 + 0.75 * note.velocity) * min(1.0, 2.0 ** ((72 - note.pitch) / 24))
     modulator = sine(phase * p.get("ratio", 1.0))
-    wave = np.sin(np.float32(2 * np.pi) * (phase % 1.0).astype(np.float32) + index * modulator)
+    wave = np.sin(np.float32(2 * np.pi) * (phase - np.floor(phase)).astype(np.float32) + index * modulator)
     if p.get("tine", 0.0):
         wave += np.float32(p["tine"] * note.velocity) * note.envelope(0.001, 0.25, 0.0, release) * sine(phase * 14.0)
     amplitude = note.envelope(p.get("attack", 0.002), p.get("decay", 1.2), p.get("sustain", 0.0), release)
@@ -138,17 +140,23 @@ def pluck(note: Note, p: Params) -> Floats:
     release = p.get("release", 0.12)
     n = note.n(release)
     frequency = hertz(round(note.pitch))
-    k = np.arange(1, n_harmonics(frequency, note.sample_rate) + 1)
     bright = p.get("bright", 0.5) * (0.5 + 0.5 * note.velocity)
-    levels = np.abs(np.sin(np.pi * k * p.get("place", 0.18))) / k ** (2.2 - 1.4 * bright)
-    damping = p.get("damping", 0.5)
-    rates = (0.35 + damping) * (1 + 0.02 * k ** (1.0 + 0.5 * damping) * frequency / 110)
-    rates *= 1.6 * (frequency / 220) ** 0.4
-    moments = np.concatenate([[0.0], np.geomspace(0.01, 6.0, 19)])
-    tables = make_tables(levels * np.exp(-moments[:, None] * rates), k * 0.618 % 1.0 * p.get("scatter", 0.0) - 0.25)
-    position = np.interp(note.time(n), moments, np.arange(20.0)).astype(np.float32)
+    count = n_harmonics(frequency, note.sample_rate)
+    place, damping, scatter = p.get("place", 0.18), p.get("damping", 0.5), p.get("scatter", 0.0)
+    tables = _string_tables(frequency, count, bright, place, damping, scatter)
+    position = np.interp(note.time(n), _MOMENTS, np.arange(20.0)).astype(np.float32)
     wave = scan(tables, _phase(note, n, p), position) * note.envelope(0.0015, 1.0, 1.0, release)
     return wave * np.float32(note.velocity * 1.1 / max(1e-6, float(np.abs(tables[0]).max())))
+
+
+@lru_cache(maxsize=32)
+def _string_tables(frequency: float, count: int, bright: float, place: float, damping: float, scatter: float) -> Floats:
+    """The cycles of a plucked string at the `_MOMENTS` of its decay."""
+    k = np.arange(1, count + 1, dtype=np.float64)
+    levels = np.abs(np.sin(np.pi * k * place)) / k ** (2.2 - 1.4 * bright)
+    rates = (0.35 + damping) * (1 + 0.02 * k ** (1.0 + 0.5 * damping) * frequency / 110)
+    rates *= 1.6 * (frequency / 220) ** 0.4
+    return make_tables(levels * np.exp(-_MOMENTS[:, None] * rates), k * 0.618 % 1.0 * scatter - 0.25)
 
 
 def additive(note: Note, p: Params) -> Floats:
@@ -181,8 +189,9 @@ def _pad_cycle(pitch: int, shape: str, spread: float, dark: float, sample_rate: 
         low, high = int(max(1, centre - 4 * width)), int(min(n // 2, centre + 4 * width)) + 1
         bins = np.arange(low, high)
         magnitude[low:high] += level * np.exp(-0.5 * ((bins - centre) / width) ** 2) / np.sqrt(width)
-    cycle = np.fft.irfft(magnitude * np.exp(2j * np.pi * rng.random(len(magnitude))), n)
-    return (cycle / (4.0 * np.std(cycle))).astype(np.float32)
+    turned = np.exp(np.complex64(2j * np.pi) * rng.random(len(magnitude), dtype=np.float32))
+    cycle = scipy.fft.irfft(magnitude.astype(np.float32) * turned, n)
+    return cycle / (4 * np.std(cycle))
 
 
 def pad(note: Note, p: Params) -> Floats:

@@ -33,26 +33,38 @@ def make_tables(levels: NDArray[np.float64], phases: NDArray[np.float64] | None 
 def scan(tables: Floats, phase: NDArray[np.float64], position: Floats | None = None) -> Floats:
     """Read tables at `phase` (turns, any size) while `position` (0 to n_frames − 1) moves through the stack."""
     size = tables.shape[1] - 1
-    place = (phase % 1.0) * size
-    left = place.astype(np.int32)
+    place = phase - np.floor(phase)  # `%` takes ten times as long
+    place *= size
+    left = place.astype(np.intp)
     part = (place - left).astype(np.float32)
-    flat = tables.ravel()
     if position is None or len(tables) == 1:
-        low = flat[left]
-        return low + part * (flat[left + 1] - low)
+        return _between(tables.ravel(), left, part)
     frame = np.clip(position, 0, len(tables) - 1.001)
-    below = frame.astype(np.int32)
-    blend = frame - below.astype(np.float32)  # an int32 would make it float64
+    below = frame.astype(np.intp)
+    blend = frame - below.astype(np.float32)  # an integer would make it float64
     left += below * (size + 1)
-    low, high = flat[left], flat[left + size + 1]
-    low += part * (flat[left + 1] - low)
-    high += part * (flat[left + size + 2] - high)
-    return low + blend * (high - low)
+    low = _between(tables.ravel(), left, part)
+    left += size + 1
+    high = _between(tables.ravel(), left, part)
+    high -= low
+    high *= blend
+    low += high
+    return low
+
+
+def _between(flat: Floats, left: NDArray[np.intp], part: Floats) -> Floats:
+    """Straight lines between neighbours: the value `part` of the way from `left` on, (n,)."""
+    near = flat.take(left)
+    far = flat[1:].take(left)
+    far -= near
+    far *= part
+    near += far
+    return near
 
 
 def sine(phase: NDArray[np.float64]) -> Floats:
     """A sine at `phase` (turns, any size)."""
-    return np.sin(np.float32(2 * np.pi) * (phase % 1.0).astype(np.float32))
+    return np.sin(np.float32(2 * np.pi) * (phase - np.floor(phase)).astype(np.float32))
 
 
 def harmonic_levels(shape: str, count: int, width: float = 0.5) -> NDArray[np.float64]:
@@ -89,13 +101,24 @@ def adsr(
     n: int, n_held: int, sample_rate: int, attack: float, decay: float, sustain: float, release: float
 ) -> Floats:
     """An envelope of `n` samples (times in seconds): exponential decay while held, exponential release after."""
-    t = np.arange(n, dtype=np.float32) / sample_rate
-    attack = max(attack, 0.0005)
-    envelope = sustain + (1 - sustain) * np.exp(-np.maximum(t - attack, 0) / max(decay, 1e-3) * 3)
-    envelope *= np.minimum(t / attack, 1.0)
+    n_attack = max(attack, 0.0005) * sample_rate
+    rising = min(n, int(n_attack) + 1)
+    envelope = np.ones(n, np.float32)
+    envelope[:rising] = np.arange(rising, dtype=np.float32) / np.float32(n_attack)
+    if sustain != 1:
+        step = 3 / (max(decay, 1e-3) * sample_rate)
+        envelope[rising:] = (1 - sustain) * _decay(n - rising, step, (rising - n_attack) * step) + sustain
     if n_held < n:
-        after = (np.arange(n - n_held, dtype=np.float32) + 1) / sample_rate
-        envelope[n_held:] = envelope[max(n_held - 1, 0)] * np.exp(-after / max(release, 1e-3) * 4.5)
+        step = 4.5 / (max(release, 1e-3) * sample_rate)
+        envelope[n_held:] = envelope[max(n_held - 1, 0)] * _decay(n - n_held, step, step)
         fade = min(n - n_held, int(0.005 * sample_rate))
         envelope[n - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
-    return envelope.astype(np.float32)
+    return envelope
+
+
+def _decay(n: int, step: float, first: float) -> Floats:
+    """exp(−first), exp(−first − step), …, (n,)."""
+    exponent = np.arange(n, dtype=np.float32)
+    exponent *= np.float32(-step)
+    exponent -= np.float32(first)
+    return np.exp(exponent, out=exponent)
