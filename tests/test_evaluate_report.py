@@ -123,7 +123,7 @@ def test_pictures_are_written_and_show_something(model, folder, tmp_path):
 
     written = write_plots(folder, tmp_path / "plots", model, limit=1)
     kinds = {path.stem.rsplit("_", 1)[1] for path in written}
-    assert kinds == {"spectrograms", "similarity", "tokens"}
+    assert kinds == {"spectrograms", "similarity", "sources", "tokens"}
     for path in written:
         picture = imread(path)
         assert picture.shape[0] > 200
