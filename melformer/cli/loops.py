@@ -58,8 +58,11 @@ def _save_codes(prompt: Any, path: Any) -> None:
 
 def reconstruct(args: Namespace) -> None:
     from melformer.audio.wav import write_waveform
+    from melformer.codec.stereo import is_mono, side_bits_per_second
+    from melformer.evaluate.codes import bits_per_second
     from melformer.evaluate.compare import compare
     from melformer.generate import Melformer
+    from melformer.generate.rebuild import COLOUR_BITS
 
     path = output_path(args.out, (".wav", ".flac"), args.loop)
     model = Melformer.from_pretrained(args.model)
@@ -68,7 +71,12 @@ def reconstruct(args: Namespace) -> None:
     decoded = model.reconstruct(prompt.waveform, prompt.bpm)
     encoding = exact_encoding(prompt.waveform.samples, path.suffix.lower())
     write_waveform(path, decoded, bpm=prompt.bpm, encoding=encoding)
-    facts = asdict(compare(prompt.waveform, decoded))
+    config = model.config.codec
+    sizes = (config.latent_frames_per_beat, config.n_codebooks, config.codebook_size)
+    side = 0.0 if is_mono(prompt.waveform.samples) else side_bits_per_second(prompt.model_bpm)
+    facts = {"kbps": bits_per_second(*sizes, prompt.model_bpm) / 1000.0, "side_kbps": side / 1000.0,
+             "colour_bits": COLOUR_BITS}  # fmt: skip
+    facts |= asdict(compare(prompt.waveform, decoded))
     if args.json:
         print_json({"file": str(path), "bpm": prompt.bpm, "n_beats": prompt.n_beats, **facts})
     else:

@@ -18,6 +18,7 @@ from melformer.generate.closing import Ending
 from melformer.generate.compose import Composer
 from melformer.generate.prompt import Prompt, encode, make_prompt
 from melformer.generate.ranking import ranked
+from melformer.generate.rebuild import rebuild
 from melformer.generate.sampling import Settings
 from melformer.generate.state import StreamState, wake
 from melformer.generate.stream import BeatStream
@@ -143,7 +144,7 @@ class Melformer(nn.Module):
         return TakeStreams(Composer(self.transformer, prompt, seeds), voices, prompt, closing)
 
     def reconstruct(self, waveform: Waveform, bpm: float, n_codebooks: int | None = None) -> Waveform:
-        """Encode and decode a loop (its whole beats), with the first `n_codebooks` codebooks.
+        """Encode and decode a loop (its whole beats), from the first `n_codebooks` codebooks and its side codes.
 
         Errors: TempoError, RequestError for a number of codebooks the model does not have.
         """
@@ -151,7 +152,7 @@ class Melformer(nn.Module):
         if n_codebooks is not None and not 1 <= n_codebooks <= most:
             raise RequestError(f"{n_codebooks} codebooks were asked for; this model has 1 to {most}.")
         prompt = self.prompt(waveform, bpm=bpm, start_s=0.0)
-        return self.decode_codes(prompt, prompt.codes[..., :n_codebooks])
+        return rebuild(self.codec, prompt, prompt.codes[..., :n_codebooks])
 
     def decode_codes(self, prompt: Prompt, codes: np.ndarray) -> Waveform:
         """All codes as sound in the prompt's level, colour and rate: (model beats, frames, n) → a loop."""
