@@ -8,11 +8,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from melformer.cli import continuing, corpus, hub, loops, measuring, tiaf, training
+from melformer.cli import continuing, corpus, finetuning, hub, loops, measuring, tiaf, training
 from melformer.cli.parser import Parser
 from melformer.errors import MelformerError
 
-COMMANDS = (continuing, tiaf, loops, corpus, training, measuring, hub)
+COMMANDS = (continuing, tiaf, loops, corpus, training, finetuning, measuring, hub)
 
 
 def build_parser() -> Parser:
