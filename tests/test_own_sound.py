@@ -12,6 +12,7 @@ from melformer.audio.wav import Waveform
 from melformer.codec.sources import SourceScorer, band_levels
 from melformer.config import PRESETS, Config
 from melformer.generate import Melformer, Settings, StreamState
+from melformer.generate.image import channel_phases
 from melformer.generate.own_sound import FOLLOW, GENERATE, WHOLE, OwnSound
 from melformer.generate.patches import BandPatches
 from melformer.generate.paths import cheapest_path
@@ -150,6 +151,40 @@ def test_changes_of_source_are_no_rougher_than_the_sound(model: Melformer) -> No
     inside, outside = np.concatenate(near), np.concatenate(far)
     assert inside.mean() <= 1.1 * outside.mean()
     assert np.quantile(inside, 0.999) <= 1.1 * np.quantile(outside, 0.999)
+
+
+def test_a_loop_whose_seam_clicks_is_faded_where_it_plays_round(model: Melformer) -> None:
+    """And one without a click is not touched."""
+    for rough in (True, False):
+        n = 4 * BEAT
+        time = np.arange(n) / n
+        tone = 0.3 * np.cos(2 * np.pi * (440.25 if rough else 440.0) * time + 0.4)
+        prompt = model.prompt(Waveform(np.stack([tone, tone], axis=1).astype(np.float32), RATE), bpm=120.0)
+        voice, _ = recited(model, prompt, np.concatenate([prompt.codes, strange(prompt, 3, 1)]))
+        voice.state.lags = np.repeat([4, 4, 4, 4, 8, 8, 8], 16)[-len(voice.state.lags) :]
+        voice.state.bands = np.full_like(voice.state.bands, WHOLE)
+        sound = voice.render(2 * n - BEAT, 2 * n + BEAT)
+        bends = np.abs(np.diff(sound[:, 0].astype(np.float64), 2))
+        limit = 1.5 * bends[1_000:5_000].max()  # a fade bends a little; the seam as it is bends 300 times as much
+        assert bends[BEAT - 300 : BEAT + 300].max() <= limit
+        own = prompt.waveform.samples[np.arange(n - BEAT, n + BEAT) % n]
+        assert np.array_equal(sound, own) != rough
+        assert np.array_equal(sound[: BEAT - 221], own[: BEAT - 221])
+
+
+def test_decoded_sound_is_as_wide_as_the_prompt() -> None:
+    """Correlated where the prompt is, and wide where its channels have nothing in common."""
+    rng = np.random.default_rng(0)
+    low, left, right = (np.cumsum(rng.standard_normal(60_000)) * 0.02, *rng.standard_normal((2, 60_000)))
+    low -= np.convolve(low, np.ones(500) / 500, mode="same")
+    stereo = np.stack([5.0 * low + 0.1 * np.diff(left, append=0.0), 5.0 * low + 0.1 * np.diff(right, append=0.0)], 1)
+    hz = np.fft.rfftfreq(4_096, 1.0 / 44_100)
+    phases = channel_phases(stereo, 44_100, hz)
+    together = np.cos(phases[0] - phases[1])
+    assert together[(hz > 100) & (hz < 400)].mean() > 0.95
+    assert together[(hz > 8_000) & (hz < 18_000)].mean() < 0.6 and together.min() > -0.1
+    assert not channel_phases(stereo[:, :1], 44_100, hz).any()
+    assert np.abs(channel_phases(stereo[:, [0, 0]], 44_100, hz)).max() < 1e-3
 
 
 def test_bands_that_all_change_are_the_other_sound() -> None:

@@ -12,7 +12,7 @@ from melformer.audio.resample import REACH, resample_span
 from melformer.codec.codec import Codec, DecoderState
 from melformer.codec.sources import band_levels
 from melformer.generate.fades import crossfade
-from melformer.generate.image import channel_gains
+from melformer.generate.image import channel_gains, channel_phases
 from melformer.generate.own_sound import FOLLOW, GENERATE, WHOLE, Memory, OwnSound
 from melformer.generate.patches import BandPatches
 from melformer.generate.prompt import Prompt
@@ -61,6 +61,7 @@ class Voice:
         self.samples_per_model_beat = Fraction(60 * rate) / Fraction(prompt.model_bpm).limit_denominator(10**6)
         self.step = self.work / self.samples_per_model_beat
         self.fade = round(FADE_S * rate)
+        self.rough_seam = _is_rough(prompt.waveform.samples, round(0.003 * rate))
         self.decoded: tuple[int, np.ndarray] | None = None  # while a beat is rendered: its first sample, and all
         with torch.inference_mode():
             latents = self.codec.quantizer.decode(torch.from_numpy(prompt.codes))
@@ -90,7 +91,7 @@ class Voice:
         return levels.reshape(n_beats, self.frames, n_bands).numpy()
 
     def _gains(self, spectra: Tensor) -> np.ndarray:
-        """Level and colour of each channel, from the part of the prompt that the decoder has just said."""
+        """Level, colour and place of each channel, from the part of the prompt that the decoder has just said."""
         stft = self.codec.decoder.stft
         samples, _ = stft.overlap_add(stft.segments(spectra))
         rate = self.prompt.model_bpm / 60.0 * self.work
@@ -98,7 +99,9 @@ class Voice:
         said = round(min(WARM_BEATS, len(self.prompt.codes)) * self.samples_per_model_beat)
         heard = self.prompt.waveform.samples[-said:]
         decoded = samples[0, self.codec.decoder.delay_samples :, None].numpy()
-        return channel_gains(heard, self.prompt.waveform.sample_rate, decoded, rate, hz)
+        sample_rate = self.prompt.waveform.sample_rate
+        gains = channel_gains(heard, sample_rate, decoded, rate, hz)
+        return gains * np.exp(1j * channel_phases(heard, sample_rate, hz)).astype(np.complex64)
 
     @torch.inference_mode()
     def push(self, codes: Tensor, own_sound: float) -> None:
@@ -188,9 +191,21 @@ class Voice:
         for (_, leaving), (boundary, entering) in zip(runs, runs[1:]):
             low, high = max(boundary - fade, start), min(boundary, stop)
             if low < high and leaving != entering and boundary - fade >= self.prompt.waveform.n_samples:
-                mixed = crossfade(*(self._source(lag, boundary - fade, boundary) for lag in (leaving, entering)))
+                mixed = crossfade(self._source(leaving, boundary - fade, boundary), self._before(entering, boundary))
                 out[low - start : high - start] = mixed[low - boundary + fade : high - boundary + fade]
         return out
+
+    def _before(self, lag: int, boundary: int) -> np.ndarray:
+        """What a source sounds like just before it enters: float32 (fade, channels).
+
+        Before the prompt's beginning stands its end, as when the loop plays round; where that would click, the
+        beginning itself, turned about its first sample: level and slope then run on.
+        """
+        prompt = self.prompt.waveform
+        begins = (boundary - round(self.samples_per_model_beat * lag)) % prompt.n_samples
+        if lag != GENERATE and self.rough_seam and min(begins, prompt.n_samples - begins) <= 1:
+            return 2.0 * prompt.samples[:1] - prompt.samples[1 : self.fade + 1][::-1]
+        return self._source(lag, boundary - self.fade, boundary)
 
     def lead_in(self) -> np.ndarray:
         """What the first new beat's source sounds like in the 30 ms before it: float32 (n, channels)."""
@@ -244,3 +259,11 @@ class Voice:
         low = int(origin * self.step) - int(2 * REACH * max(1, self.step)) - 2 - self.state.buffer_start
         samples = self.state.buffer[:, max(0, low) :].numpy().T
         return resample_span(samples, self.step, origin, stop - start, -self.state.buffer_start - max(0, low))
+
+
+def _is_rough(samples: np.ndarray, reach: int) -> bool:
+    """Whether a loop clicks when it is played round: its seam bends more than anything `reach` samples around it."""
+    around = np.concatenate([samples[-reach - 2 :], samples[: reach + 2]]).astype(np.float64)
+    bends = np.abs(np.diff(around, 2, axis=0)).max(axis=1)
+    seam = bends[reach : reach + 2].max()
+    return bool(seam > max(bends[:reach].max(), bends[reach + 2 :].max()))

@@ -130,7 +130,7 @@ def _decoded(codec: Codec, prompt: Prompt, codes: Tensor) -> Tensor:
     state, decoder = voice.state, codec.decoder
     around = torch.cat([codes, codes[-1:]])  # its sound is late
     spectra, _ = decoder.spectra(codec.quantizer.decode(around.flatten(0, 1)[None]), state.decoder)
-    segments = decoder.stft.segments(spectra * voice.gains.mean(dim=0))
+    segments = decoder.stft.segments(spectra * voice.gains.abs().mean(dim=0))
     samples, _ = decoder.stft.overlap_add(segments, state.decoder.carry.mean(dim=0, keepdim=True))
     return samples[0, decoder.delay_samples :][: len(codes) * decoder.stft.samples_per_beat].clone()
 
