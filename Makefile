@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check format soundfonts clean
+.PHONY: run test check format soundfonts clips peers growth clean
 
 run: $(VENV)/.run
 	$(BIN)/python app.py
@@ -28,8 +28,21 @@ format: $(VENV)/.dev
 soundfonts: $(VENV)/.run
 	$(INSTALL) --no-deps tinysoundfont
 
+# What the README lets people hear and see, again from the embedded checkpoint.
+clips: $(VENV)/.run
+	$(BIN)/python docs/make_clips.py
+
+# docs/benchmark.md: speed and memory beside peers (in a virtual environment of its own), and as the work grows.
+peers:
+	TORCH="$(TORCH)" bash benchmarks/run
+	benchmarks/.venv/bin/python -m benchmarks.report
+
+growth: $(VENV)/.run
+	$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.report
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) benchmarks/.venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
