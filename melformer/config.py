@@ -194,6 +194,15 @@ def _check_fields(config: Any, section: str) -> None:
 
 PRESETS: dict[str, Config] = {
     "base": Config(),
+    "large": Config(
+        codec=CodecConfig(
+            latent_dim=704, frame_dim=704, n_encoder_layers=3, n_encoder_latent_layers=3, n_decoder_layers=8,
+        ),
+        transformer=TransformerConfig(
+            dim=1_280, n_layers=15, n_heads=20, n_kv_heads=4, beat_dim=640, n_beat_layers=6, n_beat_heads=10,
+            n_beat_kv_heads=2, embedding_dim=24, pointer_dim=160,
+        ),
+    ),
     "tiny": Config(
         codec=CodecConfig(
             n_codebooks=3, codebook_size=64, latent_dim=32, frame_dim=32, n_encoder_layers=1,
@@ -205,4 +214,4 @@ PRESETS: dict[str, Config] = {
         ),
     ),
 }  # fmt: skip
-"""`base` is what ships; `tiny` trains in a minute, for tests."""
+"""`base` is what ships; `tiny` trains in a minute, for tests; `large` (60 + 301 M parameters) wants graphics cards."""

@@ -26,7 +26,7 @@ from melformer.train.track import check_tracker
 from melformer.train.transformer import TransformerTask
 
 __all__ = ["load_codec", "train", "train_tokens"]
-HOURS = {"base": 3.0, "tiny": 0.05}
+HOURS = {"base": 3.0, "tiny": 0.05, "large": 100.0}
 
 
 def train(args: Namespace) -> None:

@@ -51,10 +51,15 @@ _TINY: dict[str, Any] = {
     "validate_every": 30, "save_every": 30,
 }  # fmt: skip
 _TRANSFORMER: dict[str, Any] = {"weight_decay": 0.05, "beta1": 0.9, "beta2": 0.95, "lr": 1e-3, "steps": 10_000}
+_LARGE: dict[str, Any] = {
+    "lr": 3e-4, "warmup_steps": 1_000, "steps": 100_000, "save_every": 1_000, "validate_every": 1_000,
+}  # fmt: skip
 OPTIONS: dict[tuple[str, str], TrainOptions] = {
     ("codec", "base"): TrainOptions(),
     ("codec", "tiny"): replace(TrainOptions(), **_TINY),
     ("transformer", "base"): replace(TrainOptions(), **_TRANSFORMER),
+    ("codec", "large"): replace(TrainOptions(), **_LARGE),
+    ("transformer", "large"): replace(TrainOptions(), **(_TRANSFORMER | _LARGE)),
     ("transformer", "tiny"): replace(TrainOptions(), **(_TRANSFORMER | _TINY)),
 }
 """Options of each stage and preset of `config.PRESETS`."""
