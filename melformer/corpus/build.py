@@ -60,16 +60,17 @@ def build(
 
 def iterate(
     seed: int, *, styles: Sequence[str] | None = None, exclude: Sequence[str] = (), long: float = 0.6,
-    sample_rate: int = 44_100, start: int = 0, step: int = 1,
+    sample_rate: int = 44_100, start: int = 0, step: int = 1, kinds: frozenset[str] | None = None,
 ) -> Iterator[tuple[Passage, Waveform]]:  # fmt: skip
     """Passages without end, never the same twice: numbers `start`, `start + step`, … (a rank and the world's size).
 
+    `kinds` of material to use besides synthesis; None takes what is installed.
     Errors: RequestError for an unknown style.
     """
     names = allowed_styles(styles, exclude)
     index = start
     while True:
-        passage = nth_passage(seed, index, names, long)
+        passage = nth_passage(seed, index, names, long, kinds)
         yield passage, render(passage, sample_rate)
         index += step
 
@@ -79,10 +80,12 @@ def passage_seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def nth_passage(seed: int, index: int, names: tuple[str, ...], long: float) -> Passage:
-    """Compose the n-th passage of a corpus from the styles named."""
+def nth_passage(
+    seed: int, index: int, names: tuple[str, ...], long: float, kinds: frozenset[str] | None = None
+) -> Passage:
+    """Compose the n-th passage of a corpus from the styles named, of the `kinds` of material (see `compose`)."""
     own = passage_seed(seed, index)
-    return compose(own, names[own % len(names)], long=long)
+    return compose(own, names[own % len(names)], long=long, kinds=kinds)
 
 
 def allowed_styles(styles: Sequence[str] | None, exclude: Sequence[str] = ()) -> tuple[str, ...]:

@@ -153,7 +153,7 @@ def room(decay_s: float, dark_hz: float, sample_rate: int, seed: int) -> Floats:
     rng = np.random.default_rng([seed, 77])
     n = int(min(1.2 * decay_s, 3.5) * sample_rate)
     t = np.arange(n, dtype=np.float32) / sample_rate
-    noise = rng.standard_normal((2, n)).astype(np.float32)
+    noise = rng.standard_normal((2, n), dtype=np.float32)
     dull = filtered(noise, "lowpass", dark_hz / 3, sample_rate, 0.5)
     response = noise * np.exp(-t * (12 / decay_s)) * 0.35 + dull * np.exp(-t * (6.9 / decay_s))
     response *= np.minimum(t / 0.012, 1.0)

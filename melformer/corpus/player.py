@@ -27,10 +27,11 @@ def play(part: Part, bpm: float, n_samples: int, sample_rate: int) -> Floats:
     made: dict[tuple, Floats] = {}
     buffer = np.zeros((1, n_samples), np.float32)
     ends = _ends(part, bpm, sample_rate)
+    alike = _only_louder(part)
     for i, event in enumerate(part.events):
-        key, gain = _sound_key(event, bpm, sample_rate)
+        key, gain, level = _sound_key(event, bpm, sample_rate, alike)
         if key not in made:
-            made[key] = np.atleast_2d(make(event)).astype(np.float32, copy=False)
+            made[key] = np.atleast_2d(make(event, level)).astype(np.float32, copy=False)
         start = onset_sample(event, bpm, sample_rate)
         if start < n_samples:
             buffer = _add(buffer, made[key], start, gain, ends.get(i))
@@ -50,11 +51,18 @@ def _add(buffer: Floats, sound: Floats, start: int, gain: float, end: int | None
     return buffer
 
 
-def _sound_key(event: Event, bpm: float, sample_rate: int) -> tuple[tuple, float]:
-    """What makes two events the same sound, and the gain between the velocity asked and the one made."""
-    level = max(1, round(event.velocity * _LEVELS))
+def _sound_key(event: Event, bpm: float, sample_rate: int, alike: bool) -> tuple[tuple, float, float]:
+    """What makes two events the same sound, the gain between the velocity asked and the one made, and the latter."""
+    step = _LEVELS if alike else max(1, round(event.velocity * _LEVELS))
     held = round(event.duration_beats * 60.0 / bpm * sample_rate / 256)
-    return (event.sound, event.pitch, level, held, round(event.bend, 2)), event.velocity * _LEVELS / level
+    level = step / _LEVELS
+    return (event.sound, event.pitch, step, held, round(event.bend, 2)), event.velocity / level, level
+
+
+def _only_louder(part: Part) -> bool:
+    """Whether velocity is loudness and nothing else, so that one sound does for all velocities."""
+    still = part.instrument == "subtractive" and not part.params.get("f_amount", 2.0)
+    return still or part.instrument in ("pad", "bass808")
 
 
 def _ends(part: Part, bpm: float, sample_rate: int) -> dict[int, int]:
@@ -73,14 +81,13 @@ def _ends(part: Part, bpm: float, sample_rate: int) -> dict[int, int]:
     return ends
 
 
-def _maker(part: Part, bpm: float, sample_rate: int) -> Callable[[Event], Floats]:
+def _maker(part: Part, bpm: float, sample_rate: int) -> Callable[[Event, float], Floats]:
     """How this part turns an event into sound."""
     params = dict(part.params)
     if params.get("wobble_beats"):
         params["wobble_hz"] = bpm / 60.0 / params["wobble_beats"]
 
-    def make(event: Event) -> Floats:
-        level = max(1, round(event.velocity * _LEVELS)) / _LEVELS
+    def make(event: Event, level: float) -> Floats:
         n_held = max(64, 256 * round(event.duration_beats * 60.0 / bpm * sample_rate / 256))
         if part.instrument == "drums":
             return _hit(event, params["kit"][event.sound], level, sample_rate)

@@ -27,7 +27,12 @@ def folder() -> Path | None:
 def names() -> list[str]:
     """Sorted names of the one-shots that may be used."""
     place = folder()
-    return sorted(p.stem for p in place.glob("*.flac") if allowed(p.stem)) if place else []
+    return list(_listed(place)) if place else []
+
+
+@lru_cache(maxsize=4)
+def _listed(place: Path) -> tuple[str, ...]:
+    return tuple(sorted(p.stem for p in place.glob("*.flac") if allowed(p.stem)))
 
 
 def allowed(name: str) -> bool:

@@ -3,6 +3,7 @@
 A voice returns float32 (n,) or (2, n), near 1 at its peak for full velocity, release included.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,17 +15,20 @@ from numpy.typing import NDArray
 
 from melformer.corpus.wavetable import (
     Floats,
+    Route,
     adsr,
     filter_levels,
     harmonic_levels,
     make_tables,
     n_harmonics,
+    route_through,
     scan,
     sine,
 )
 
 _CUTOFFS = np.geomspace(60.0, 18_000.0, 20)
 _MOMENTS: NDArray[np.float64] = np.concatenate([[0.0], np.geomspace(0.01, 6.0, 19)])  # seconds into a plucked note
+_PHASORS = np.exp(2j * np.pi * np.arange(4096) / 4096).astype(np.complex64)
 Params = dict[str, Any]
 
 
@@ -86,11 +90,11 @@ def subtractive(note: Note, p: Params) -> Floats:
     harmonics = n_harmonics(frequency, note.sample_rate)
     shape, width, resonance = p.get("shape", "saw"), p.get("width", 0.5), p.get("resonance", 0.2)
     tables = _filtered_tables(shape, width, resonance, harmonics, frequency)
-    position = _filter_position(note, n, p)
+    tables, route = _filter_route(tables, note, n, p)
     sides = [np.zeros(n, np.float32), np.zeros(n, np.float32)]
     spread = _detunes(int(p.get("unison", 1)), p.get("detune", 0.1))
     for i, semitones in enumerate(spread):
-        sides[i % 2] += scan(tables, _phase(note, n, p, semitones) + 0.37 * i, position)
+        sides[i % 2] += scan(tables, _phase(note, n, p, semitones) + 0.37 * i, route)
     if p.get("sub", 0.0):
         sides[0] += sine(_phase(note, n, p, -12.0)) * np.float32(p["sub"])
     amplitude = note.envelope(p.get("attack", 0.003), p.get("decay", 0.3), p.get("sustain", 0.8), release)
@@ -102,17 +106,29 @@ def subtractive(note: Note, p: Params) -> Floats:
     return both * (amplitude * np.float32(1.6 / np.sqrt(len(spread))))
 
 
-def _filter_position(note: Note, n: int, p: Params) -> Floats:
-    """Where the cutoff stands in the stack of tables: its base, its envelope, its wobble, (n,)."""
-    sweep = adsr(
+def _filter_route(tables: Floats, note: Note, n: int, p: Params) -> tuple[Floats, Route | None]:
+    """Where the cutoff stands in the stack of tables: its base, its envelope, its wobble.
+
+    For a filter that never moves, one table between two, and no route.
+    """
+    per_octave = (len(_CUTOFFS) - 1) / math.log2(_CUTOFFS[-1] / _CUTOFFS[0])
+    base = math.log2(p.get("cutoff", 800.0) / _CUTOFFS[0])
+    amount = p.get("f_amount", 2.0) * (0.4 + 0.6 * note.velocity)
+    if not amount and not p.get("wobble_hz", 0.0):
+        place = min(max(base * per_octave, 0.0), len(tables) - 1.001)
+        part = np.float32(place % 1.0)
+        return ((1 - part) * tables[int(place)] + part * tables[int(place) + 1])[None], None
+    octaves = adsr(
         n, note.n_held, note.sample_rate, p.get("f_attack", 0.001), p.get("f_decay", 0.2), p.get("f_sustain", 0.3),
         p.get("release", 0.08),
     )  # fmt: skip
-    octaves = np.log2(p.get("cutoff", 800.0) / 60.0) + p.get("f_amount", 2.0) * sweep * (0.4 + 0.6 * note.velocity)
+    octaves *= amount
     if p.get("wobble_hz", 0.0):
         turns = 2 * np.pi * p["wobble_hz"] * note.time(n)
-        octaves = octaves - p.get("wobble_depth", 2.0) * (0.5 + 0.5 * np.cos(turns))
-    return (octaves / np.log2(_CUTOFFS[-1] / _CUTOFFS[0]) * (len(_CUTOFFS) - 1)).astype(np.float32)
+        octaves -= p.get("wobble_depth", 2.0) * (0.5 + 0.5 * np.cos(turns))
+    octaves += base
+    octaves *= per_octave
+    return tables, route_through(tables, octaves)
 
 
 def _detunes(count: int, width: float) -> list[float]:
@@ -145,7 +161,7 @@ def pluck(note: Note, p: Params) -> Floats:
     place, damping, scatter = p.get("place", 0.18), p.get("damping", 0.5), p.get("scatter", 0.0)
     tables = _string_tables(frequency, count, bright, place, damping, scatter)
     position = np.interp(note.time(n), _MOMENTS, np.arange(20.0)).astype(np.float32)
-    wave = scan(tables, _phase(note, n, p), position) * note.envelope(0.0015, 1.0, 1.0, release)
+    wave = scan(tables, _phase(note, n, p), route_through(tables, position)) * note.envelope(0.0015, 1.0, 1.0, release)
     return wave * np.float32(note.velocity * 1.1 / max(1e-6, float(np.abs(tables[0]).max())))
 
 
@@ -189,7 +205,7 @@ def _pad_cycle(pitch: int, shape: str, spread: float, dark: float, sample_rate: 
         low, high = int(max(1, centre - 4 * width)), int(min(n // 2, centre + 4 * width)) + 1
         bins = np.arange(low, high)
         magnitude[low:high] += level * np.exp(-0.5 * ((bins - centre) / width) ** 2) / np.sqrt(width)
-    turned = np.exp(np.complex64(2j * np.pi) * rng.random(len(magnitude), dtype=np.float32))
+    turned = _PHASORS.take(rng.integers(len(_PHASORS), size=len(magnitude), dtype=np.uint16))
     cycle = scipy.fft.irfft(magnitude.astype(np.float32) * turned, n)
     return cycle / (4 * np.std(cycle))
 

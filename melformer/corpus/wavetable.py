@@ -4,6 +4,8 @@ A filter on a periodic wave only changes its harmonics' levels. So a voice is a 
 for each cutoff (or vowel, or moment of a decay), and a position that moves through the stack as the note sounds.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,24 +32,36 @@ def make_tables(levels: NDArray[np.float64], phases: NDArray[np.float64] | None 
     return np.concatenate([cycle, cycle[:, :1]], axis=1)
 
 
-def scan(tables: Floats, phase: NDArray[np.float64], position: Floats | None = None) -> Floats:
-    """Read tables at `phase` (turns, any size) while `position` (0 to n_frames − 1) moves through the stack."""
+@dataclass(frozen=True)
+class Route:
+    """A way through a stack of tables: the frame below every sample and how far it is to the next, (n,) each."""
+
+    below: NDArray[np.intp]
+    blend: Floats
+
+
+def route_through(tables: Floats, position: Floats) -> Route:
+    """The route of a `position` from 0 to n_frames − 1 (clipped to that), (n,)."""
+    frame = np.clip(position, 0, len(tables) - 1.001)
+    below = frame.astype(np.intp)
+    return Route(below * tables.shape[1], frame - below.astype(np.float32))  # an integer would make it float64
+
+
+def scan(tables: Floats, phase: NDArray[np.float64], route: Route | None = None) -> Floats:
+    """Read tables at `phase` (turns, any size) along a route through the stack; without a route, the first table."""
     size = tables.shape[1] - 1
     place = phase - np.floor(phase)  # `%` takes ten times as long
     place *= size
     left = place.astype(np.intp)
     part = (place - left).astype(np.float32)
-    if position is None or len(tables) == 1:
+    if route is None:
         return _between(tables.ravel(), left, part)
-    frame = np.clip(position, 0, len(tables) - 1.001)
-    below = frame.astype(np.intp)
-    blend = frame - below.astype(np.float32)  # an integer would make it float64
-    left += below * (size + 1)
+    left += route.below
     low = _between(tables.ravel(), left, part)
     left += size + 1
     high = _between(tables.ravel(), left, part)
     high -= low
-    high *= blend
+    high *= route.blend
     low += high
     return low
 
@@ -107,17 +121,17 @@ def adsr(
     envelope[:rising] = np.arange(rising, dtype=np.float32) / np.float32(n_attack)
     if sustain != 1:
         step = 3 / (max(decay, 1e-3) * sample_rate)
-        envelope[rising:] = (1 - sustain) * _decay(n - rising, step, (rising - n_attack) * step) + sustain
+        envelope[rising:] = (1 - sustain) * decay_curve(n - rising, step, (rising - n_attack) * step) + sustain
     if n_held < n:
         step = 4.5 / (max(release, 1e-3) * sample_rate)
-        envelope[n_held:] = envelope[max(n_held - 1, 0)] * _decay(n - n_held, step, step)
+        envelope[n_held:] = envelope[max(n_held - 1, 0)] * decay_curve(n - n_held, step, step)
         fade = min(n - n_held, int(0.005 * sample_rate))
         envelope[n - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
     return envelope
 
 
-def _decay(n: int, step: float, first: float) -> Floats:
-    """exp(−first), exp(−first − step), …, (n,)."""
+def decay_curve(n: int, step: float, first: float = 0.0) -> Floats:
+    """exp(−first), exp(−first − step), exp(−first − 2 step), …, (n,)."""
     exponent = np.arange(n, dtype=np.float32)
     exponent *= np.float32(-step)
     exponent -= np.float32(first)
