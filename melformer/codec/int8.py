@@ -15,7 +15,7 @@ _MOST = 127.0
 
 
 class Int8Linear(nn.Linear):
-    """A linear layer that multiplies in eight bits when no gradient is asked for, and in floats when one is.
+    """A linear layer that multiplies in eight bits on a CPU without gradients, and in floats elsewhere.
 
     Parameters and their names stay those of `nn.Linear`. Float32 (..., in_features) → (..., out_features).
     """
@@ -32,7 +32,7 @@ class Int8Linear(nn.Linear):
         self.register_buffer("scales", scales, persistent=False)
 
     def forward(self, frames: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or frames.device.type != "cpu":
             return F.linear(frames, self.weight, self.bias)
         rows = frames.reshape(-1, self.in_features)
         loudest = rows.abs().amax(dim=1, keepdim=True).clamp_min_(1e-12)
@@ -43,8 +43,12 @@ class Int8Linear(nn.Linear):
 
 
 def has_int8() -> bool:
-    """Whether this processor multiplies bytes natively (AVX-512 or AVX2 VNNI); elsewhere floats are as fast."""
-    return torch.cpu._is_vnni_supported()
+    """Whether this processor multiplies bytes natively (VNNI) and this torch can; elsewhere floats are as fast."""
+    try:
+        ones = torch.ones(2, 32, dtype=torch.int8)
+        return torch.cpu._is_vnni_supported() and int(torch._int_mm(ones, ones.T)[0, 0]) == 32
+    except (AttributeError, RuntimeError):  # an older torch
+        return False
 
 
 def use_int8(module: nn.Module) -> nn.Module:

@@ -12,6 +12,7 @@ from torch import nn
 from melformer.audio.grid import beat_edges
 from melformer.audio.wav import Waveform
 from melformer.codec.codec import Codec
+from melformer.codec.int8 import has_int8, use_int8
 from melformer.config import Config
 from melformer.errors import RequestError
 from melformer.generate.closing import Ending
@@ -69,12 +70,15 @@ class Melformer(nn.Module):
 
         Torch is set to one thread, since on matrices this small a second one gains little, and beside a busy
         neighbour it waits most of the time; call `torch.set_num_threads` afterwards to have it otherwise.
+        The decoder multiplies in eight bits where the processor can (`melformer.codec.int8.use_floats` undoes it).
         Errors: CheckpointError when it is missing, damaged or does not fit its configuration.
         """
         bundle = load_bundle(name, revision)
         torch.set_num_threads(1)
         model = cls(bundle.config)
         model.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in bundle.tensors.items()})
+        if has_int8():
+            use_int8(model.codec.decoder)
         return model
 
     def prompt(self, loop: str | Path | Waveform, **options: Any) -> Prompt:
