@@ -52,7 +52,7 @@ def finetune(
     mix = LoopMix(train, engine, options.engine_share)
     task = FinetuneTask(base.config, base.transformer, mix, held_out, elsewhere, options.training, best)
     task.export = lambda directory, record: None  # type: ignore[method-assign]
-    trainer = Trainer(task, options.training, run)  # type: ignore[arg-type]  # its module is a module
+    trainer = Trainer(task, options.training, run)
     n_own, n_out = (sum(len(loop.codes) - loop.scored_from for loop in part) for part in (train, held_out))
     say(f"{n_own} beats of {len(own)} loops to learn from, {n_out} held out; at most {options.minutes:g} minutes")
     reason = _train(trainer, task, options, say)

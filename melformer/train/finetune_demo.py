@@ -93,12 +93,22 @@ def write_pack(out: Path, style: str = "house", bpm: float = 124.0) -> None:
     first = compose(PACK_SEED, style, N_CLIP_BEATS)
     for seed in range(PACK_SEED, PACK_SEED + N_LOOPS + N_SAME):
         passage = compose(seed, style, N_CLIP_BEATS)
-        parts = tuple(replace(sounds.setdefault(part.name, part), events=part.events) for part in passage.parts)
+        parts = tuple(_as_before(part, sounds) for part in passage.parts)
         passage = replace(passage, parts=parts, bpm=bpm, master=first.master)
         clips.append(on_grid(f"{style}_{seed}", render(passage), bpm))
     for name, part in {"loops": clips[:N_LOOPS], "same": clips[N_LOOPS:]}.items():
         print(f"{name}: {write_clips(part, out / name)} loops", flush=True)
     (out / "other").mkdir()
+
+
+def _as_before(part: "Part", sounds: "dict[str, Part]") -> "Part":
+    """A player with the instrument and settings of the first of that name; drums that are new join the kit."""
+    first = sounds.setdefault(part.name, part)
+    params = first.params
+    if "kit" in params and "kit" in part.params:
+        params = {**params, "kit": {**part.params["kit"], **params["kit"]}}
+        sounds[part.name] = first = replace(first, params=params)
+    return replace(first, events=part.events)
 
 
 def measure(out: Path, model: str | None) -> dict[str, float]:
