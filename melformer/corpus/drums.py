@@ -1,6 +1,7 @@
 """Drum synthesis: one function a family, each hit a fresh float32 (n,) with its attack at sample 0."""
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.signal import sosfilt
 
 from melformer.corpus.effects import biquad, filtered
-from melformer.corpus.wavetable import Floats, decay_curve, sine
+from melformer.corpus.wavetable import Floats, decay_curve, sine, white
 
 
 def _band(noise: Floats, low: float, high: float, sample_rate: int) -> Floats:
@@ -26,7 +27,7 @@ def _above(noise: Floats, low: float, sample_rate: int) -> Floats:
 
 
 def _noise(n: int, p: dict[str, Any], velocity: float) -> Floats:
-    return np.random.default_rng([p.get("seed", 0), int(velocity * 16)]).standard_normal(n, dtype=np.float32)
+    return white(np.random.default_rng([p.get("seed", 0), int(velocity * 16)]), (n,))
 
 
 def _burst(n: int, sample_rate: int, p: dict[str, Any], decay_s: float) -> Floats:
@@ -95,14 +96,21 @@ def clap(p: dict[str, Any], velocity: float, sample_rate: int) -> Floats:
 _METAL = np.array([205.3, 369.6, 304.4, 522.7, 540.0, 800.0])
 
 
+@lru_cache(maxsize=8)
+def _squares(n: int, pitch: float, sample_rate: int) -> Floats:
+    """Six detuned squares together, (n,): the metal of an old drum machine."""
+    tones = np.full(n, len(_METAL), np.float32)
+    for f in _METAL:
+        turns = np.arange(n, dtype=np.uint32) * np.uint32(round(f * pitch / sample_rate * 2**32))
+        tones -= (turns >> 30) & 2  # turns that wrap: the top bit is the second half of a square
+    return tones
+
+
 def metal(p: dict[str, Any], velocity: float, sample_rate: int) -> Floats:
     """Hats, rides and crashes: six detuned squares and noise above a high-pass."""
     decay = p.get("decay", 0.05) * (0.7 + 0.3 * velocity)
     n = int(min(2.5, 6 * decay + 0.01) * sample_rate)
-    tones = np.full(n, len(_METAL), np.float32)
-    for f in _METAL:
-        turns = np.arange(n, dtype=np.uint32) * np.uint32(round(f * p.get("pitch", 1.0) / sample_rate * 2**32))
-        tones -= (turns >> 30) & 2  # turns that wrap: the top bit is the second half of a square
+    tones = _squares(int(2.5 * sample_rate), p.get("pitch", 1.0), sample_rate)[:n]
     mix = p.get("noise", 0.5)
     raw = np.float32((1 - mix) * 0.3) * tones + np.float32(mix) * _noise(n, p, velocity)
     low = p.get("low", 7000.0)

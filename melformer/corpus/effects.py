@@ -1,14 +1,15 @@
 """Effects on float32 (n_channels, n_samples): filters, drive, compression, delay, reverb, limiting."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
-from scipy.signal import lfilter
+from scipy.signal import lfilter, sosfilt
 
-from melformer.corpus.wavetable import Floats
+from melformer.corpus.wavetable import Floats, white
 
 # Added before recursive filters: their state would decay into denormal numbers, which are ten times slower.
 _TINY = np.float32(1e-15)
@@ -43,8 +44,12 @@ def filtered(
     waveform: Floats, kind: str, cutoff: float, sample_rate: int, q: float = 0.7071, gain_db: float = 0.0
 ) -> Floats:
     """The waveform through one `biquad`."""
-    section = biquad(kind, cutoff, sample_rate, q, gain_db)[0]
-    return lfilter(section[:3], section[3:], waveform + _TINY)
+    return cascaded(waveform, [biquad(kind, cutoff, sample_rate, q, gain_db)])
+
+
+def cascaded(waveform: Floats, sections: Sequence[Floats]) -> Floats:
+    """The waveform through several `biquad`s, one after another, in the time that one takes."""
+    return sosfilt(np.concatenate(sections), waveform + _TINY) if sections else waveform
 
 
 def swept(waveform: Floats, kind: str, cutoffs: NDArray[np.float64], sample_rate: int, block: int = 512) -> Floats:
@@ -153,7 +158,7 @@ def room(decay_s: float, dark_hz: float, sample_rate: int, seed: int) -> Floats:
     rng = np.random.default_rng([seed, 77])
     n = int(min(1.2 * decay_s, 3.5) * sample_rate)
     t = np.arange(n, dtype=np.float32) / sample_rate
-    noise = rng.standard_normal((2, n), dtype=np.float32)
+    noise = white(rng, (2, n))
     dull = filtered(noise, "lowpass", dark_hz / 3, sample_rate, 0.5)
     response = noise * np.exp(-t * (12 / decay_s)) * 0.35 + dull * np.exp(-t * (6.9 / decay_s))
     response *= np.minimum(t / 0.012, 1.0)

@@ -64,13 +64,7 @@ def _channel(part: Part, passage: Passage, n: int, sample_rate: int, duck: Float
     """A part through its channel strip, stereo (2, n)."""
     sound = play(part, passage.bpm, n, sample_rate)
     fx = part.effects
-    for kind in ("highpass", "lowpass"):
-        if fx.get(kind):
-            sound = effects.filtered(sound, kind, fx[kind], sample_rate)
-    if fx.get("tilt_db"):
-        sound = effects.filtered(sound, "highshelf", 2500.0, sample_rate, 0.6, fx["tilt_db"])
-    if fx.get("peak_db"):
-        sound = effects.filtered(sound, "peak", fx["peak_hz"], sample_rate, 0.9, fx["peak_db"])
+    sound = effects.cascaded(sound, _tone(fx, sample_rate))
     if fx.get("drive"):
         sound = effects.drive(sound * _staging(sound, part.name, -8.0, sample_rate), fx["drive"])
     if fx.get("crush"):
@@ -86,6 +80,16 @@ def _channel(part: Part, passage: Passage, n: int, sample_rate: int, duck: Float
     if part.duck and duck is not None:
         sound = sound * (1 - np.float32(part.duck) * duck)
     return _place(sound, part.pan, fx.get("width", 1.0))
+
+
+def _tone(fx: dict[str, float], sample_rate: int) -> list[Floats]:
+    """The filters of a channel strip."""
+    sections = [effects.biquad(kind, fx[kind], sample_rate) for kind in ("highpass", "lowpass") if fx.get(kind)]
+    if fx.get("tilt_db"):
+        sections.append(effects.biquad("highshelf", 2500.0, sample_rate, 0.6, fx["tilt_db"]))
+    if fx.get("peak_db"):
+        sections.append(effects.biquad("peak", fx["peak_hz"], sample_rate, 0.9, fx["peak_db"]))
+    return sections
 
 
 def _staging(sound: Floats, name: str, level_db: float, sample_rate: int) -> np.float32:
@@ -165,12 +169,11 @@ def _add_sends(total: Floats, to_room: Floats, to_echo: Floats, passage: Passage
 def _master(total: Floats, passage: Passage, sample_rate: int) -> Floats:
     """Tone, glue, drive, level and limiter."""
     settings = passage.master
-    total = effects.filtered(total, "highpass", 24.0, sample_rate)
-    for kind in ("lowpass", "highpass"):
-        if settings.get(kind):
-            total = effects.filtered(total, kind, settings[kind], sample_rate)
+    sections = [effects.biquad("highpass", 24.0, sample_rate)]
+    sections += [effects.biquad(kind, settings[kind], sample_rate) for kind in ("lowpass", "highpass") if settings.get(kind)]
     if settings.get("tilt_db"):
-        total = effects.filtered(total, "highshelf", 4000.0, sample_rate, 0.5, settings["tilt_db"])
+        sections.append(effects.biquad("highshelf", 4000.0, sample_rate, 0.5, settings["tilt_db"]))
+    total = effects.cascaded(total, sections)
     total = total * _to_rms(total, settings["rms_db"])
     if settings.get("glue"):
         total = effects.compress(total, settings["rms_db"] + 3.0, 1 + settings["glue"], sample_rate)

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 
 from melformer.corpus.effects import filtered, swept
-from melformer.corpus.wavetable import Floats
+from melformer.corpus.wavetable import Floats, white
 
 
 def _noise(n: int, p: dict[str, Any]) -> Floats:
     rng = np.random.default_rng([int(p.get("seed", 0)), n % 65_536])
-    return rng.standard_normal((2, n), dtype=np.float32) * np.float32(0.3)
+    return white(rng, (2, n)) * np.float32(0.3)
 
 
 def riser(n: int, sample_rate: int, p: dict[str, Any]) -> Floats:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -91,6 +92,7 @@ def nearest_degree(pitch: int, tonic: int, scale: tuple[int, ...], octave: int =
     return min(degrees, key=lambda d: abs(scale_pitch(d, tonic, scale, octave) - pitch))
 
 
+@lru_cache(maxsize=4096)
 def voice(chord: Chord, previous: tuple[int, ...] | None, centre: int = 60, n_voices: int = 4) -> tuple[int, ...]:
     """Choose the voicing near `centre` that moves least from the previous one.
 
