@@ -11,9 +11,11 @@ from melformer.corpus.frame import METRES
 from melformer.corpus.kits import _BASE, _FAMILIES
 from melformer.corpus.patches import FONT_SOUNDS, SOUNDS
 from melformer.corpus.patterns import clean, fit_metre, read_steps, swing
+from melformer.corpus.style_table import HELD_OUT
 from melformer.corpus.theory import SCALES, Chord, parse_chord, scale_pitch, voice
 from melformer.errors import RequestError
 
+ALL = STYLES | HELD_OUT
 SYNTHESIS = frozenset()  # what is installed must not matter here
 
 
@@ -23,7 +25,7 @@ def test_there_are_enough_styles_and_metres():
     assert {metre for style in STYLES.values() for metre in style.metres} == set(METRES)
 
 
-@pytest.mark.parametrize("style", STYLES.values(), ids=lambda style: style.name)
+@pytest.mark.parametrize("style", ALL.values(), ids=lambda style: style.name)
 def test_a_style_names_only_what_exists(style):
     assert 40 <= style.bpm[0] < style.bpm[1] <= 240
     assert set(style.modes) <= set(SCALES)
@@ -39,7 +41,7 @@ def test_a_style_names_only_what_exists(style):
     assert all(len(clean(bar)) in (12, 16) and set(clean(bar)) <= set("Xxo-.") for bar in style.comp)
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", ALL)
 def test_a_passage_keeps_its_word(style):
     for seed in (3, 4):
         passage = compose(seed, style, kinds=SYNTHESIS)
@@ -50,8 +52,16 @@ def test_a_passage_keeps_its_word(style):
         assert all(0 < e.velocity <= 1 and 12 <= e.pitch <= 127 for e in events)
         assert len(passage.chords) == passage.n_bars and all(passage.chords)
         assert sum(section.n_bars for section in passage.form) == passage.n_bars
-        assert passage.beats_per_bar == METRES[passage.metre] and passage.metre in STYLES[style].metres
+        assert passage.beats_per_bar == METRES[passage.metre] and passage.metre in ALL[style].metres
         assert json.loads(json.dumps(passage.to_json()))["style"] == style
+
+
+def test_a_style_that_is_held_out_is_composed_only_by_name():
+    assert HELD_OUT and not HELD_OUT.keys() & STYLES.keys()
+    assert set(allowed_styles(None)) == set(STYLES)
+    assert allowed_styles(list(HELD_OUT)) == tuple(HELD_OUT)
+    drawn = {compose(seed, n_beats=4, kinds=SYNTHESIS).style for seed in range(60)}
+    assert drawn <= STYLES.keys() and len(drawn) > 20
 
 
 @pytest.mark.parametrize("n_beats", [1, 7, 16, 128])

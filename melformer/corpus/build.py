@@ -17,7 +17,7 @@ from melformer.corpus.compose import compose
 from melformer.corpus.mix import render, render_stems
 from melformer.corpus.passage import Passage
 from melformer.corpus.sources import passage_sources
-from melformer.corpus.style_table import STYLES
+from melformer.corpus.style_table import STYLES, find_style
 from melformer.errors import RequestError
 
 
@@ -89,10 +89,12 @@ def nth_passage(
 
 
 def allowed_styles(styles: Sequence[str] | None, exclude: Sequence[str] = ()) -> tuple[str, ...]:
-    """Names to draw from. Errors: RequestError for an unknown name or when none is left."""
+    """Names to draw from; those of `HELD_OUT` only where `styles` names them.
+
+    Errors: RequestError for an unknown name or when none is left.
+    """
     for name in (*(styles or ()), *exclude):
-        if name not in STYLES:
-            raise RequestError(f"unknown style {name!r}: choose from {', '.join(STYLES)}")
+        find_style(name)
     left = tuple(n for n in (styles or STYLES) if n not in exclude)
     if not left:
         raise RequestError("no style is left: exclude fewer")

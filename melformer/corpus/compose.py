@@ -12,7 +12,7 @@ from melformer.corpus.form import Plan, draw_transitions, plan_form
 from melformer.corpus.frame import Frame, Span, draw_chords, draw_frame, pick
 from melformer.corpus.passage import Event, Passage, Section
 from melformer.corpus.patterns import swing
-from melformer.corpus.style_table import STYLES
+from melformer.corpus.style_table import STYLES, find_style
 from melformer.errors import RequestError
 
 _PLAYERS: dict[str, Callable[[Frame, list[Span], np.random.Generator], list[Event]]] = {
@@ -48,15 +48,14 @@ def compose(
     of 1, 2, 4 or 8 bars. `kinds` of material to use besides synthesis; None takes what is installed.
     Errors: RequestError for an unknown style, or a seed or length out of range.
     """
-    if style is not None and style not in STYLES:
-        raise RequestError(f"unknown style {style!r}: choose from {', '.join(STYLES)}")
+    chosen = None if style is None else find_style(style)
     if not 0 <= seed < 2**63 or (n_beats is not None and not 1 <= n_beats <= 1024):
         raise RequestError(f"seed {seed} or n_beats {n_beats} out of range: 0..2^63 - 1 and 1..1,024")
     kinds = material.found() if kinds is None else kinds
     stream = streams(seed)
     rng = stream("frame")
     drawn = str(pick(rng, tuple(STYLES)))
-    frame = draw_frame(STYLES[style or drawn], n_beats, long, rng)
+    frame = draw_frame(chosen or STYLES[drawn], n_beats, long, rng)
     tonal = [role for role in _PLAYERS if stream(f"has {role}").random() < frame.style.chances.get(role, 0.5)]
     phrases = _write(frame, tonal, stream)
     plan = plan_form(frame, _choose_roles(phrases["A"], frame, tonal, stream), stream("form"))
