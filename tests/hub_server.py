@@ -1,7 +1,7 @@
 """A small server on the loopback that speaks as much of the Hugging Face Hub's protocol as Melformer uses.
 
-Model repositories live in memory: commits, tags, ordinary files and LFS files (which, as on the real Hub,
-are served from another host name). Faults can be set: a gated repository, downloads that break off.
+Repositories of models and Spaces live in memory: commits, tags, ordinary files and LFS files (which, as on the real
+Hub, are served from another host name). Faults can be set: a gated repository, downloads that break off.
 """
 
 import base64
@@ -177,6 +177,8 @@ class Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = base64.b64decode(value["content"])
             elif item["key"] == "lfsFile":
                 files[value["path"]] = self.server.lfs[value["oid"]]
+            elif item["key"] == "deletedFile":
+                del files[value["path"]]
         sha = repo.commit(files)
         self.json({"commitUrl": f"{self.server.url}/{name}/commit/{sha}", "commitOid": sha})
 
@@ -247,17 +249,18 @@ class Handler(BaseHTTPRequestHandler):
 
 
 NAME = r"([\w.-]+/[\w.-]+)"
+KIND = "(?:models|spaces)"
 ROUTES = [
     ("POST", r"/api/repos/create", Handler.create),
     ("POST", r"/api/validate-yaml", Handler.validate_yaml),
-    ("POST", rf"/api/models/{NAME}/preupload/([^/]+)", Handler.preupload),
-    ("POST", rf"/{NAME}\.git/info/lfs/objects/batch", Handler.lfs_batch),
+    ("POST", rf"/api/{KIND}/{NAME}/preupload/([^/]+)", Handler.preupload),
+    ("POST", rf"(?:/spaces)?/{NAME}\.git/info/lfs/objects/batch", Handler.lfs_batch),
     ("PUT", r"/upload/(\w+)", Handler.upload),
-    ("POST", rf"/api/models/{NAME}/commit/([^/]+)", Handler.commit),
-    ("POST", rf"/api/models/{NAME}/tag/([^/]+)", Handler.tag),
-    ("GET", rf"/api/models/{NAME}", Handler.info),
-    ("GET", rf"/api/models/{NAME}/revision/([^/]+)", Handler.info),
-    ("GET", rf"/api/models/{NAME}/tree/([^/]+)", Handler.list_tree),
+    ("POST", rf"/api/{KIND}/{NAME}/commit/([^/]+)", Handler.commit),
+    ("POST", rf"/api/{KIND}/{NAME}/tag/([^/]+)", Handler.tag),
+    ("GET", rf"/api/{KIND}/{NAME}", Handler.info),
+    ("GET", rf"/api/{KIND}/{NAME}/revision/([^/]+)", Handler.info),
+    ("GET", rf"/api/{KIND}/{NAME}/tree/([^/]+)", Handler.list_tree),
     ("GET HEAD", rf"/{NAME}/resolve/([^/]+)/(.+)", Handler.resolve),
     ("GET", r"/cdn/(\w+)", Handler.cdn),
 ]
