@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,18 @@ def test_a_fine_tune_makes_an_ordinary_checkpoint(base: Path, loops: Path, tmp_p
     assert not (out / "run").exists()
     with pytest.raises(RequestError, match="finished fine-tune"):
         finetune(loops, out, str(base), OPTIONS)
+
+
+def test_the_decoder_learns_too_where_it_is_asked(base: Path, loops: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    options = replace(OPTIONS, steps=4, decoder_steps=8)
+    report = finetune(loops, out, str(base), options)
+    assert report["decoder_loss_own_after"] < report["decoder_loss_own_before"]
+    before, after = load_bundle(base), load_bundle(out)
+    changed = {name.rsplit(".", 1)[0] for name, t in before.tensors.items() if not torch.equal(t, after.tensors[name])}
+    assert any(name.startswith("codec.decoder.") for name in changed)
+    assert not any(name.startswith(("codec.encoder.", "codec.quantizer.")) for name in changed)
+    assert "the decoder alone" in (out / "README.md").read_text()
 
 
 def test_low_rank_is_merged_away(base: Path, loops: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ _NUMBERS = {  # option → (kind, what it says)
     "validate_every": (int, "steps between validations (50)"),
     "patience": (int, "validations without a gain that end it (4)"),
     "seed": (int, "of everything that is drawn (0)"),
+    "decoder_steps": (int, "then teach the decoder the sound of your loops for so many steps (0)"),
 }
 
 

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ from melformer.errors import RequestError
 from melformer.files import atomic_path
 from melformer.generate import Melformer
 from melformer.hub import Bundle, load_bundle
+from melformer.train.finetune_decoder import teach_decoder
 from melformer.train.finetune_material import N_ENGINE, engine_held_out, engine_material, own_material
 from melformer.train.finetune_result import CLIP_SEED, FinetuneOptions, Result, export, write_clips
-from melformer.train.finetune_task import FinetuneTask, LoopMix, best_index, split
+from melformer.train.finetune_task import CodedLoop, FinetuneTask, LoopMix, best_index, split
 from melformer.train.loop import Trainer
 from melformer.train.lora import add_lora
 from melformer.train.own_loops import OwnLoop, confirmed, doubtful, read_table, sound_of, survey, write_table
+from melformer.train.start import bundle_codec
 
 Say = Callable[[str], None]
 TABLE, REPORT = "loops.csv", "report.json"
@@ -40,34 +42,64 @@ def finetune(
     loops = choose_loops(folder, out, table, yes, say)
     bundle = load_bundle(model)
     _claim(out, options, bundle, loops)
-    run, best = out / "run", out / "run" / "best.safetensors"
     base = Melformer.from_pretrained(bundle.path)
-    own = own_material(base.codec, loops, folder, run / "own.npz", say)
-    engine = engine_material(base.codec, N_ENGINE if options.engine_share else 0, run / "engine.npz", options.seed)
-    train, held_out = split(own)
-    elsewhere = engine_held_out(base.codec, run / "held_out.npz")
-    if options.lora:
-        torch.manual_seed(options.seed)
-        add_lora(base.transformer, options.lora)
-    mix = LoopMix(train, engine, options.engine_share)
-    task = FinetuneTask(base.config, base.transformer, mix, held_out, elsewhere, options.training, best)
-    task.export = lambda directory, record: None  # type: ignore[method-assign]
-    trainer = Trainer(task, options.training, run)
-    n_own, n_out = (sum(len(loop.codes) - loop.scored_from for loop in part) for part in (train, held_out))
-    say(f"{n_own} beats of {len(own)} loops to learn from, {n_out} held out; at most {options.minutes:g} minutes")
+    heard = _gather(base, loops, folder, options, out / "run", say)
+    task, trainer = _prepare(base, heard, options, out / "run")
     reason = _train(trainer, task, options, say)
     result = Result(options, bundle, model, task.history, trainer.step, trainer.seconds, reason)
     if not result.is_better:
         _explain_failure(result, out, say)
-    export(out, result, own, engine, best)
+    export(out, result, heard.own, heard.engine, task.best, {})
     if reason == "stopped":
         say(f"the best so far is in {out}; the same command goes on from here")
         raise KeyboardInterrupt
-    chosen = next(loop for loop in loops if loop.file == held_out[0].name)
+    taught: dict[str, float] = {}
+    if options.decoder_steps:
+        parts, run = (heard.learned, heard.held_out), out / "run" / "decoder"
+        decoder, taught = teach_decoder(
+            bundle_codec(bundle), folder, loops, parts, options.decoder_training, run, say
+        )
+        export(out, result, heard.own, heard.engine, task.best, decoder)
+    chosen = next(loop for loop in loops if loop.file == heard.held_out[0].name)
     write_clips(out, bundle, sound_of(chosen, folder), chosen)
-    _write_json(out / REPORT, result.report | {"finished": True, "clip_of": chosen.file, "clip_seed": CLIP_SEED})
-    shutil.rmtree(run)
-    return result.report
+    report = result.report | taught
+    _write_json(out / REPORT, report | {"finished": True, "clip_of": chosen.file, "clip_seed": CLIP_SEED})
+    shutil.rmtree(out / "run")
+    return report
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """All of the own loops, what is learned from and held out of them, the engine's passages, and its held-out ones."""
+
+    own: list[CodedLoop]
+    learned: list[CodedLoop]
+    held_out: list[CodedLoop]
+    engine: list[CodedLoop]
+    elsewhere: list[CodedLoop]
+
+
+def _gather(
+    base: Melformer, loops: list[OwnLoop], folder: Path, options: FinetuneOptions, run: Path, say: Say
+) -> _Heard:
+    """Everything in codes; kept in `run`. Errors: RequestError for too little."""
+    own = own_material(base.codec, loops, folder, run / "own.npz", say)
+    engine = engine_material(base.codec, N_ENGINE if options.engine_share else 0, run / "engine.npz", options.seed)
+    learned, held_out = split(own)
+    n_own, n_out = (sum(len(loop.codes) - loop.scored_from for loop in part) for part in (learned, held_out))
+    say(f"{n_own} beats of {len(own)} loops to learn from, {n_out} held out; at most {options.minutes:g} minutes")
+    return _Heard(own, learned, held_out, engine, engine_held_out(base.codec, run / "held_out.npz"))
+
+
+def _prepare(base: Melformer, heard: _Heard, options: FinetuneOptions, run: Path) -> tuple[FinetuneTask, Trainer]:
+    if options.lora:
+        torch.manual_seed(options.seed)
+        add_lora(base.transformer, options.lora)
+    mix = LoopMix(heard.learned, heard.engine, options.engine_share)
+    parts = (mix, heard.held_out, heard.elsewhere)
+    task = FinetuneTask(base.config, base.transformer, *parts, options.training, run / "best.safetensors")
+    task.export = lambda directory, record: None  # type: ignore[method-assign]
+    return task, Trainer(task, options.training, run)
 
 
 def choose_loops(folder: Path, out: Path, table: Path | None, yes: bool, say: Say) -> list[OwnLoop]:

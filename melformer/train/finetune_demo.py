@@ -1,15 +1,18 @@
 """What a fine-tune on 20 loops of one kind brings, and what it costs elsewhere. For measuring only.
 
-    python -m melformer.train.finetune_demo OUT_DIR [--material freedroidrpg|hedgewars|hyperrogue|pack] [options]
+    python -m melformer.train.finetune_demo OUT_DIR [--material style|pack|freedroidrpg|hedgewars|hyperrogue] [options]
+
+`style` is 20 loops of 32 beats of a style that every corpus leaves out (`corpus/styles_held_out.py`), each with its own
+tempo, key and sounds. A `pack` is the same with one kit, one set of sounds and one tempo, as the loops of one
+musician have them. Their seeds are never trained on.
 
 An album is 20 stretches of 32 beats of Debian's game music (GPL or CC-BY-SA: nothing of it, and no weight that heard
-it, is ever published), never the stretches of `melformer.evaluate.material`. A pack is 20 loops of 32 beats that our
-own engine composes with the same kit, sounds and tempo, as the loops of one musician have them (seeds that are never
-trained on). The other options are those of `melformer finetune`.
+it, is ever published), never the stretches of `melformer.evaluate.material`. The other options are those of
+`melformer finetune`.
 
-OUT_DIR/MATERIAL gets `loops`, `same` (other stretches of the album's tracks; other loops of the pack), `other` (tracks
-that the loops have nothing of), `model` (what `melformer finetune` makes of `loops`) and `demo.json`: bits per beat of
-each, and of passages of the engine, before and after. Run it again and it goes on.
+OUT_DIR/MATERIAL gets `loops`, `same` (other loops of the style or pack; other stretches of the album's tracks), `other`
+(tracks that the loops have nothing of), `model` (what `melformer finetune` makes of `loops`) and `demo.json`: bits per
+beat of each, and of passages of the engine, before and after. Run it again and it goes on.
 """
 
 import argparse
@@ -24,6 +27,7 @@ import numpy as np
 from melformer.audio.grid import beat_edges
 from melformer.audio.wav import read_waveform
 from melformer.audio.waveform import Waveform
+from melformer.corpus.style_table import HELD_OUT
 from melformer.evaluate.choose_clips import refined
 from melformer.evaluate.material import N_CLIP_BEATS, Clip, engine_loops, on_grid, read_clip, write_clips
 from melformer.files import atomic_path
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
 
 ALBUMS = {"freedroidrpg": "/freedroidrpg/", "hedgewars": "/hedgewars/", "hyperrogue": "/hyperrogue/"}
 N_LOOPS, N_SAME, N_OTHER, N_ENGINE = 20, 8, 8, 12
-PACK_SEED = 20_000_000
+STYLE_SEED = 20_000_000
 MAX_OFF_GRID_S, MAX_BPM_CHANGE = 0.008, 0.002
 
 
@@ -84,18 +88,19 @@ def _deal(tracks: list[list[Clip]], n_clips: int) -> list[Clip]:
     return dealt[:n_clips]
 
 
-def write_pack(out: Path, style: str = "house", bpm: float = 124.0) -> None:
-    """Write `loops` and `same`: passages of one style whose players keep the sounds of the first who played them."""
+def write_style(out: Path, style: str, pack: bool) -> None:
+    """Write `loops` and `same`: passages of one style; in a pack the players keep the sounds of the first of them."""
     from melformer.corpus import compose, render
 
     sounds: dict[str, Part] = {}
     clips = []
-    first = compose(PACK_SEED, style, N_CLIP_BEATS)
-    for seed in range(PACK_SEED, PACK_SEED + N_LOOPS + N_SAME):
+    first = compose(STYLE_SEED, style, N_CLIP_BEATS)
+    for seed in range(STYLE_SEED, STYLE_SEED + N_LOOPS + N_SAME):
         passage = compose(seed, style, N_CLIP_BEATS)
-        parts = tuple(_as_before(part, sounds) for part in passage.parts)
-        passage = replace(passage, parts=parts, bpm=bpm, master=first.master)
-        clips.append(on_grid(f"{style}_{seed}", render(passage), bpm))
+        if pack:
+            parts = tuple(_as_before(part, sounds) for part in passage.parts)
+            passage = replace(passage, parts=parts, bpm=first.bpm, master=first.master)
+        clips.append(on_grid(f"{style.replace(' ', '_')}_{seed}", render(passage), passage.bpm))
     for name, part in {"loops": clips[:N_LOOPS], "same": clips[N_LOOPS:]}.items():
         print(f"{name}: {write_clips(part, out / name)} loops", flush=True)
     (out / "other").mkdir()
@@ -132,7 +137,8 @@ def main() -> None:
     """Write the sets, fine-tune, measure."""
     parser = argparse.ArgumentParser(description="Fine-tune on 20 loops of one kind and measure what it brings.")
     parser.add_argument("out_dir", type=Path)
-    parser.add_argument("--material", choices=[*ALBUMS, "pack"], default="freedroidrpg")
+    parser.add_argument("--material", choices=["style", "pack", *ALBUMS], default="style")
+    parser.add_argument("--style", choices=list(HELD_OUT), default=next(iter(HELD_OUT)))
     parser.add_argument("--model", metavar="DIR|REPO")
     for field in fields(FinetuneOptions):
         kind = int if field.type in (int, "int") else float
@@ -140,7 +146,10 @@ def main() -> None:
     arguments = parser.parse_args()
     out = arguments.out_dir / arguments.material
     if not (out / "other").exists():
-        write_pack(out) if arguments.material == "pack" else write_album(arguments.material, out)
+        if arguments.material in ALBUMS:
+            write_album(arguments.material, out)
+        else:
+            write_style(out, arguments.style, arguments.material == "pack")
     given = {f.name: getattr(arguments, f.name) for f in fields(FinetuneOptions)}
     options = FinetuneOptions(**{name: value for name, value in given.items() if value is not None})
     result: dict[str, Any] = {"before": measure(out, arguments.model)}

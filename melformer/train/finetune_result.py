@@ -23,7 +23,8 @@ CLIP_BEATS, CLIP_SEED = 16, 7
 @dataclass(frozen=True)
 class FinetuneOptions:
     """How far a fine-tune goes. It ends at `steps`, after `minutes` of training, or when `patience` validations in a
-    row brought nothing; `lora` is a rank, 0 trains all weights; `engine_share` of each batch is composed material.
+    row brought nothing; `lora` is a rank, 0 trains all weights; `engine_share` of each batch is composed material. The
+    codec's decoder is trained after that, for `decoder_steps`.
 
     Errors: RequestError for a number out of range.
     """
@@ -37,11 +38,12 @@ class FinetuneOptions:
     validate_every: int = 50
     patience: int = 4
     seed: int = 0
+    decoder_steps: int = 0
 
     def __post_init__(self) -> None:
         limits = {"steps": (1, 10**6), "minutes": (0.01, 10_000), "lora": (0, 256), "engine_share": (0, 0.9),
                   "batch_size": (1, 256), "validate_every": (1, 10**6), "patience": (1, 10**6),
-                  "seed": (0, 2**62)}  # fmt: skip
+                  "seed": (0, 2**62), "decoder_steps": (0, 10**6)}  # fmt: skip
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
                 raise RequestError(f"{name} is {getattr(self, name)}; it must be from {low} to {high:,}.")
@@ -55,6 +57,15 @@ class FinetuneOptions:
             steps=stretches * self.validate_every, batch_size=self.batch_size, lr=lr, warmup_steps=20,
             decay_fraction=0.0, weight_decay=0.05, beta1=0.9, beta2=0.95, ema_decay=0.98,
             validate_every=self.validate_every, save_every=self.validate_every, seed=self.seed, bf16=False,
+        )  # fmt: skip
+
+    @property
+    def decoder_training(self) -> TrainOptions:
+        """The same for the decoder."""
+        every = min(self.validate_every, max(1, self.decoder_steps))
+        return TrainOptions(
+            steps=max(1, self.decoder_steps), batch_size=self.batch_size, lr=2e-4, warmup_steps=20, ema_decay=0.98,
+            validate_every=every, save_every=every, seed=self.seed, bf16=False,
         )  # fmt: skip
 
 
@@ -96,10 +107,13 @@ class Result:
         return self.model or "Melformer base, as the repository embeds it"
 
 
-def export(out: Path, result: Result, own: list[CodedLoop], engine: list[CodedLoop], best: Path) -> None:
-    """Write the best state as an ordinary bundle, with its card."""
+def export(
+    out: Path, result: Result, own: list[CodedLoop], engine: list[CodedLoop], best: Path, decoder: dict[str, Tensor]
+) -> None:
+    """Write the best state as an ordinary bundle, with its card; `decoder` are tensors that replace the base's."""
     bundle, report = result.bundle, result.report
     tensors = {name: t for name, t in bundle.tensors.items() if name.startswith("codec.")}
+    tensors |= {name: _half(t) for name, t in decoder.items()}
     tensors |= {f"transformer.{name}": _half(t) for name, t in load_file(best).items()}
     hours, engine_hours = (sum(len(loop.codes) / loop.bpm / 60.0 for loop in loops) for loops in (own, engine))
     sources = [Source(f"{len(own)} loops of the person who fine-tuned it", "that person's own", hours)]
@@ -113,9 +127,11 @@ def export(out: Path, result: Result, own: list[CodedLoop], engine: list[CodedLo
     kept = ("codec", "transformer")
     parts = {part: sum(t.numel() for name, t in tensors.items() if name.startswith(part)) for part in kept}
     how = f"low rank {result.options.lora}" if result.options.lora else "all weights"
+    codec = {"codec": result.options.decoder_steps} if decoder else {}
     card = ModelCard(
-        name=out.resolve().name, sources=sources, n_parameters=parts, steps={"transformer": report["steps"]},
-        compute={"transformer": f"{result.seconds / 60.0:.1f} min, {how}"}, evaluation=figures,
+        name=out.resolve().name, sources=sources, n_parameters=parts, steps={"transformer": report["steps"]} | codec,
+        compute={"transformer": f"{result.seconds / 60.0:.1f} min, {how}"} | dict.fromkeys(codec, "the decoder alone"),
+        evaluation=figures,
         machine=f"{platform.machine()}, 1 thread", command="melformer finetune", base_model=result.base,
         licence="other",
     )  # fmt: skip

@@ -15,6 +15,7 @@ from melformer.config import Config
 from melformer.files import atomic_path
 from melformer.train.lora import merged
 from melformer.train.options import TrainOptions
+from melformer.train.processes import training_device
 from melformer.train.token_data import TokenBatch, passage_at
 from melformer.train.transformer import TransformerModule, TransformerTask
 from melformer.transformer.model import UNKNOWN_BAR_POSITION, BeatTransformer, Conditioning
@@ -96,7 +97,8 @@ class FinetuneTask(TransformerTask):
         torch.manual_seed(options.seed)
         self.config, self.options, self.best = config, options, best
         self.n_beats, self.n_chosen = 32, 10
-        self.module = TransformerModule(transformer)
+        self.device = training_device()
+        self.module = TransformerModule(transformer).to(self.device)
         self.train_set = mix  # type: ignore[assignment]  # has what is asked of it: batches
         self.own_held_out, self.engine_held_out = own_held_out, engine_held_out
         self.history: list[dict[str, float]] = []
@@ -130,17 +132,18 @@ def mean_bits(transformer: BeatTransformer, loops: Sequence[CodedLoop]) -> float
 @torch.inference_mode()
 def beat_bits(transformer: BeatTransformer, loop: CodedLoop) -> np.ndarray:
     """Bits of each beat of a loop after the beats before it, (model beats,), as `melformer evaluate` counts them."""
-    codes = torch.from_numpy(loop.codes.astype(np.int64))[None]
+    device = next(transformer.parameters()).device
+    codes = torch.from_numpy(loop.codes.astype(np.int64)).to(device)[None]
     folded, factor = fold_bpm(loop.bpm)
-    positions = torch.arange(codes.shape[1]) % max(1, round(loop.beats_per_bar * factor))
-    tempo = torch.tensor([math.log2(folded / 120.0)])
+    positions = torch.arange(codes.shape[1], device=device) % max(1, round(loop.beats_per_bar * factor))
+    tempo = torch.tensor([math.log2(folded / 120.0)], device=device)
     conditioning = Conditioning(tempo, positions.clamp_max(UNKNOWN_BAR_POSITION - 1)[None])
     was_training = transformer.training
     transformer.eval()
     bits = []
-    for chosen in torch.arange(codes.shape[1]).split(BEATS_AT_ONCE):
+    for chosen in torch.arange(codes.shape[1], device=device).split(BEATS_AT_ONCE):
         prediction = transformer(codes, conditioning, chosen)
         likelihood = transformer.log_likelihood(prediction, codes, codes, chosen)
         bits.append(-likelihood[0].sum(dim=(1, 2)) / math.log(2.0))
     transformer.train(was_training)
-    return torch.cat(bits).numpy()
+    return torch.cat(bits).cpu().numpy()
