@@ -15,6 +15,7 @@ from melformer.generate.compose import Composer
 from melformer.generate.likelihood import bits_per_beat
 from melformer.generate.ranking import fit
 from melformer.generate.sampling import mixture
+from melformer.transformer.saying import Speaker
 
 RATE, BEAT = 22_050, 11_025
 FADE = round(0.030 * RATE)
@@ -99,16 +100,14 @@ def test_likelihood_is_that_of_the_steps(model: Melformer) -> None:
     """Judging a beat all at once agrees with the probabilities that composing step by step draws from."""
     prompt = model.prompt(loop(), bpm=120)
     composer, transformer = Composer(model.transformer, prompt, [0]), model.transformer
-    state, present = composer.state.rows(torch.arange(2)), model.transformer.pattern.present
+    state, speaker, bits = composer.state.rows(torch.arange(2)), Speaker(transformer, 2), 0.0
     codes = torch.cat([torch.from_numpy(prompt.codes), composer.next_beat(Settings())])
-    steps, caches, bits = transformer.pattern.to_steps(codes[8]), transformer.steps.empty_caches(2), 0.0
-    with torch.inference_mode():
-        for step, target in enumerate(steps):
-            said = steps[step - 1].expand(2, -1) if step else None
-            prediction = transformer.step(state, step, said, caches)
-            probabilities = mixture(prediction, state.columns.codes[:, :, step], 0.5)[0]
-            chosen = probabilities.gather(1, target[:, None])[:, 0]
-            bits -= float((chosen.log2() * present[step]).sum())
+    steps = transformer.pattern.to_steps(codes[8]).numpy()
+    speaker.begin(state)
+    for step, (first, last) in enumerate(speaker.spans):
+        prediction = speaker.step(step, np.stack([steps[step - 1]] * 2) if step else None)
+        probabilities = mixture(prediction, 1, 0.5)[0]
+        bits -= float(np.log2(probabilities[np.arange(last - first), steps[step, first:last]]).sum())
     positions = torch.tensor([composer.bar_position(i) for i in range(9)])
     judged = bits_per_beat(transformer, codes[None], composer.tempo, positions, torch.tensor([8]))
     assert float(judged[0, 0]) == pytest.approx(bits, rel=1e-3)

@@ -14,7 +14,7 @@ from melformer.generate import Melformer, Settings, StreamState
 from melformer.generate.fades import crossfade
 from melformer.generate.own_sound import GENERATE, OwnSound
 from melformer.generate.sampling import mixture, sample_codes
-from melformer.transformer.model import Prediction
+from melformer.transformer.saying import StepPrediction
 
 NEURAL = Settings(own_sound=0.0)
 
@@ -168,11 +168,12 @@ def test_crossfade_keeps_the_level_of_like_and_unlike_sounds() -> None:
 
 
 def test_sampling_follows_probabilities_and_limits() -> None:
-    probabilities = torch.tensor([[[0.5, 0.3, 0.15, 0.05]]])
-    draws = (torch.arange(1_000) + 0.5) / 1_000
+    probabilities = np.array([[[0.05, 0.3, 0.5, 0.15], [0.5, 0.3, 0.15, 0.05]]], np.float32)
+    draws = (np.arange(1_000) + 0.5) / 1_000
 
     def counts(settings: Settings) -> list[int]:
-        drawn = [int(sample_codes(probabilities, settings, d.reshape(1, 1))) for d in draws]
+        warm = settings.temperatures(1).repeat(2)
+        drawn = [int(sample_codes(probabilities, settings, np.array([[0.2, d]]), warm)[0, 1]) for d in draws]
         return [drawn.count(i) for i in range(4)]
 
     assert counts(Settings(top_p=1.0)) == [500, 300, 150, 50]
@@ -184,17 +185,23 @@ def test_sampling_follows_probabilities_and_limits() -> None:
     assert cold[0] > 600
 
 
-def test_variation_zero_copies_and_one_does_not() -> None:
-    logits = torch.zeros(1, 1, 1, 2, 8)
-    pointer = torch.tensor([0.6, 0.3]).log().reshape(1, 1, 1, 2)
-    remembered = torch.tensor([[[1, 2], [3, 4]]])
-    prediction = Prediction(logits, torch.zeros(1, 1, 1, 2), pointer)
-    loop_on = mixture(prediction, remembered, 0.0)
-    assert loop_on[0, 0, 1] == 1.0 and loop_on[0, 1, 2] == 1.0
+def test_variation_moves_from_copying_to_new() -> None:
+    weights, remembered = np.array([[0.6, 0.3]], np.float32), np.array([[[1, 2], [3, 4]]])
+    prediction = StepPrediction(np.zeros((1, 2, 8), np.float32), np.zeros((1, 2), np.float32), weights, remembered)
     for variation in (0.25, 0.5, 1.0):
-        assert torch.allclose(mixture(prediction, remembered, variation).sum(-1), torch.ones(1, 2), atol=1e-5)
-    shares = [float(mixture(prediction, remembered, v)[0, 0, 1]) for v in (0.2, 0.5, 0.8, 1.0)]
+        assert np.allclose(mixture(prediction, 1, variation).sum(-1), 1.0, atol=1e-5)
+    shares = [float(mixture(prediction, 1, v)[0, 0, 1]) for v in (0.2, 0.5, 0.8, 1.0)]
     assert shares == sorted(shares, reverse=True) and shares[-1] < 0.2
+
+
+def test_at_variation_zero_a_perfect_loop_stays_one_for_64_beats(model: Melformer) -> None:
+    prompt = model.prompt(loop(4, 120.0, 22_050), bpm=120)
+    result = model.continue_loop(prompt, n_beats=64, seed=3, settings=Settings(variation=0.0))
+    assert np.array_equal(result.codes, np.concatenate([prompt.codes] * 16))
+    assert np.array_equal(result.new.samples[:-300], np.concatenate([prompt.waveform.samples] * 16)[:-300])
+    longer = model.prompt(loop(40, 120.0, 22_050), bpm=120)  # more than the 32 beats that are remembered
+    result = model.continue_loop(longer, n_beats=40, settings=Settings(variation=0.0))
+    assert np.array_equal(result.codes, np.concatenate([longer.codes[8:], longer.codes[8:16]]))
 
 
 @pytest.mark.parametrize(

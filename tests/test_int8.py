@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from melformer.codec.codec import Codec
-from melformer.codec.int8 import Int8Linear, use_floats, use_int8
 from melformer.config import PRESETS
+from melformer.int8 import Int8Linear, use_floats, use_int8
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from melformer.codec.codec import Codec
-from melformer.codec.int8 import use_floats, use_int8
 from melformer.codec.stereo import is_mono, side_bits_per_second
 from melformer.evaluate.compare import nanmean
 from melformer.evaluate.material import Clip
@@ -17,6 +16,7 @@ from melformer.evaluate.stereo import stereo_error
 from melformer.generate.prompt import make_prompt
 from melformer.generate.rebuild import rebuild
 from melformer.generate.voice import Voice
+from melformer.int8 import use_floats, use_int8
 
 
 @dataclass(frozen=True)

@@ -67,9 +67,9 @@ def report(arguments: argparse.Namespace) -> str:
 
 def _measure(arguments: argparse.Namespace, clips: list[Clip], codec: "BareCodec") -> dict[str, Any]:
     """All that was asked for; None for the rest."""
-    from melformer.codec.int8 import use_floats, use_int8
     from melformer.evaluate.bare_codec import BareCodec
     from melformer.evaluate.codec_extras import measure_decoding, measure_stereo
+    from melformer.int8 import use_floats, use_int8
 
     use_floats(codec.codec)
     config = codec.config

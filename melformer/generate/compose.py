@@ -8,13 +8,8 @@ from torch import Tensor
 
 from melformer.generate.prompt import Prompt
 from melformer.generate.sampling import Settings, mixture, sample_codes
-from melformer.transformer.model import (
-    UNKNOWN_BAR_POSITION,
-    BeatTransformer,
-    Conditioning,
-    Prediction,
-    TransformerState,
-)
+from melformer.transformer.model import UNKNOWN_BAR_POSITION, BeatTransformer, Conditioning, TransformerState
+from melformer.transformer.saying import Speaker, StepPrediction
 
 MIN_BATCH = 2
 """Takes are computed in batches of at least two rows: a single row goes through other matrix kernels, which round
@@ -33,16 +28,18 @@ class Composer:
         self.tempo = float(np.log2(prompt.model_bpm / 120.0))
         self.batch = max(MIN_BATCH, len(seeds))
         self.n_prompt = len(prompt.codes)
+        remembered = transformer.config.context_beats
+        self.loop_lag = min(self.n_prompt, max(1, remembered // self.bar * self.bar))  # of a long loop the last bars
         self.state = self._read(prompt.codes) if state is None else state
+        self.speaker = Speaker(transformer, self.batch)
 
     @torch.inference_mode()
     def _read(self, codes: np.ndarray) -> TransformerState:
         """Let the transformer hear the prompt once, for all takes."""
-        state = self.transformer.begin(self.batch, self._conditioning(0))
-        for beat in torch.from_numpy(codes):
-            said = beat.expand(self.batch, *beat.shape)
-            self.transformer.advance(state, said, self._conditioning(state.position + 1))
-        return state
+        positions = torch.tensor([[self.bar_position(i) for i in range(len(codes) + 1)]])
+        heard = Conditioning(torch.tensor([self.tempo]), positions)
+        state = self.transformer.read(torch.from_numpy(codes)[None], heard)
+        return state.rows(torch.zeros(self.batch, dtype=torch.int64))
 
     def bar_position(self, position: int) -> int:
         """Where in its bar model beat `position` lies (0 is the prompt's first): the prompt ends on a bar line, as
@@ -61,10 +58,10 @@ class Composer:
     def history(self, row: int, most: int) -> tuple[Tensor, int]:
         """The last beats of one take, prompt included, at most `most` and those that are remembered: int64
         (N, n_frames, n_codebooks), and the position of the first."""
-        remembered = self.state.columns.codes
-        n = min(most, self.state.position, remembered.shape[1])
-        slots = torch.arange(self.state.position - n, self.state.position) % remembered.shape[1]
-        return self.transformer.pattern.to_frames(remembered[row, slots]), self.state.position - n
+        ring, end = self.state.ring, self.state.position
+        n = min(most, end, ring.capacity)
+        steps = ring.codes[:, row, torch.arange(end - n, end) % ring.capacity].transpose(0, 1)
+        return self.transformer.pattern.to_frames(steps), end - n
 
     def branch(self, row: int, n: int) -> "Composer":
         """`n` takes that share the past of take `row`; the first goes on as that take would."""
@@ -72,23 +69,32 @@ class Composer:
         other.seeds = [self.seeds[row]] + [(*self.seeds[row], i) for i in range(1, n)]
         other.batch = max(MIN_BATCH, n)
         other.state = self.state.rows(torch.full((other.batch,), row))
+        other.speaker = Speaker(self.transformer, other.batch)
         return other
 
     @torch.inference_mode()
     def next_beat(self, settings: Settings) -> Tensor:
         """The next model beat of every take: int64 (K, n_frames, n_codebooks)."""
-        pattern = self.transformer.pattern
-        draws = self._draws(pattern.n_steps)
-        caches = self.transformer.steps.empty_caches(self.batch)
-        steps = torch.zeros(self.batch, pattern.n_steps, self.transformer.n_codebooks, dtype=torch.int64)
-        said = None
-        for step in range(pattern.n_steps):
-            prediction = self.transformer.step(self.state, step, said, caches)
-            said = self._say(prediction, step, settings, draws[:, step])
-            steps[:, step] = said
-        codes = pattern.to_frames(steps)[: len(self.seeds)]
+        codes = self._looped() if settings.variation == 0.0 else self._drawn(settings)
         self.hear(codes)
         return codes
+
+    def _looped(self) -> Tensor:
+        """What stands one prompt back: at variation 0 it is played round."""
+        ring = self.state.ring
+        slot = (self.state.position - self.loop_lag) % ring.capacity
+        return self.transformer.pattern.to_frames(ring.codes[:, : len(self.seeds), slot].transpose(0, 1))
+
+    def _drawn(self, settings: Settings) -> Tensor:
+        pattern = self.transformer.pattern
+        draws = self._draws(pattern.n_steps)
+        steps = np.zeros((self.batch, pattern.n_steps, self.transformer.n_codebooks), np.int64)
+        self.speaker.begin(self.state)
+        for step in range(pattern.n_steps):
+            prediction = self.speaker.step(step, steps[:, step - 1] if step else None)
+            first, last = self.speaker.spans[step]
+            steps[:, step, first:last] = self._say(prediction, settings, draws[:, step, first:last], first)
+        return pattern.to_frames(torch.from_numpy(steps))[: len(self.seeds)]
 
     @torch.inference_mode()
     def hear(self, codes: Tensor) -> None:
@@ -96,16 +102,16 @@ class Composer:
         rows = torch.cat([codes, codes[-1:].expand(self.batch - len(codes), *codes.shape[1:])])
         self.transformer.advance(self.state, rows, self._conditioning(self.state.position + 1))
 
-    def _say(self, prediction: Prediction, step: int, settings: Settings, draws: Tensor) -> Tensor:
-        """Choose the codes of one step; rows that only fill the batch repeat the last take's."""
+    def _say(self, prediction: StepPrediction, settings: Settings, draws: np.ndarray, first: int) -> np.ndarray:
+        """Choose the codes (B, n) of one step, of codebook `first` and those after it; rows that only fill the batch
+        repeat the last take's."""
         n = len(self.seeds)
-        real = Prediction(prediction.logits[:n], prediction.gates[:n], prediction.pointer[:n])
-        probabilities = mixture(real, self.state.columns.codes[:n, :, step], settings.variation)
-        said = sample_codes(probabilities, settings, draws) * self.transformer.pattern.present[step]
-        return torch.cat([said, said[-1:].expand(self.batch - n, -1)])
+        probabilities = mixture(prediction, n, settings.variation)
+        said = sample_codes(probabilities, settings, draws, settings.temperatures(self.transformer.n_codebooks)[first:])
+        return said[np.minimum(np.arange(self.batch), n - 1)]
 
-    def _draws(self, n_steps: int) -> Tensor:
-        """Uniform numbers of this beat for every take: (K, n_steps, n_codebooks)."""
+    def _draws(self, n_steps: int) -> np.ndarray:
+        """Uniform numbers of this beat for every take: float32 (K, n_steps, n_codebooks)."""
         shape = (n_steps, self.transformer.n_codebooks)
         generators = [np.random.default_rng([*seed, self.n_composed]) for seed in self.seeds]
-        return torch.from_numpy(np.stack([generator.random(shape, np.float32) for generator in generators]))
+        return np.stack([generator.random(shape, np.float32) for generator in generators])

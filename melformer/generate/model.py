@@ -12,7 +12,6 @@ from torch import nn
 from melformer.audio.grid import beat_edges
 from melformer.audio.wav import Waveform
 from melformer.codec.codec import Codec
-from melformer.codec.int8 import has_int8, use_int8
 from melformer.config import Config
 from melformer.errors import RequestError
 from melformer.generate.closing import Ending
@@ -26,6 +25,7 @@ from melformer.generate.stream import BeatStream
 from melformer.generate.takes import Beat, Closing, TakeStreams
 from melformer.generate.voice import Voice
 from melformer.hub import load_bundle
+from melformer.int8 import has_int8, use_int8
 from melformer.transformer.model import BeatTransformer
 
 MAX_NEW_BEATS = 100_000
@@ -70,7 +70,7 @@ class Melformer(nn.Module):
 
         Torch is set to one thread, since on matrices this small a second one gains little, and beside a busy
         neighbour it waits most of the time; call `torch.set_num_threads` afterwards to have it otherwise.
-        The decoder multiplies in eight bits where the processor can (`melformer.codec.int8.use_floats` undoes it).
+        Decoder and transformer multiply in eight bits where the processor can (`melformer.int8.use_floats` undoes it).
         Errors: CheckpointError when it is missing, damaged or does not fit its configuration.
         """
         bundle = load_bundle(name, revision)
@@ -79,6 +79,7 @@ class Melformer(nn.Module):
         model.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in bundle.tensors.items()})
         if has_int8():
             use_int8(model.codec.decoder)
+            use_int8(model.transformer)
         return model
 
     def prompt(self, loop: str | Path | Waveform, **options: Any) -> Prompt:

@@ -3,14 +3,15 @@
 import math
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from melformer.errors import RequestError
-from melformer.transformer.model import Prediction
+from melformer.transformer.saying import StepPrediction
 
 DEEP_COOLING = 0.3
 """How much cooler the deepest codebook is drawn: fine codes refine a sound, and noise in them is only noise."""
+NO_WEIGHT = 1e-6
+"""Below it a remembered beat is not worth copying from."""
 _LIMITS = {
     "temperature": (0.0, 3.0), "top_k": (0, 16_384), "top_p": (0.0, 1.0), "min_p": (0.0, 1.0),
     "variation": (0.0, 1.0), "own_sound": (0.0, 1.0),
@@ -43,49 +44,66 @@ class Settings:
             raise RequestError("top_p must be above 0 (1 keeps everything), and top_k a whole number.")
 
 
-def mixture(prediction: Prediction, remembered: Tensor, variation: float) -> Tensor:
-    """Probabilities of one step: Prediction (B, 1, 1, …) and codes (B, J, n_codebooks) at that step of the
-    remembered beats → (B, n_codebooks, codebook_size). At variation 0 everything that can be copied is.
+    def temperatures(self, n_codebooks: int) -> np.ndarray:
+        """What each codebook is drawn at: float32 (n_codebooks,)."""
+        cooling = 1.0 - DEEP_COOLING * np.arange(n_codebooks) / max(1, n_codebooks - 1)
+        return np.maximum(self.temperature * cooling, 0.05).astype(np.float32)
+
+
+def mixture(prediction: StepPrediction, n_rows: int, variation: float) -> np.ndarray:
+    """Probabilities of one step for its first `n_rows` sequences: float32 (n_rows, n_codebooks, codebook_size)."""
+    logits, weights = prediction.logits[:n_rows], prediction.weights[:n_rows]
+    gates = _gates(prediction.gates[:n_rows], variation)
+    copied = gates * np.add.reduce(weights, axis=1, keepdims=True)
+    mixed = np.exp(logits - np.maximum.reduce(logits, axis=2, keepdims=True))
+    mixed *= ((1.0 - copied) / np.add.reduce(mixed, axis=2))[..., None]
+    rows, beats = np.nonzero(weights > NO_WEIGHT)
+    books = np.arange(logits.shape[1])
+    np.add.at(mixed, (rows[:, None], books, prediction.codes[rows, beats]), gates[rows] * weights[rows, beats, None])
+    return mixed
+
+
+def _gates(gates: np.ndarray, variation: float) -> np.ndarray:
+    """Shares of copying (B, n_codebooks) from gates as logits, moved towards copying below variation 0.5."""
+    odds = math.log((1.0 - variation) / variation) if 0.0 < variation < 1.0 else 6.0 - 12.0 * variation
+    return 1.0 / (1.0 + np.exp(-(gates + np.float32(2.0 * odds))))
+
+
+def sample_codes(
+    probabilities: np.ndarray, settings: Settings, draws: np.ndarray, temperatures: np.ndarray
+) -> np.ndarray:
+    """Choose codes: probabilities float32 (B, n, size), uniform draws (B, n), temperatures (≥ n,) → int64 (B, n).
+
+    Codes that `min_p` leaves out are sorted out before anything else is computed: few remain.
     """
-    generated = prediction.logits[:, 0, 0].float().softmax(dim=-1)
-    weights = prediction.pointer[:, 0, 0].exp()  # (B, J)
-    share = weights.sum(dim=-1, keepdim=True)
-    if variation == 0.0:
-        best = torch.zeros_like(weights).scatter_(1, weights.argmax(dim=-1, keepdim=True), 1.0)
-        weights, gate = torch.where(share > 0, best, weights), (share > 0).float().expand(-1, generated.shape[1])
-        share = (share > 0).float()
-    else:
-        odds = math.log((1.0 - variation) / variation) if variation < 1.0 else -6.0
-        gate = torch.sigmoid(prediction.gates[:, 0, 0].float() + 2.0 * odds)
-    copied = torch.zeros_like(generated)
-    spread = (gate[:, None] * weights[:, :, None]).transpose(1, 2)  # (B, n_codebooks, J)
-    copied.scatter_add_(2, remembered.transpose(1, 2), spread)
-    return copied + (1.0 - gate * share)[..., None] * generated
-
-
-def sample_codes(probabilities: Tensor, settings: Settings, draws: Tensor) -> Tensor:
-    """Choose codes: probabilities (B, n_codebooks, size), uniform draws (B, n_codebooks) → int64 (B, n_codebooks)."""
     if settings.temperature == 0.0:
-        return probabilities.argmax(dim=-1)
-    n_codebooks = probabilities.shape[1]
-    cooling = 1.0 - DEEP_COOLING * torch.arange(n_codebooks) / max(1, n_codebooks - 1)
-    temperatures = (settings.temperature * cooling).clamp_min(0.05)
-    logarithms = (probabilities + 1e-12).log() / temperatures[:, None]
-    tempered = logarithms.softmax(dim=-1)
-    if settings.min_p:
-        tempered = tempered * (tempered >= settings.min_p * tempered.amax(dim=-1, keepdim=True))
-    if settings.top_p == 1.0 and settings.top_k == 0:
-        return _draw(tempered, draws)  # sorting is the dearest part of a step
-    sorted_probabilities, order = tempered.sort(dim=-1, descending=True)
-    total = sorted_probabilities.cumsum(dim=-1)
-    keep = total - sorted_probabilities < settings.top_p * total[..., -1:]
+        return probabilities.argmax(axis=-1)
+    n_books, size = probabilities.shape[1:]
+    lists = probabilities.reshape(-1, size)  # a list for every take and codebook
+    powers = np.resize(1.0 / temperatures[:n_books].astype(np.float64), len(lists))
+    most = np.maximum.reduce(lists, axis=1)
+    least = most * (settings.min_p ** (1.0 / powers)).astype(np.float32) if settings.min_p else np.zeros_like(most)
+    kept = np.flatnonzero(lists >= least[:, None])
+    owners = kept // size
+    weights = (lists.ravel()[kept] / most[owners].astype(np.float64)) ** powers[owners]
+    if settings.top_p < 1.0 or settings.top_k:
+        order = np.lexsort((-weights, owners))
+        kept, weights = kept[order], _cut(weights[order], owners, settings)
+    ends = np.cumsum(np.bincount(owners, minlength=len(lists)))
+    totals = np.cumsum(weights)
+    before = np.concatenate([[0.0], totals[ends[:-1] - 1]])
+    wanted = before + draws.ravel() * (totals[ends - 1] - before)
+    chosen = np.minimum(np.searchsorted(totals, wanted, side="left"), ends - 1)
+    return (kept[chosen] % size).reshape(draws.shape)
+
+
+def _cut(weights: np.ndarray, owners: np.ndarray, settings: Settings) -> np.ndarray:
+    """Weights of lists that follow each other, each from its heaviest on, with 0 for what top_p and top_k leave out."""
+    counts = np.bincount(owners)
+    starts = (np.cumsum(counts) - counts)[owners]
+    totals = np.cumsum(weights)
+    earlier = totals - weights - np.where(starts > 0, totals[starts - 1], 0.0)
+    keep = earlier < settings.top_p * np.bincount(owners, weights)[owners]
     if settings.top_k:
-        keep[..., int(settings.top_k) :] = False
-    return order.gather(-1, _draw(sorted_probabilities * keep, draws)[..., None])[..., 0]
-
-
-def _draw(weights: Tensor, draws: Tensor) -> Tensor:
-    """Where uniform draws fall among weights: (B, n_codebooks, size), (B, n_codebooks) → int64 (B, n_codebooks)."""
-    cumulative = weights.cumsum(dim=-1)
-    chosen = (cumulative < draws[..., None] * cumulative[..., -1:]).sum(dim=-1)
-    return chosen.clamp_max(weights.shape[-1] - 1)
+        keep &= np.arange(len(weights)) - starts < settings.top_k
+    return weights * keep

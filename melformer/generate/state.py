@@ -21,11 +21,11 @@ from melformer.generate.prompt import Prompt
 from melformer.generate.sampling import Settings
 from melformer.generate.takes import TakeStreams
 from melformer.generate.voice import Voice, VoiceState
-from melformer.transformer.column import ColumnMemory
+from melformer.transformer.column import BeatRing
 from melformer.transformer.kv_cache import KVCache
 from melformer.transformer.model import BeatTransformer, TransformerState
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ def snapshot(takes: TakeStreams, settings: Settings, seed: int) -> StreamState:
     composer, voice, prompt = takes.composer.state, takes.voices[0], takes.prompt
     tensors = {
         "prompt.samples": torch.from_numpy(prompt.waveform.samples), "prompt.codes": torch.from_numpy(prompt.codes),
-        "composer.contexts": composer.contexts, "composer.pointer_keys": composer.pointer_keys,
+        "composer.contexts": composer.contexts, "composer.lags": composer.lags,
         "voice.carry": voice.state.decoder.carry, "voice.buffer": voice.state.buffer,
         "voice.lags": torch.from_numpy(voice.state.lags), "voice.bands": torch.from_numpy(voice.state.bands),
         "voice.recent": torch.from_numpy(voice.state.recent), "codes": torch.from_numpy(np.stack(takes.codes)),
     }  # fmt: skip
     if takes.joins:
         tensors["join"] = torch.from_numpy(takes.joins[0])
-    tensors |= {f"columns.{name}": value for name, value in vars(composer.columns).items()}
+    tensors |= {f"ring.{name}": value for name, value in vars(composer.ring).items()}
     for i, cache in enumerate(composer.caches):
         tensors |= {f"caches.{i}.{name}": value for name, value in vars(cache).items()}
     for name in ("latent_blocks", "frame_blocks"):
@@ -96,12 +96,12 @@ def _wake(codec: Codec, transformer: BeatTransformer, state: StreamState) -> tup
     prompt = Prompt(
         waveform=waveform, tempo=Tempo(**facts["tempo"]), codes=tensors["prompt.codes"].numpy(), **facts["prompt"]
     )
-    columns = ColumnMemory(**{name: tensors[f"columns.{name}"] for name in ("keys", "values", "codes", "lags")})
+    ring = BeatRing(**{name: tensors[f"ring.{name}"] for name in ("keys", "values", "codes", "pointer_keys")})
     caches = [
         KVCache(tensors[f"caches.{i}.keys"], tensors[f"caches.{i}.values"]) for i in range(transformer.config.n_layers)
     ]
     composed = TransformerState(
-        facts["position"], caches, columns, tensors["composer.pointer_keys"], tensors["composer.contexts"]
+        facts["position"], caches, ring, tensors["composer.contexts"], tensors["composer.lags"]
     )
     blocks = [
         [tensors[f"voice.{name}.{i}"] for i in range(len(stack))]

@@ -17,8 +17,8 @@ class TransformerBlock(nn.Module):
         self.attention, self.mlp = attention, mlp
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden)))
+    def forward(self, hidden: Tensor, cache: KVCache | None = None) -> Tensor:
+        hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), cache))
         return hidden + self.dropout(self.mlp(self.mlp_norm(hidden)))
 
     def step(self, hidden: Tensor, position: int, cache: KVCache) -> Tensor:
@@ -43,9 +43,10 @@ class TransformerStack(nn.Module):
         )
         self.norm = RMSNorm(dim)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        for block in self.blocks:
-            hidden = block(hidden)
+    def forward(self, hidden: Tensor, caches: list[KVCache] | None = None) -> Tensor:
+        """A sequence from its beginning; empty caches are filled, to go on with `step`."""
+        for i, block in enumerate(self.blocks):
+            hidden = block(hidden, caches[i] if caches else None)
         return self.norm(hidden)
 
     def step(self, hidden: Tensor, position: int, caches: list[KVCache]) -> Tensor:

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from melformer.int8 import Int8Linear
 
-class CodeTable(nn.Module):
+
+class CodeTable(Int8Linear):
     """One table of code embeddings, read in both directions: to embed codes, and to classify (Press and Wolf 2017)."""
 
     def __init__(self, n_codebooks: int, codebook_size: int, dim: int) -> None:
-        super().__init__()
+        super().__init__(dim, n_codebooks * codebook_size)
         self.n_codebooks, self.codebook_size = n_codebooks, codebook_size
         self.weight = nn.Parameter(torch.randn(n_codebooks * codebook_size, dim) / math.sqrt(dim))
         self.bias = nn.Parameter(torch.zeros(n_codebooks * codebook_size))
@@ -26,4 +28,4 @@ class CodeTable(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., dim) → (..., n_codebooks, codebook_size)."""
-        return F.linear(hidden, self.weight, self.bias).unflatten(-1, (self.n_codebooks, self.codebook_size))
+        return self(hidden).unflatten(-1, (self.n_codebooks, self.codebook_size))

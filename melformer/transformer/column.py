@@ -7,18 +7,58 @@ import torch
 from torch import Tensor, nn
 
 
-@dataclass
+@dataclass(frozen=True)
 class ColumnMemory:
     """What earlier beats offer at each step of the beat pattern.
 
     keys (B, J, n_steps, n_heads, head_dim), values (B, J, n_steps, dim), codes int64 (B, J, n_steps, n_codebooks),
-    lags (K, J) from each predicted beat back to each remembered one (0 or less: not to be seen).
+    pointer_keys (B, J, n_steps, 1, pointer_dim).
     """
 
     keys: Tensor
     values: Tensor
     codes: Tensor
-    lags: Tensor
+    pointer_keys: Tensor
+
+
+@dataclass
+class BeatRing:
+    """`ColumnMemory` of the last `capacity` beats of a stream, in a ring (slot = position mod capacity), step by step:
+    what one step reads lies together. keys (S, B, n_heads, J, head_dim), values (S, B, J, dim), codes (S, B, J,
+    n_codebooks), pointer_keys (S, B, J, pointer_dim)."""
+
+    keys: Tensor
+    values: Tensor
+    codes: Tensor
+    pointer_keys: Tensor
+
+    @classmethod
+    def like(cls, memory: ColumnMemory, capacity: int) -> "BeatRing":
+        """An empty ring for memories such as this one."""
+        batch, _, n_steps, n_heads, head_dim = memory.keys.shape
+        return cls(
+            torch.zeros(n_steps, batch, n_heads, capacity, head_dim),
+            torch.zeros(n_steps, batch, capacity, memory.values.shape[-1]),
+            torch.zeros(n_steps, batch, capacity, memory.codes.shape[-1], dtype=torch.int64),
+            torch.zeros(n_steps, batch, capacity, memory.pointer_keys.shape[-1]),
+        )
+
+    @property
+    def capacity(self) -> int:
+        return self.values.shape[2]
+
+    def write(self, memory: ColumnMemory, position: int) -> None:
+        """Remember beats `position` …; of more than fit, the last."""
+        n = min(memory.values.shape[1], self.capacity)
+        slots = torch.arange(position + memory.values.shape[1] - n, position + memory.values.shape[1]) % self.capacity
+        self.keys[:, :, :, slots] = memory.keys[:, -n:].permute(2, 0, 3, 1, 4)
+        self.values[:, :, slots] = memory.values[:, -n:].permute(2, 0, 1, 3)
+        self.codes[:, :, slots] = memory.codes[:, -n:].permute(2, 0, 1, 3)
+        self.pointer_keys[:, :, slots] = memory.pointer_keys[:, -n:, :, 0].permute(2, 0, 1, 3)
+
+    def rows(self, index: Tensor) -> "BeatRing":
+        """A copy with the sequences `index` of this one."""
+        return BeatRing(*(part[:, index] for part in (self.keys, self.values, self.codes, self.pointer_keys)))
 
 
 class ColumnAttention(nn.Module):

@@ -21,11 +21,13 @@ class GroupedQueryAttention(nn.Module):
         self.project_in = nn.Linear(dim, (n_heads + 2 * n_kv_heads) * self.head_dim, bias=False)
         self.project_out = nn.Linear(dim, dim, bias=False)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """All positions at once: (B, T, dim) → (B, T, dim)."""
+    def forward(self, hidden: Tensor, cache: KVCache | None = None) -> Tensor:
+        """All positions at once: (B, T, dim) → (B, T, dim); an empty cache keeps what later steps will see."""
         n_positions = hidden.shape[1]
         turn = rotation(torch.arange(n_positions), self.head_dim, self.rope_base)
         queries, keys, values = self._heads(hidden, turn)
+        if cache is not None:
+            cache.fill(keys, values)
         distance = torch.arange(n_positions)[:, None] - torch.arange(n_positions)
         mask = (distance >= 0) & (distance < self.window)
         return self._attend(queries, keys, values, mask)

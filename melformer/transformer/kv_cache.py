@@ -27,6 +27,13 @@ class KVCache:
     def capacity(self) -> int:
         return self.keys.shape[2]
 
+    def fill(self, keys: Tensor, values: Tensor) -> None:
+        """Store positions 0 … T − 1 (B, n_kv_heads, T, head_dim) in an empty cache; of more than fit, the last."""
+        n_positions = keys.shape[2]
+        kept = torch.arange(max(0, n_positions - self.capacity), n_positions)
+        self.keys[:, :, kept % self.capacity] = keys[:, :, kept]
+        self.values[:, :, kept % self.capacity] = values[:, :, kept]
+
     def append(self, keys: Tensor, values: Tensor, position: int) -> tuple[Tensor, Tensor]:
         """Store one step (B, n_kv_heads, 1, head_dim) at `position`; give all that is held, oldest slots first."""
         slot = position % self.capacity

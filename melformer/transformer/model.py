@@ -1,6 +1,6 @@
 """The language model over beats: one step per beat, and a small model inside the beat."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from melformer.config import TransformerConfig
 from melformer.transformer.block import TransformerStack
 from melformer.transformer.classifier import CodeTable
-from melformer.transformer.column import ColumnAttention, ColumnMemory
+from melformer.transformer.column import BeatRing, ColumnAttention, ColumnMemory
 from melformer.transformer.delays import DelayPattern
 from melformer.transformer.kv_cache import KVCache
 
@@ -39,23 +39,20 @@ class Prediction:
 class TransformerState:
     """A sequence in progress: caches of the beat level, a ring of remembered beats, and the beat being predicted.
 
-    `contexts` (B, dim) is the beat level's output for beat `position`; `columns` has its lags set for it.
+    `contexts` (B, dim) is the beat level's output for beat `position`; `lags` int64 (context_beats,) lead from it
+    back to the beat in each slot of the ring, 0 where there is none.
     """
 
     position: int
     caches: list[KVCache]
-    columns: ColumnMemory
-    pointer_keys: Tensor
+    ring: BeatRing
     contexts: Tensor
+    lags: Tensor
 
     def rows(self, index: Tensor) -> "TransformerState":
         """A copy with the sequences `index` (int64) of this one, some perhaps several times."""
-        columns = self.columns
-        return TransformerState(
-            self.position, [KVCache(cache.keys[index], cache.values[index]) for cache in self.caches],
-            ColumnMemory(columns.keys[index], columns.values[index], columns.codes[index], columns.lags),
-            self.pointer_keys[index], self.contexts[index],
-        )  # fmt: skip
+        caches = [KVCache(cache.keys[index], cache.values[index]) for cache in self.caches]
+        return TransformerState(self.position, caches, self.ring.rows(index), self.contexts[index], self.lags)
 
 
 class BeatTransformer(nn.Module):
@@ -107,13 +104,13 @@ class BeatTransformer(nn.Module):
         lags = lags * (lags < self.config.context_beats)
         if lag_mask is not None:
             lags = lags * lag_mask
-        columns, pointer_keys = self._remember(codes, contexts)
-        columns = replace(columns, lags=lags)
-        before = self._before(columns.values)[:, chosen]
+        memory = self._remember(codes, contexts)
+        before = self._before(memory.values)[:, chosen]
         hidden = self.context(contexts[:, chosen])[:, :, None] + before + self.step_embedding
-        hidden = self._read(hidden, columns)
+        hidden = self._read(hidden, memory, lags)
         hidden = self.steps(hidden.flatten(0, 1)).unflatten(0, hidden.shape[:2])
-        return self._predict(hidden, pointer_keys, lags)
+        pointer = self.pointer(hidden, memory.pointer_keys, lags)[:, :, :, 0]
+        return Prediction(self.codes.logits(hidden), self.gate(hidden), pointer)
 
     def log_likelihood(self, prediction: Prediction, heard: Tensor, said: Tensor, chosen: Tensor) -> Tensor:
         """Natural log-probability of every code of the chosen beats of `said`, where copies come from `heard`, both
@@ -129,52 +126,32 @@ class BeatTransformer(nn.Module):
         probability = gate * copied + (1.0 - share) * generated.exp()
         return (probability + 1e-9).log() * self.pattern.present
 
-    def begin(self, batch: int, conditioning: Conditioning) -> TransformerState:
-        """A new sequence, with the first beat to be predicted; conditioning's bar_positions is (B, 1)."""
-        config, n_steps = self.config, self.pattern.n_steps
-        size = config.context_beats
-        columns = ColumnMemory(
-            torch.zeros(batch, size, n_steps, config.n_beat_heads, config.pointer_dim // config.n_beat_heads),
-            torch.zeros(batch, size, n_steps, config.beat_dim),
-            torch.zeros(batch, size, n_steps, self.n_codebooks, dtype=torch.int64),
-            torch.zeros(1, size, dtype=torch.int64),
-        )
-        pointer_keys = torch.zeros(batch, size, n_steps, 1, config.pointer_dim)
-        state = TransformerState(0, self.beats.empty_caches(batch), columns, pointer_keys, torch.zeros(0))
-        hidden = self.start.expand(batch, 1, -1) + self._embed_conditioning(conditioning)
-        state.contexts = self.beats.step(hidden, 0, state.caches)[:, 0]
-        return state
+    def read(self, codes: Tensor, conditioning: Conditioning) -> TransformerState:
+        """Hear the first beats of a sequence all at once: codes (B, N, n_frames, n_codebooks), N from 1; conditioning's
+        bar_positions (B, N + 1) are those of the heard beats and of the one to be predicted."""
+        embedded = torch.cat([self.start.expand(len(codes), 1, -1), self._embed_beats(codes)], dim=1)
+        caches = self.beats.empty_caches(len(codes))
+        contexts = self.beats(embedded + self._embed_conditioning(conditioning), caches)
+        memory = self._remember(codes, contexts[:, :-1])
+        ring = BeatRing.like(memory, self.config.context_beats)
+        ring.write(memory, 0)
+        position = codes.shape[1]
+        return TransformerState(position, caches, ring, contexts[:, -1], self._ring_lags(position))
 
     def advance(self, state: TransformerState, codes: Tensor, conditioning: Conditioning) -> None:
-        """Take beat `position` as said, codes (B, n_frames, n_codebooks), and get ready for the next one, in place."""
-        columns, pointer_keys = self._remember(codes[:, None], state.contexts[:, None])
-        slot = state.position % self.config.context_beats
-        for name in ("keys", "values", "codes"):
-            getattr(state.columns, name)[:, slot] = getattr(columns, name)[:, 0]
-        state.pointer_keys[:, slot] = pointer_keys[:, 0]
+        """Take beat `position` as said, codes (B, n_frames, n_codebooks), and get ready for the next one, in place;
+        conditioning's bar_positions is (B, 1)."""
+        state.ring.write(self._remember(codes[:, None], state.contexts[:, None]), state.position)
         state.position += 1
         hidden = self._embed_beats(codes[:, None]) + self._embed_conditioning(conditioning)
         state.contexts = self.beats.step(hidden, state.position, state.caches)[:, 0]
-        state.columns.lags = self._ring_lags(state.position)
-
-    def step(self, state: TransformerState, step: int, said: Tensor | None, caches: list[KVCache]) -> Prediction:
-        """One step inside the beat: `said` (B, n_codebooks) are the codes of the step before → (B, 1, 1, …)."""
-        hidden = self.context(state.contexts) + self.step_embedding[step]
-        if said is not None:
-            hidden = hidden + self.codes.embed(said, self.pattern.present[step - 1])
-        at = ColumnMemory(
-            state.columns.keys[:, :, step : step + 1], state.columns.values[:, :, step : step + 1],
-            state.columns.codes[:, :, step : step + 1], state.columns.lags,
-        )  # fmt: skip
-        hidden = self._read(hidden[:, None, None], at)
-        hidden = self.steps.step(hidden[:, 0], step, caches)[:, None]
-        return self._predict(hidden, state.pointer_keys[:, :, step : step + 1], state.columns.lags)
+        state.lags = self._ring_lags(state.position)
 
     def _ring_lags(self, position: int) -> Tensor:
-        """Lag from beat `position` to the beat in each slot of the ring, 0 for an empty slot: (1, context_beats)."""
+        """Lag from beat `position` to the beat in each slot of the ring, 0 for an empty slot: (context_beats,)."""
         size = self.config.context_beats
         lags = (position - torch.arange(size) - 1) % size + 1
-        return torch.where((lags <= position) & (lags < size), lags, 0)[None]
+        return torch.where((lags <= position) & (lags < size), lags, 0)
 
     def _embed_beats(self, codes: Tensor) -> Tensor:
         offsets = self.codes.offsets
@@ -185,24 +162,20 @@ class BeatTransformer(nn.Module):
         features = torch.stack([conditioning.tempo.nan_to_num(0.0), known.to(conditioning.tempo.dtype)], dim=-1)
         return self.bar_position(conditioning.bar_positions) + self.tempo(features)[:, None]
 
-    def _remember(self, codes: Tensor, contexts: Tensor) -> tuple[ColumnMemory, Tensor]:
-        """Column memory (without lags) and pointer keys of beats (B, J, n_frames, n_codebooks)."""
+    def _remember(self, codes: Tensor, contexts: Tensor) -> ColumnMemory:
+        """What beats (B, J, n_frames, n_codebooks) offer to later ones."""
         steps = self.pattern.to_steps(codes)
         here = self.codes.embed(steps, self.pattern.present)
         before = self._before(here)
         keys = self.column.keys(contexts, before, here)
-        return ColumnMemory(keys, here, steps, torch.zeros(0)), self.pointer.keys(contexts, before, here)
+        return ColumnMemory(keys, here, steps, self.pointer.keys(contexts, before, here))
 
     @staticmethod
     def _before(here: Tensor) -> Tensor:
         """Embeddings of the step before: (B, J, S, dim) moved by one step."""
         return F.pad(here, (0, 0, 1, 0))[:, :, :-1]
 
-    def _read(self, hidden: Tensor, columns: ColumnMemory) -> Tensor:
-        weights = self.column(hidden, columns.keys, columns.lags).exp().type_as(columns.values)
-        read = torch.einsum("bkshj,bjsd->bkshd", weights, columns.values)
+    def _read(self, hidden: Tensor, memory: ColumnMemory, lags: Tensor) -> Tensor:
+        weights = self.column(hidden, memory.keys, lags).exp().type_as(memory.values)
+        read = torch.einsum("bkshj,bjsd->bkshd", weights, memory.values)
         return hidden + self.column_out(read.flatten(-2))
-
-    def _predict(self, hidden: Tensor, pointer_keys: Tensor, lags: Tensor) -> Prediction:
-        pointer = self.pointer(hidden, pointer_keys, lags)[:, :, :, 0]
-        return Prediction(self.codes.logits(hidden), self.gate(hidden), pointer)

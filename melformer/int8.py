@@ -1,11 +1,13 @@
-"""Eight-bit matrix products for decoding on processors that multiply bytes natively.
+"""Eight-bit matrix products for processors that multiply bytes natively.
 
-A decoder's time goes into a dozen matrices that do not fit into a core's cache as floats; as bytes they do. Every
-frame is scaled by its own loudest value and sums are exact integers, so a frame's result does not depend on what it
-is computed with: a stream still equals the whole, and a take alone the same take among many. The usual dynamic
+Composing and decoding spend their time in matrices that do not fit into a core's cache as floats; as bytes they do.
+Every frame is scaled by its own loudest value and sums are exact integers, so a frame's result does not depend on
+what it is computed with: a stream still equals the whole, and a take alone the same take among many. The usual dynamic
 quantisation (`torch.ao.quantization.quantize_dynamic`) scales a whole batch at once and would break both;
 `torch._weight_int8pack_mm` rounds the weights only, which saves memory but no multiplications.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ _MOST = 127.0
 
 
 class Int8Linear(nn.Linear):
-    """A linear layer that multiplies in eight bits on a CPU without gradients, and in floats elsewhere.
+    """A linear layer that, once packed, multiplies in eight bits on a CPU without gradients, and else in floats.
 
     Parameters and their names stay those of `nn.Linear`. Float32 (..., in_features) → (..., out_features).
     """
@@ -31,15 +33,25 @@ class Int8Linear(nn.Linear):
         self.register_buffer("packed", packed.t().contiguous(), persistent=False)
         self.register_buffer("scales", scales, persistent=False)
 
+    def unpack(self) -> None:
+        """Multiply in floats again."""
+        for name in ("packed", "scales"):
+            self._buffers.pop(name, None)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it multiplies in eight bits."""
+        return "packed" in self._buffers
+
     def forward(self, frames: Tensor) -> Tensor:
-        if torch.is_grad_enabled() or frames.device.type != "cpu":
+        if not self.is_packed or torch.is_grad_enabled() or frames.device.type != "cpu":
             return F.linear(frames, self.weight, self.bias)
         rows = frames.reshape(-1, self.in_features)
-        loudest = rows.abs().amax(dim=1, keepdim=True).clamp_min_(1e-12)
+        loudest = torch.linalg.vector_norm(rows, ord=math.inf, dim=1, keepdim=True).clamp_min_(1e-12)
         rounded = (rows * (_MOST / loudest)).round_().to(torch.int8)
-        sums = torch._int_mm(rounded, self.packed).float()
-        out = torch.addcmul(self.bias, sums.mul_(loudest.div_(_MOST)), self.scales)
-        return out.unflatten(0, frames.shape[:-1])
+        sums = torch._int_mm(rounded, self.packed).float().mul_(loudest.div_(_MOST))
+        out = sums.mul_(self.scales) if self.bias is None else torch.addcmul(self.bias, sums, self.scales)
+        return out.view(*frames.shape[:-1], self.out_features)
 
 
 def has_int8() -> bool:
@@ -65,6 +77,7 @@ def use_floats(module: nn.Module) -> nn.Module:
     """Undo `use_int8`, in place; gives the module back."""
     for layer in module.modules():
         if isinstance(layer, Int8Linear):
-            del layer.packed, layer.scales
+            layer.unpack()
+        if type(layer) is Int8Linear:
             layer.__class__ = nn.Linear  # type: ignore[assignment]
     return module

@@ -1,0 +1,116 @@
+"""Matrix products for a few rows at a time, into memory that is kept.
+
+Inside a beat a step takes some fifty small operations; with a new tensor for each, making the tensors costs more than
+the arithmetic. Here every buffer exists once, as a torch tensor (for the product) and as the numpy array of the same
+memory (for the rest, since numpy's operations start three times as fast).
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from melformer.int8 import Int8Linear
+
+_MOST = np.float32(127.0)
+_WIDE = 4_096
+"""Outputs from which weights are packed once more, as oneDNN wants them: reading them takes a third of the time."""
+
+
+class Rows:
+    """Rows about to be multiplied, (B, width): as floats, or each as bytes and a scale of its own (see `int8`)."""
+
+    def __init__(self, batch: int, width: int, int8: bool, eps: float = 1e-6) -> None:
+        self.int8, self.eps, self.width = int8, eps, width
+        self.float_rows = torch.zeros(batch, width)
+        self.byte_rows = torch.zeros(batch, width, dtype=torch.int8)
+        self.floats, self.bytes = self.float_rows.numpy(), self.byte_rows.numpy()
+        self.unsigned_rows = torch.zeros(batch, width, dtype=torch.uint8)
+        self.scales = np.zeros((batch, 1), np.float32)
+        self._normed = np.zeros((batch, width), np.float32)
+        self._factors = np.zeros((batch, 1), np.float32)
+
+    def take(self, values: np.ndarray) -> "Rows":
+        """Hold float32 (B, width)."""
+        if not self.int8:
+            np.copyto(self.floats, values)
+            return self
+        np.abs(values, out=self.floats)
+        np.maximum.reduce(self.floats, axis=1, keepdims=True, out=self.scales, initial=1e-12)
+        np.divide(_MOST, self.scales, out=self._factors)
+        np.multiply(values, self._factors, out=self.floats)
+        np.rint(self.floats, out=self.bytes, casting="unsafe")
+        np.divide(self.scales, _MOST, out=self.scales)
+        return self
+
+    def take_normed(self, values: np.ndarray, gain: np.ndarray) -> "Rows":
+        """Hold float32 (B, width) after root-mean-square normalisation."""
+        squares = np.einsum("bd,bd->b", values, values)[:, None]
+        np.multiply(values, 1.0 / np.sqrt(squares / np.float32(self.width) + np.float32(self.eps)), out=self._normed)
+        np.multiply(self._normed, gain, out=self._normed)
+        return self.take(self._normed)
+
+
+class Product:
+    """A linear layer over `Rows`: gives float32 (B, out), the same memory each time.
+
+    `order` (out,) rearranges the outputs and `factors` (out,) scales them.
+    """
+
+    def __init__(
+        self, layer: nn.Linear, batch: int, order: Tensor | None = None, factors: np.ndarray | None = None
+    ) -> None:
+        n_out = layer.out_features
+        self.int8 = isinstance(layer, Int8Linear) and layer.is_packed
+        self.out_rows = torch.zeros(batch, n_out)
+        self.out = self.out_rows.numpy()
+        order = torch.arange(n_out) if order is None else order
+        scale = np.ones(n_out, np.float32) if factors is None else factors.astype(np.float32)
+        self.bias = None if layer.bias is None else layer.bias.detach()[order].numpy() * scale
+        if self.int8:
+            assert isinstance(layer, Int8Linear)
+            self.weights = layer.packed[:, order].contiguous()
+            self.scales = layer.scales[order].numpy() * scale
+            self.sum_rows = torch.zeros(batch, n_out, dtype=torch.int32)
+            self.sums = self.sum_rows.numpy()
+            self.wide = _pack_wide(self.weights, batch) if n_out >= _WIDE else None
+            self.zeros = torch.zeros(n_out, dtype=torch.int64)
+        else:
+            self.weights = (layer.weight.detach()[order] * torch.from_numpy(scale)[:, None]).t()
+
+    def __call__(self, rows: Rows) -> np.ndarray:
+        if not self.int8:
+            torch.mm(rows.float_rows, self.weights, out=self.out_rows)
+        elif self.wide is None:
+            torch._int_mm(rows.byte_rows, self.weights, out=self.sum_rows)
+            np.multiply(self.sums, rows.scales, out=self.out, casting="unsafe", dtype=np.float32)
+            np.multiply(self.out, self.scales, out=self.out)
+        else:
+            self._multiply_wide(rows, self.wide)
+        if self.bias is not None:
+            np.add(self.out, self.bias, out=self.out)
+        return self.out
+
+    def _multiply_wide(self, rows: Rows, wide: Tensor) -> None:
+        np.bitwise_xor(rows.bytes.view(np.uint8), 128, out=rows.unsigned_rows.numpy())
+        scaled = _wide_product(rows.unsigned_rows, wide, torch.from_numpy(self.scales), self.zeros)
+        np.multiply(scaled.numpy(), rows.scales, out=self.out)
+
+
+def _pack_wide(weights: Tensor, batch: int) -> Tensor | None:
+    """Weights (in, out) in oneDNN's own order; None where this torch cannot, or does it wrongly."""
+    rows = torch.randint(0, 256, (batch, len(weights)), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    try:
+        wide = torch.ops.onednn.qlinear_prepack(weights.t().contiguous(), None)
+        n_out = weights.shape[1]
+        sums = _wide_product(rows, wide, torch.ones(n_out), torch.zeros(n_out, dtype=torch.int64))
+    except (AttributeError, RuntimeError):
+        return None
+    exact = torch._int_mm((rows.int() - 128).to(torch.int8), weights)
+    return wide if torch.equal(sums, exact.float()) else None
+
+
+def _wide_product(rows: Tensor, wide: Tensor, scales: Tensor, zeros: Tensor) -> Tensor:
+    """Sums of (row − 128) · weight, exact below 2²⁴, times scales (out,): uint8 (B, in) → float32 (B, out)."""
+    return torch.ops.onednn.qlinear_pointwise(
+        rows, 1.0, 128, wide, scales, zeros, None, 1.0, 0, torch.float32, "none", [], ""
+    )
