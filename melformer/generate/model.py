@@ -70,7 +70,7 @@ class Melformer(nn.Module):
 
         Torch is set to one thread, since on matrices this small a second one gains little, and beside a busy
         neighbour it waits most of the time; call `torch.set_num_threads` afterwards to have it otherwise.
-        Decoder and transformer multiply in eight bits where the processor can (`melformer.int8.use_floats` undoes it).
+        All parts multiply in eight bits where the processor can (`melformer.int8.use_floats` undoes it).
         Errors: CheckpointError when it is missing, damaged or does not fit its configuration.
         """
         bundle = load_bundle(name, revision)
@@ -78,8 +78,8 @@ class Melformer(nn.Module):
         model = cls(bundle.config)
         model.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in bundle.tensors.items()})
         if has_int8():
-            use_int8(model.codec.decoder)
-            use_int8(model.transformer)
+            for part in (model.codec.encoder, model.codec.decoder, model.transformer):
+                use_int8(part)
         return model
 
     def prompt(self, loop: str | Path | Waveform, **options: Any) -> Prompt:

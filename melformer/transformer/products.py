@@ -9,11 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from melformer.int8 import Int8Linear
+from melformer.int8 import Int8Linear, wide_product
 
 _MOST = np.float32(127.0)
-_WIDE = 4_096
-"""Outputs from which weights are packed once more, as oneDNN wants them: reading them takes a third of the time."""
 
 
 class Rows:
@@ -57,23 +55,20 @@ class Product:
     """
 
     def __init__(
-        self, layer: nn.Linear, batch: int, order: Tensor | None = None, factors: np.ndarray | None = None
+        self, layer: nn.Linear, batch: int, order: Tensor | slice | None = None, factors: np.ndarray | None = None
     ) -> None:
         n_out = layer.out_features
         self.int8 = isinstance(layer, Int8Linear) and layer.is_packed
         self.out_rows = torch.zeros(batch, n_out)
         self.out = self.out_rows.numpy()
-        order = torch.arange(n_out) if order is None else order
+        order = slice(None) if order is None else order
         scale = np.ones(n_out, np.float32) if factors is None else factors.astype(np.float32)
         self.bias = None if layer.bias is None else layer.bias.detach()[order].numpy() * scale
-        if self.int8:
-            assert isinstance(layer, Int8Linear)
-            self.weights = layer.packed[:, order].contiguous()
+        if isinstance(layer, Int8Linear) and layer.is_packed:
+            self.weights, self.wide = layer.packed[:, order].contiguous(), layer.wide
             self.scales = layer.scales[order].numpy() * scale
             self.sum_rows = torch.zeros(batch, n_out, dtype=torch.int32)
             self.sums = self.sum_rows.numpy()
-            self.wide = _pack_wide(self.weights, batch) if n_out >= _WIDE else None
-            self.zeros = torch.zeros(n_out, dtype=torch.int64)
         else:
             self.weights = (layer.weight.detach()[order] * torch.from_numpy(scale)[:, None]).t()
 
@@ -92,25 +87,5 @@ class Product:
 
     def _multiply_wide(self, rows: Rows, wide: Tensor) -> None:
         np.bitwise_xor(rows.bytes.view(np.uint8), 128, out=rows.unsigned_rows.numpy())
-        scaled = _wide_product(rows.unsigned_rows, wide, torch.from_numpy(self.scales), self.zeros)
+        scaled = wide_product(rows.unsigned_rows, wide, torch.from_numpy(self.scales))
         np.multiply(scaled.numpy(), rows.scales, out=self.out)
-
-
-def _pack_wide(weights: Tensor, batch: int) -> Tensor | None:
-    """Weights (in, out) in oneDNN's own order; None where this torch cannot, or does it wrongly."""
-    rows = torch.randint(0, 256, (batch, len(weights)), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    try:
-        wide = torch.ops.onednn.qlinear_prepack(weights.t().contiguous(), None)
-        n_out = weights.shape[1]
-        sums = _wide_product(rows, wide, torch.ones(n_out), torch.zeros(n_out, dtype=torch.int64))
-    except (AttributeError, RuntimeError):
-        return None
-    exact = torch._int_mm((rows.int() - 128).to(torch.int8), weights)
-    return wide if torch.equal(sums, exact.float()) else None
-
-
-def _wide_product(rows: Tensor, wide: Tensor, scales: Tensor, zeros: Tensor) -> Tensor:
-    """Sums of (row − 128) · weight, exact below 2²⁴, times scales (out,): uint8 (B, in) → float32 (B, out)."""
-    return torch.ops.onednn.qlinear_pointwise(
-        rows, 1.0, 128, wide, scales, zeros, None, 1.0, 0, torch.float32, "none", [], ""
-    )
