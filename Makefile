@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check format soundfonts clips peers growth clean
+.PHONY: run test check format soundfonts clips peers growth fuzz soak clean
 
 run: $(VENV)/.run
 	$(BIN)/python app.py
@@ -16,9 +16,12 @@ run: $(VENV)/.run
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
+# Types, lint, the examples in docstrings and documents, and links that lead nowhere.
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --doctest-modules --doctest-glob='*.md' melformer docs README.md \
+	    tests/test_documents.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -40,6 +43,16 @@ peers:
 growth: $(VENV)/.run
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.report
+
+# Damaged and invented input for every reader, in child processes with caps (docs/reliability.md).
+CASES ?= 100000
+fuzz: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --cases $(CASES)
+
+# The page for an hour with scripted users: memory, latency and errors, in docs/soak.png.
+MINUTES ?= 60
+soak: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/soak.py --minutes $(MINUTES)
 
 clean:
 	rm -rf $(VENV) benchmarks/.venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache

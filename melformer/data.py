@@ -16,9 +16,11 @@ from melformer.audio.grid import check_bpm, fit_to_grid
 from melformer.audio.resample import resample_span
 from melformer.audio.tiaf import read_tiaf
 from melformer.audio.wav import Waveform, read_waveform
+from melformer.data_listing import load_array, read_entries
 from melformer.errors import AudioError, RequestError, TempoError, TiafError
 from melformer.files import atomic_path, whole_lines
 
+CACHED = ("name", "bpm", "beats_per_bar", "n_beats")
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".tiaf")
 
 
@@ -34,14 +36,12 @@ class Clip:
 def find_clips(folder: Path) -> list[Clip]:
     """Every loop of a folder: as `index.jsonl` lists them, else each audio file with its tempo found.
 
-    Errors: RequestError when there is none.
+    Errors: RequestError when there is none, or for a fault in `index.jsonl`.
     """
     index = folder / "index.jsonl"
     if index.exists():
-        clips = []
-        for line in index.read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            clips.append(Clip(folder / entry["file"], float(entry["bpm"]), int(entry.get("beats_per_bar", 4))))
+        entries = read_entries(index, ("file", "bpm"))
+        clips = [Clip(folder / entry["file"], entry["bpm"], entry.get("beats_per_bar", 4)) for entry in entries]
     else:
         clips = [Clip(path, 0.0, 4) for path in sorted(folder.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES]
     if not clips:
@@ -54,8 +54,7 @@ def material_sources(folders: list[Path]) -> tuple[float, list[tuple[str, str]]]
     seconds, sources = 0.0, set()
     for folder in folders:
         if (folder / "index.jsonl").exists():
-            for line in (folder / "index.jsonl").read_text(encoding="utf-8").splitlines():
-                entry = json.loads(line)
+            for entry in read_entries(folder / "index.jsonl", ("n_beats", "bpm")):
                 seconds += entry["n_beats"] * 60.0 / entry["bpm"]
                 sources |= {(source["name"], source["licence"]) for source in entry.get("sources", [])}
     return seconds / 3600.0, sorted(sources)
@@ -75,7 +74,9 @@ class BeatDataset:
     """Beats of many loops as 16-bit arrays on disk, one `.npy` a loop, made once and then memory-mapped."""
 
     def __init__(self, cache: Path, held_out: bool, minimum_beats: int) -> None:
-        entries = [json.loads(line) for line in (cache / "clips.jsonl").read_text(encoding="utf-8").splitlines()]
+        entries = read_entries(cache / "clips.jsonl", CACHED)
+        if not entries:
+            raise RequestError(f"{cache / 'clips.jsonl'} lists no loops; give a folder that holds some.")
         kept_apart = _held_out({entry["name"] for entry in entries})
         chosen = [e for e in entries if (e["name"] in kept_apart) == held_out and e["n_beats"] >= minimum_beats]
         if not chosen:
@@ -91,7 +92,7 @@ class BeatDataset:
     def crop(self, rng: np.random.Generator, n_beats: int) -> np.ndarray:
         """A random run of whole beats: → float32 (n_beats, samples_per_beat)."""
         entry = self.draw(rng)
-        beats = np.load(self.cache / entry["name"], mmap_mode="r", allow_pickle=False)
+        beats = load_array(self.cache / entry["name"], np.int16, 2, max(n_beats, entry["n_beats"]))
         start = int(rng.integers(len(beats) - n_beats + 1))
         return beats[start : start + n_beats].astype(np.float32) / 32_767.0
 

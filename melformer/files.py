@@ -9,6 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from melformer.errors import RequestError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: there, one must not write a folder twice at once
+    fcntl = None  # type: ignore[assignment]
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -77,3 +84,21 @@ def _exchange(one: Path, other: Path) -> None:
     os.replace(other, aside)
     os.replace(one, other)
     os.replace(aside, one)
+
+
+@contextmanager
+def only_writer(folder: str | Path) -> Iterator[None]:
+    """Hold a folder that grows for one process; a process that ends, however it ends, lets go of it.
+
+    Errors: RequestError while another process holds it.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".writing", "wb") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                words = f"Another process is writing to {folder}; wait for it, or give another folder."
+                raise RequestError(words) from None
+        yield

@@ -77,13 +77,13 @@ def _prepare_tiaf(folder: Path) -> tuple[Path, bytes, dict[str, Any]]:
     return folder / "case.tiaf", path.read_bytes(), header
 
 
-def _hostile_tiaf(prepared: Any, rng: np.random.Generator) -> bytes | dict[str, Any]:
+def _hostile_tiaf(prepared: Any, rng: np.random.Generator) -> Any:
     return damage(prepared[1], rng) if rng.random() < 0.6 else damage_value(prepared[2], rng)
 
 
-def _use_tiaf(prepared: Any, case: bytes | dict[str, Any]) -> None:
+def _use_tiaf(prepared: Any, case: Any) -> None:
     path, good, _header = prepared
-    if isinstance(case, dict):
+    if not isinstance(case, bytes):
         try:
             text = json.dumps(case)
         except (ValueError, RecursionError):

@@ -13,7 +13,7 @@ import soundfile
 
 from melformer.audio.beats import EDGE_SAMPLES, SAMPLES_PER_BEAT, Tiaf
 from melformer.audio.sniff import open_regular
-from melformer.audio.wav import open_sound
+from melformer.audio.wav import new_sound, open_sound
 from melformer.audio.waveform import MAX_VALUES
 from melformer.errors import MelformerError, TiafError
 from melformer.files import atomic_path
@@ -51,10 +51,8 @@ def write_tiaf(path: str | Path, tiaf: Tiaf) -> None:
         "scale": float(scale),
         "edges": None if tiaf.edges is None else _pack_edges(tiaf.edges, scale),
     }
-    with (
-        atomic_path(path) as temporary,
-        soundfile.SoundFile(temporary, "w", NOMINAL_RATE, tiaf.n_channels, "PCM_24", format="FLAC") as file,
-    ):
+    path, shape = Path(path), (NOMINAL_RATE, tiaf.n_channels, "PCM_24", "FLAC")
+    with atomic_path(path) as temporary, new_sound(temporary, path, shape) as file:
         file.comment = json.dumps(header)
         for beat in tiaf.beats:
             file.write(_to_levels(beat, scale) << 8)

@@ -1,5 +1,6 @@
 """Audio files in and out: read what strangers send within fixed limits, write exactly what was given."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,7 +47,8 @@ def write_waveform(path: str | Path, waveform: Waveform, *, bpm: float | None = 
 
     Samples are never rescaled. pcm16 and pcm24 round them and clip at full scale; float keeps every bit.
     `bpm` goes where DAWs and `read_bpm_tag` look: the ACID chunk of a WAV, the BPM comment of a FLAC.
-    Errors: AudioError for another suffix or encoding (FLAC has no float); TempoError for an impossible BPM.
+    Errors: AudioError for another suffix or encoding (FLAC has no float); TempoError for an impossible BPM; OSError
+    on a full disk.
     """
     path = Path(path)
     kind = {".wav": "WAV", ".flac": "FLAC"}.get(path.suffix.lower())
@@ -60,10 +62,31 @@ def write_waveform(path: str | Path, waveform: Waveform, *, bpm: float | None = 
     if kind == "WAV" and waveform.samples.size * (n_bits or 32) // 8 > 2**32 - 4096:
         raise AudioError(f"{path.name} would be larger than a WAV can be (4 GB): write FLAC")
     with atomic_path(path) as temporary:
-        samples = to_integers(waveform.samples, n_bits)
-        soundfile.write(temporary, samples, waveform.sample_rate, subtype, format=kind)
+        with new_sound(temporary, path, (waveform.sample_rate, waveform.n_channels, subtype, kind)) as file:
+            file.write(to_integers(waveform.samples, n_bits))
         if bpm is not None:
             add_bpm_tag(temporary, bpm, waveform.duration_s)
+
+
+@contextmanager
+def new_sound(temporary: Path, path: Path, shape: tuple[int, int, str, str]) -> Iterator[soundfile.SoundFile]:
+    """A file to write samples to, which will be called `path`; `shape` is rate, channels, subtype and format.
+
+    libsndfile gives a full disk many names, and none where only the last bytes are missing: so those are read again.
+    Errors: OSError where not everything could be written.
+    """
+    rate, n_channels, subtype, kind = shape
+    try:
+        with soundfile.SoundFile(temporary, "w", rate, n_channels, subtype, format=kind) as file:
+            yield file
+            n_samples = file.frames
+        with soundfile.SoundFile(temporary) as written:
+            written.seek(max(0, n_samples - 1))
+            is_whole = written.frames == n_samples and len(written.read(1)) == min(1, n_samples)
+    except soundfile.LibsndfileError as error:
+        raise OSError(errno.EIO, f"it cannot be written ({reason(error)}): is the disk full?", str(path)) from None
+    if not is_whole:
+        raise OSError(errno.EIO, "it cannot be written to its end: is the disk full?", str(path))
 
 
 def to_integers(samples: np.ndarray, n_bits: int) -> np.ndarray:

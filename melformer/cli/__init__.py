@@ -1,12 +1,17 @@
 """The `melformer` command: arguments in, calls down.
 
-Exit status 0; 2 with one line on stderr for what a user did; 130 after Ctrl-C. What a program may want to
-read goes to stdout, everything else to stderr. Heavy imports stand inside the commands: `--help` is instant.
+Exit status 0; 2 with one line on stderr for what a user did; 130 after Ctrl-C, 143 after a SIGTERM: both leave nothing
+half written. What a program may want to read goes to stdout, everything else to stderr. Heavy imports stand inside
+the commands: `--help` is instant.
 """
 
+import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from melformer.cli import continuing, corpus, finetuning, hub, loops, measuring, tiaf, training
 from melformer.cli.parser import Parser
@@ -26,6 +31,11 @@ def build_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)
+    for stream in (sys.stdout, sys.stderr):  # a terminal that knows no "×" shows a mark in its place
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         args = build_parser().parse_args(argv)  # prints the help, so its reader may go away too
         args.run(args)
@@ -37,9 +47,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:  # a full disk, a folder that may not be written
         return _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+    except Terminated:
+        return _fail("stopped", status=128 + signal.SIGTERM)
     except KeyboardInterrupt:
         return _fail("stopped", status=130)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):  # torch's own way to say so
+            raise
+        return _fail("there is not enough memory for this; give a shorter loop, or fewer takes at once")
     return 0
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: whoever tidies up after Ctrl-C tidies up after this too."""
+
+
+def _terminated(number: int, frame: Any) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt the tidying up
+    raise Terminated
 
 
 def _fail(message: str, status: int = 2) -> int:

@@ -34,11 +34,14 @@ def add_parsers(commands: Any) -> None:
 
 
 def run(args: Namespace) -> None:
+    from melformer.files import only_writer
     from melformer.train.finetune import FinetuneOptions, finetune
 
     given = {name: getattr(args, name) for name in _NUMBERS if getattr(args, name) is not None}
     table = Path(args.csv) if args.csv else None
-    report = finetune(Path(args.dir), Path(args.out), args.model, FinetuneOptions(**given), table, args.yes, say)
+    options, out = FinetuneOptions(**given), Path(args.out)
+    with only_writer(out):
+        report = finetune(Path(args.dir), out, args.model, options, table, args.yes, say)
     if args.json:
         print_json(report)
         return

@@ -19,6 +19,7 @@ from melformer.corpus.passage import Passage
 from melformer.corpus.sources import passage_sources
 from melformer.corpus.style_table import STYLES, find_style
 from melformer.errors import RequestError
+from melformer.files import only_writer
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,15 @@ def build(
     `styles` keeps to some styles, `exclude` holds some out; `long` is the chance of a passage of 16 to 128 beats over
     a short loop; `stems` adds a folder of parts beside each mix. A line of `index.jsonl` is written once its FLAC is
     whole.
-    Errors: RequestError for an unknown style, hours that are not positive, or fewer than one worker.
+    Errors: RequestError for an unknown style, hours that are not positive, fewer than one worker, or a folder that
+    another process is writing.
     """
     if not 0 < hours <= 100_000 or workers < 1:
         raise RequestError(f"hours must be above 0 and workers at least 1, got {hours} and {workers}")
     folder = Path(out_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     jobs = _jobs(str(folder), hours, seed, allowed_styles(styles, exclude), long, sample_rate, stems)
     count = 0
-    with (folder / "index.jsonl").open("w") as index:
+    with only_writer(folder), (folder / "index.jsonl").open("w") as index:
         for line in _run(jobs, workers):
             index.write(line + "\n")
             index.flush()

@@ -37,8 +37,8 @@ class Settings:
     def __post_init__(self) -> None:
         for name, (low, high) in _LIMITS.items():
             value = getattr(self, name)
-            bad = isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)
-            if bad or not low <= value <= high:
+            bad = isinstance(value, bool) or not isinstance(value, (int, float))
+            if bad or not low <= value <= high:  # NaN is in no range
                 raise RequestError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}.")
         if self.top_p == 0.0 or self.top_k != int(self.top_k):
             raise RequestError("top_p must be above 0 (1 keeps everything), and top_k a whole number.")

@@ -1,7 +1,8 @@
 """A stream put to sleep: every tensor and number it needs to go on, in one safetensors file."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from melformer.audio.tempo import Tempo
-from melformer.audio.wav import Waveform
 from melformer.codec.codec import Codec, DecoderState
 from melformer.errors import RequestError
 from melformer.files import atomic_path
 from melformer.generate.compose import Composer
-from melformer.generate.prompt import Prompt
+from melformer.generate.own_sound import GENERATE
 from melformer.generate.sampling import Settings
+from melformer.generate.saved import (
+    MAX_INDEX,
+    check_codes,
+    check_composed,
+    check_tensor,
+    check_voice,
+    read_prompt,
+    take,
+    whole,
+    wrong,
+)
 from melformer.generate.takes import TakeStreams
 from melformer.generate.voice import Voice, VoiceState
 from melformer.transformer.column import BeatRing
@@ -47,8 +57,10 @@ class StreamState:
             with safe_open(path, framework="pt") as file:
                 facts = json.loads((file.metadata() or {})["melformer_stream"])
                 tensors = {name: file.get_tensor(name) for name in list(file.keys())}
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+        except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
             raise RequestError(f"{path} is no saved stream: {error}") from error
+        if not isinstance(facts, dict):
+            raise RequestError(f"{path} is no saved stream: it tells nothing about itself.")
         if facts.get("version") != VERSION:
             raise RequestError(f"{path} was saved as version {facts.get('version')}; this Melformer reads {VERSION}.")
         return cls(tensors, facts)
@@ -57,12 +69,14 @@ class StreamState:
 def snapshot(takes: TakeStreams, settings: Settings, seed: int) -> StreamState:
     """Copy the state of a stream of one take."""
     composer, voice, prompt = takes.composer.state, takes.voices[0], takes.prompt
+    empty = torch.zeros(0, 1, *prompt.codes.shape[1:], dtype=torch.int64)
     tensors = {
         "prompt.samples": torch.from_numpy(prompt.waveform.samples), "prompt.codes": torch.from_numpy(prompt.codes),
-        "composer.contexts": composer.contexts, "composer.lags": composer.lags,
+        "composer.contexts": composer.contexts,
         "voice.carry": voice.state.decoder.carry, "voice.buffer": voice.state.buffer,
         "voice.lags": torch.from_numpy(voice.state.lags), "voice.bands": torch.from_numpy(voice.state.bands),
-        "voice.recent": torch.from_numpy(voice.state.recent), "codes": torch.from_numpy(np.stack(takes.codes)),
+        "voice.recent": torch.from_numpy(voice.state.recent),
+        "codes": torch.from_numpy(np.stack(takes.codes)) if takes.codes else empty,
     }  # fmt: skip
     if takes.joins:
         tensors["join"] = torch.from_numpy(takes.joins[0])
@@ -73,50 +87,63 @@ def snapshot(takes: TakeStreams, settings: Settings, seed: int) -> StreamState:
         tensors |= {f"voice.{name}.{i}": t for i, t in enumerate(getattr(voice.state.decoder, name))}
     facts = {
         "version": VERSION, "seed": seed, "settings": asdict(settings), "index": takes.index,
-        "codes_start": takes.codes_start, "position": composer.position,
-        "voice": {n: getattr(voice.state, n) for n in ("buffer_start", "lags_start", "n_pushed", "last_lag")},
-        "decoder_frame": voice.state.decoder.frame, "sample_rate": prompt.waveform.sample_rate,
+        "sample_rate": prompt.waveform.sample_rate, "tempo": asdict(prompt.tempo),
         "prompt": {n: getattr(prompt, n) for n in ("bpm", "n_beats", "beats_per_bar", "messages", "name")},
-        "tempo": asdict(prompt.tempo),
     }  # fmt: skip
     return StreamState({name: t.contiguous().clone() for name, t in tensors.items()}, facts)
 
 
 def wake(codec: Codec, transformer: BeatTransformer, state: StreamState) -> tuple[TakeStreams, Settings]:
-    """Build the stream again. Errors: RequestError when the state does not fit this model."""
-    try:
-        return _wake(codec, transformer, state)
-    except (KeyError, TypeError, IndexError, RuntimeError) as error:
-        raise RequestError(f"This saved stream does not fit the model that is loaded: {error}") from error
-
-
-def _wake(codec: Codec, transformer: BeatTransformer, state: StreamState) -> tuple[TakeStreams, Settings]:
+    """Build the stream again. Errors: RequestError when the state is damaged or does not fit this model."""
     tensors, facts = {name: t.clone() for name, t in state.tensors.items()}, state.facts
-    waveform = Waveform(tensors["prompt.samples"].numpy(), facts["sample_rate"])
-    prompt = Prompt(
-        waveform=waveform, tempo=Tempo(**facts["tempo"]), codes=tensors["prompt.codes"].numpy(), **facts["prompt"]
-    )
-    ring = BeatRing(**{name: tensors[f"ring.{name}"] for name in ("keys", "values", "codes", "pointer_keys")})
-    caches = [
-        KVCache(tensors[f"caches.{i}.keys"], tensors[f"caches.{i}.values"]) for i in range(transformer.config.n_layers)
-    ]
-    composed = TransformerState(
-        facts["position"], caches, ring, tensors["composer.contexts"], tensors["composer.lags"]
-    )
-    blocks = [
-        [tensors[f"voice.{name}.{i}"] for i in range(len(stack))]
-        for name, stack in (
-            ("latent_blocks", codec.decoder.latent_blocks), ("frame_blocks", codec.decoder.frame_blocks),
-        )
-    ]  # fmt: skip
-    decoder = DecoderState(blocks[0], blocks[1], tensors["voice.carry"], facts["decoder_frame"])
+    prompt, seed = read_prompt(facts, tensors, codec), whole(facts, "seed", 0, 2**63 - 1)
+    settings, index = facts.get("settings"), whole(facts, "index", 0, MAX_INDEX)
+    if not isinstance(settings, dict) or settings.keys() - vars(Settings()).keys():
+        raise wrong("its settings are unknown")
     voice = Voice(codec, prompt)
-    voice.state = VoiceState(
-        decoder=decoder, buffer=tensors["voice.buffer"], lags=tensors["voice.lags"].numpy(),
-        bands=tensors["voice.bands"].numpy(), recent=tensors["voice.recent"].numpy(), **facts["voice"],
+    n_pushed = voice.beats_needed(index * Fraction(prompt.model_beats_per_beat)) if index else 0
+    voice.state = _wake_voice(voice, tensors, n_pushed)
+    composed = _wake_composed(transformer, tensors, len(prompt.codes) + n_pushed)
+    check_composed(transformer, composed, codec)
+    takes = TakeStreams(Composer(transformer, prompt, [seed], composed), [voice], prompt)
+    codes = take(tensors, "codes")
+    takes.index, takes.codes_start = index, n_pushed - len(codes)
+    check_codes("codes", codes, (len(codes), 1, *prompt.codes.shape[1:]), codec)
+    if not 0 <= takes.codes_start <= index * prompt.model_beats_per_beat:
+        raise wrong("it holds too few codes, or too many")
+    takes.codes = list(codes.numpy())
+    if index:
+        shape = (voice.n_join, prompt.waveform.n_channels)
+        takes.joins = [check_tensor("join", take(tensors, "join"), shape).numpy()]
+    return takes, Settings(**settings)
+
+
+def _wake_composed(transformer: BeatTransformer, tensors: dict[str, Tensor], position: int) -> TransformerState:
+    names = ("keys", "values", "codes", "pointer_keys")
+    ring = BeatRing(**{name: take(tensors, f"ring.{name}") for name in names})
+    caches = [
+        KVCache(take(tensors, f"caches.{i}.keys"), take(tensors, f"caches.{i}.values"))
+        for i in range(transformer.config.n_layers)
+    ]
+    contexts = take(tensors, "composer.contexts")
+    return TransformerState(position, caches, ring, contexts, transformer.ring_lags(position))
+
+
+def _wake_voice(voice: Voice, tensors: dict[str, Tensor], n_pushed: int) -> VoiceState:
+    """All that is counted follows from how many model beats were pushed."""
+    fresh, decoder = voice.state.decoder, voice.codec.decoder
+    blocks = [
+        [take(tensors, f"voice.{name}.{i}") for i in range(len(getattr(fresh, name)))]
+        for name in ("latent_blocks", "frame_blocks")
+    ]
+    buffer, lags = take(tensors, "voice.buffer"), take(tensors, "voice.lags").numpy()
+    frame = fresh.frame + n_pushed * decoder.stft.frames_per_beat
+    state = VoiceState(
+        decoder=DecoderState(blocks[0], blocks[1], take(tensors, "voice.carry"), frame), buffer=buffer,
+        buffer_start=n_pushed * voice.work - decoder.delay_samples - buffer.shape[-1], lags=lags,
+        bands=take(tensors, "voice.bands").numpy(), recent=take(tensors, "voice.recent").numpy(),
+        lags_start=n_pushed * voice.frames - len(lags), n_pushed=n_pushed, last_lag=GENERATE,
     )  # fmt: skip
-    takes = TakeStreams(Composer(transformer, prompt, [facts["seed"]], composed), [voice], prompt)
-    takes.index, takes.codes_start = facts["index"], facts["codes_start"]
-    takes.codes = list(tensors["codes"].numpy())
-    takes.joins = [tensors["join"].numpy()] if "join" in tensors else []
-    return takes, replace(Settings(), **facts["settings"])
+    check_voice(voice, state)
+    state.last_lag = int(lags[-1]) if len(lags) else GENERATE
+    return state

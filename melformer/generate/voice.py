@@ -61,6 +61,7 @@ class Voice:
         self.samples_per_model_beat = Fraction(60 * rate) / Fraction(prompt.model_bpm).limit_denominator(10**6)
         self.step = self.work / self.samples_per_model_beat
         self.fade = round(FADE_S * rate)
+        self.n_join = min(round(JOIN_S * rate), prompt.waveform.n_samples // 2)
         self.rough_seam = _is_rough(prompt.waveform.samples, round(0.003 * rate))
         self.decoded: tuple[int, np.ndarray] | None = None  # while a beat is rendered: its first sample, and all
         with torch.inference_mode():
@@ -209,9 +210,8 @@ class Voice:
 
     def lead_in(self) -> np.ndarray:
         """What the first new beat's source sounds like in the 30 ms before it: float32 (n, channels)."""
-        prompt = self.prompt.waveform
-        n = min(round(JOIN_S * prompt.sample_rate), prompt.n_samples // 2)
-        return self._source(int(self.state.lags[0]), prompt.n_samples - n, prompt.n_samples)
+        end = self.prompt.waveform.n_samples
+        return self._source(int(self.state.lags[0]), end - self.n_join, end)
 
     @torch.inference_mode()
     def decode_loop(self, codes: Tensor) -> np.ndarray:

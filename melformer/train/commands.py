@@ -5,6 +5,7 @@ import json
 import os
 import platform
 from argparse import Namespace
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from melformer.config import PRESETS, Config
 from melformer.data import cache_beats, material_sources
 from melformer.errors import CheckpointError, RequestError
-from melformer.files import atomic_path
+from melformer.files import atomic_path, only_writer
 from melformer.hub import ModelCard, Source, load_bundle, save_bundle
 from melformer.train.codec import CodecTask
 from melformer.train.loop import Trainer
@@ -39,17 +40,18 @@ def train(args: Namespace) -> None:
     if options.track:
         check_tracker()
     rank, _ = join_processes()
-    if rank == 0:
-        if not args.resume:
-            _write_plan(plan, run)
-        with told_when_full(run, 0):
-            _prepare(plan, run)
-    barrier()
-    task = _task(plan, run, options)
-    trainer = Trainer(task, options, run)
-    if args.resume and (run / "state.pt").exists():
-        trainer.resume()
-    trainer.fit()
+    with nullcontext() if rank else only_writer(run):
+        if rank == 0:
+            if not args.resume:
+                _write_plan(plan, run)
+            with told_when_full(run, 0):
+                _prepare(plan, run)
+        barrier()
+        task = _task(plan, run, options)
+        trainer = Trainer(task, options, run)
+        if args.resume and (run / "state.pt").exists():
+            trainer.resume()
+        trainer.fit()
 
 
 def _new_plan(args: Namespace, run: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch
 
 from melformer.audio.fold import fold_bpm
 from melformer.data import BeatDataset
+from melformer.data_listing import load_array
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class TokenDataset:
 
 
 def loop_codes(folder: Path, entry: dict[str, Any]) -> np.ndarray:
-    """One loop's codes, memory-mapped: uint16 (n_beats, frames, n_codebooks)."""
+    """One loop's codes, memory-mapped: uint16 (n_beats, frames, n_codebooks). Errors: RequestError."""
     first = entry.get("start", 0)
-    shard = np.load(folder / entry.get("shard", entry["name"]), mmap_mode="r", allow_pickle=False)
+    shard = load_array(folder / entry.get("shard", entry["name"]), np.uint16, 3, first + entry["n_beats"])
     return shard[first : first + entry["n_beats"]]
 
 

@@ -21,9 +21,10 @@ import torch
 from tqdm import tqdm
 
 from melformer.codec.codec import Codec
-from melformer.data import Clip, clip_name, find_clips, load_clip, material_sources, model_beats
+from melformer.data import CACHED, Clip, clip_name, find_clips, load_clip, material_sources, model_beats
+from melformer.data_listing import load_array, read_entries
 from melformer.errors import AudioError, CheckpointError, RequestError, TempoError, TiafError
-from melformer.files import atomic_path
+from melformer.files import atomic_path, only_writer
 
 LOOPS_PER_SHARD = 256
 BEATS_AT_ONCE = 16
@@ -43,12 +44,12 @@ def write_tokens(
     codec: Codec, cache: Path, out: Path, bf16: bool = False, workers: int = 1, codec_name: str = ""
 ) -> None:
     """Encode every loop of a beat cache; see `tokenise`. Errors: RequestError when it holds none."""
-    lines = (cache / "clips.jsonl").read_text(encoding="utf-8").splitlines()
-    loops = [Loop(e["name"], path=cache / e["name"], entry=e) for e in map(json.loads, lines)]
+    loops = [Loop(e["name"], path=cache / e["name"], entry=e) for e in read_entries(cache / "clips.jsonl", CACHED)]
     if not loops:
         raise RequestError(f"{cache} holds no beats; make some with `melformer train codec` first.")
-    _describe(out, codec, codec_name, [])
-    _write(codec, loops, out, bf16, workers)
+    with only_writer(out):
+        _describe(out, codec, codec_name, [])
+        _write(codec, loops, out, bf16, workers)
 
 
 def tokenise(
@@ -64,8 +65,9 @@ def tokenise(
     if workers < 1:
         raise RequestError(f"workers is {workers}; it must be at least 1.")
     loops = [Loop(clip_name(folder, clip), clip=clip) for folder in folders for clip in find_clips(folder)]
-    _describe(out, codec, codec_name, folders)
-    return _write(codec, loops, out, bf16, workers)
+    with only_writer(out):
+        _describe(out, codec, codec_name, folders)
+        return _write(codec, loops, out, bf16, workers)
 
 
 def fingerprint(codec: Codec) -> str:
@@ -138,7 +140,7 @@ def _listed(listing: Path) -> list[dict[str, Any]]:
     if whole != text:
         with atomic_path(listing) as temporary:
             temporary.write_text(whole, encoding="utf-8")
-    return [json.loads(line) for line in whole.splitlines()]
+    return read_entries(listing, CACHED)
 
 
 Written = tuple[list[dict[str, Any]], list[str]]
@@ -194,7 +196,8 @@ def _beats(loop: Loop, samples_per_beat: int) -> tuple[np.ndarray, dict[str, Any
     """float32 (n_beats, samples_per_beat), and what is known of the loop."""
     if loop.clip is None:
         assert loop.path is not None and loop.entry is not None
-        return np.load(loop.path, mmap_mode="r", allow_pickle=False).astype(np.float32) / 32_767.0, loop.entry
+        beats = load_array(loop.path, np.int16, 2, loop.entry["n_beats"])
+        return beats.astype(np.float32) / 32_767.0, loop.entry
     waveform, bpm = load_clip(loop.clip)
     entry = {"bpm": bpm, "beats_per_bar": loop.clip.beats_per_bar, "source": loop.clip.path.name}
     return model_beats(waveform, bpm, samples_per_beat).clip(-1.0, 1.0), entry

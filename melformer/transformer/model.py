@@ -136,7 +136,7 @@ class BeatTransformer(nn.Module):
         ring = BeatRing.like(memory, self.config.context_beats)
         ring.write(memory, 0)
         position = codes.shape[1]
-        return TransformerState(position, caches, ring, contexts[:, -1], self._ring_lags(position))
+        return TransformerState(position, caches, ring, contexts[:, -1], self.ring_lags(position))
 
     def advance(self, state: TransformerState, codes: Tensor, conditioning: Conditioning) -> None:
         """Take beat `position` as said, codes (B, n_frames, n_codebooks), and get ready for the next one, in place;
@@ -145,9 +145,9 @@ class BeatTransformer(nn.Module):
         state.position += 1
         hidden = self._embed_beats(codes[:, None]) + self._embed_conditioning(conditioning)
         state.contexts = self.beats.step(hidden, state.position, state.caches)[:, 0]
-        state.lags = self._ring_lags(state.position)
+        state.lags = self.ring_lags(state.position)
 
-    def _ring_lags(self, position: int) -> Tensor:
+    def ring_lags(self, position: int) -> Tensor:
         """Lag from beat `position` to the beat in each slot of the ring, 0 for an empty slot: (context_beats,)."""
         size = self.config.context_beats
         lags = (position - torch.arange(size) - 1) % size + 1

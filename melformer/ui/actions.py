@@ -82,9 +82,9 @@ class Actions:
         return path
 
     def example(self, name: Any) -> Path:
-        if name not in self.examples:
+        if not isinstance(name, str) or name not in self.examples:
             raise RequestError(f"There is no example named {str(name)[:80]}.")
-        return self.examples[str(name)]
+        return self.examples[name]
 
 
 def sentence(error: Exception) -> str:

@@ -3,6 +3,7 @@
 import atexit
 import logging
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from melformer.errors import MelformerError
 from melformer.ui.actions import SURPRISE, Actions, sentence
 from melformer.ui.api import add_api
+from melformer.ui.guard import Guard
 from melformer.ui.instrument import make_instrument, page_styles
 from melformer.ui.limits import Limits
 from melformer.ui.session import Session
@@ -89,6 +92,7 @@ def launch_options(limits: Limits) -> dict[str, Any]:
         "footer_links": ["api"],
         "show_error": False,
         "run_history": False,
+        "app_kwargs": {"middleware": [Middleware(Guard)]},
     }
 
 
@@ -103,6 +107,7 @@ def serve(name: str | None = None) -> None:
         sys.exit(f"melformer: {error}")
     page, sessions = build_page(model, limits)
     atexit.register(sessions.close)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end as after Ctrl-C: without its visitors' files
     threading.Thread(target=warm_up, args=(sessions, example_loops()), daemon=True).start()
     options = launch_options(limits)
     if "GRADIO_SERVER_PORT" not in os.environ and "SPACE_ID" not in os.environ:

@@ -52,7 +52,7 @@ def decode_with(model: Any, loop: Loop, n_codebooks: Any) -> dict[str, Any]:
 def decode_rewritten(model: Any, loop: Loop, order: Any) -> dict[str, Any]:
     """The loop with beat `order[k]["from"]` at place k, reversed in time where asked. Errors: RequestError."""
     n_beats = loop.prompt.n_beats
-    if not isinstance(order, list) or len(order) != n_beats:
+    if not isinstance(order, list) or len(order) != n_beats or not all(isinstance(item, dict) for item in order):
         raise RequestError(f"A rewritten loop needs its {n_beats} beats in order.")
     codes = np.asarray(loop.prompt.codes)
     if codes.shape[0] % n_beats:

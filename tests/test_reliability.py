@@ -1,0 +1,140 @@
+"""Rows of docs/reliability.md that need no process of their own, or the page's."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from faults import write_loop
+from page_double import Model
+
+from melformer.audio.wav import read_waveform
+from melformer.cli import main
+from melformer.config import PRESETS
+from melformer.data import cache_beats
+from melformer.errors import AudioError, RequestError
+from melformer.evaluate.material import folder_clips
+from melformer.generate import Melformer
+from melformer.hub.bundle import save_bundle
+from melformer.ui.limits import Limits
+from melformer.ui.sessions import Sessions
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    tensors = Melformer(PRESETS["tiny"]).state_dict()
+    return save_bundle(tmp_path_factory.mktemp("model"), PRESETS["tiny"], tensors, "# Tiny\n")
+
+
+def test_a_file_removed_while_it_is_read_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, other = write_loop(tmp_path / "a_120bpm.wav"), write_loop(tmp_path / "b_120bpm.wav")
+    check = read_waveform.__globals__["check_kind"]
+
+    def remove_then_check(*args: object) -> None:
+        path.unlink()
+        check(*args)
+
+    monkeypatch.setitem(read_waveform.__globals__, "check_kind", remove_then_check)
+    read = read_waveform(path)
+    monkeypatch.undo()
+    assert np.array_equal(read.samples, read_waveform(other).samples)
+    with pytest.raises(AudioError, match=r"a_120bpm\.wav"):
+        read_waveform(path)
+
+
+def test_loops_that_go_away_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loops = tmp_path / "loops"
+    loops.mkdir()
+    for bpm in (100, 120):
+        write_loop(loops / f"loop_{bpm}bpm.wav", bpm=bpm)
+    (loops / "gone_110bpm.wav").symlink_to(tmp_path / "nowhere.wav")
+    cache_beats([loops], tmp_path / "cache", PRESETS["tiny"].codec.work_samples_per_beat)
+    assert "gone_110bpm.wav" in "".join(capsys.readouterr())
+    assert len((tmp_path / "cache" / "clips.jsonl").read_text().splitlines()) == 2
+    clips, notes = folder_clips(loops)
+    assert len(clips) == 2
+    assert "gone_110bpm.wav" in str(notes)
+
+
+def test_a_cached_loop_that_goes_away_is_named(tmp_path: Path) -> None:
+    from melformer.data import BeatDataset
+
+    (tmp_path / "loops").mkdir()
+    for bpm in (100, 120):
+        write_loop(tmp_path / "loops" / f"loop_{bpm}bpm.wav", bpm=bpm)
+    cache_beats([tmp_path / "loops"], tmp_path / "cache", PRESETS["tiny"].codec.work_samples_per_beat)
+    beats = BeatDataset(tmp_path / "cache", held_out=False, minimum_beats=2)
+    for path in (tmp_path / "cache").glob("*.npy"):
+        path.unlink()
+    with pytest.raises(RequestError, match="make it again"):
+        beats.crop(np.random.default_rng(0), 2)
+
+
+@pytest.mark.parametrize("now", [0.0, 4.1e9])
+def test_a_wrong_clock_changes_nothing(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, now: float
+) -> None:
+    loop = write_loop(tmp_path / "loop_120bpm.wav", 4)
+    command = ["continue", str(loop), "--beats", "2", "--model", str(model), "-o"]
+    assert main([*command, str(tmp_path / "right.wav")]) == 0
+    clock = [100.0]
+    sessions = Sessions(Model(), Limits(session_minutes=1), tmp_path / "sessions", clock=lambda: clock[0])
+    token = sessions.create()
+    monkeypatch.setattr(time, "time", lambda: now)
+    assert main([*command, str(tmp_path / "wrong.wav")]) == 0
+    assert (tmp_path / "right.wav").read_bytes() == (tmp_path / "wrong.wav").read_bytes()
+    clock[0] += 59.0
+    assert sessions.find(token).takes == {}
+    clock[0] += 61.0
+    with pytest.raises(RequestError, match="left alone"):
+        sessions.find(token)
+
+
+@pytest.mark.parametrize("environment", [
+    {"LC_ALL": "C", "LANG": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    {"PYTHONIOENCODING": "ascii"},
+], ids=["C", "C without UTF-8", "ASCII"])  # fmt: skip
+def test_plain_terminals(tmp_path: Path, model: Path, environment: dict[str, str]) -> None:
+    loop = write_loop(tmp_path / "schön 🥁_120bpm.wav", 4)
+    out = tmp_path / "ö.wav"
+    words = ["continue", str(loop), "--beats", "2", "--model", str(model), "-o", str(out)]
+    for command in (words, ["continue", "--help"]):
+        result = subprocess.run(
+            [sys.executable, "-m", "melformer", *map(os.fsencode, command)], capture_output=True, cwd=ROOT,
+            env={**os.environ, **environment},
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        assert b"Traceback" not in result.stderr
+    assert read_waveform(out).n_samples > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_page_that_is_stopped_leaves_nothing(tmp_path: Path, model: Path, number: int) -> None:
+    environment = {**os.environ, "MELFORMER_MODEL": str(model), "GRADIO_TEMP_DIR": str(tmp_path / "files")}
+    code = (  # on any free port, and telling when it is ready
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import gradio as gr; "
+        "from melformer.ui import blocks; launch = gr.Blocks.launch; "
+        "gr.Blocks.launch = lambda page, **options: (options.pop('server_port', None), "
+        "launch(page, prevent_thread_lock=True, **options), print('ready', flush=True), page.block_thread()); "
+        "blocks.serve()"
+    )
+    page = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert page.stdout is not None
+    while (line := page.stdout.readline()) and b"ready" not in line:
+        pass
+    assert any((tmp_path / "files").glob("melformer-*"))
+    page.send_signal(number)
+    words = page.stdout.read()
+    assert page.wait(60) in (0, 130, 143), words
+    assert b"Traceback" not in words
+    assert not any((tmp_path / "files").glob("melformer-*"))
