@@ -170,7 +170,8 @@ def _master(total: Floats, passage: Passage, sample_rate: int) -> Floats:
     """Tone, glue, drive, level and limiter."""
     settings = passage.master
     sections = [effects.biquad("highpass", 24.0, sample_rate)]
-    sections += [effects.biquad(kind, settings[kind], sample_rate) for kind in ("lowpass", "highpass") if settings.get(kind)]
+    wanted = [kind for kind in ("lowpass", "highpass") if settings.get(kind)]
+    sections += [effects.biquad(kind, settings[kind], sample_rate) for kind in wanted]
     if settings.get("tilt_db"):
         sections.append(effects.biquad("highshelf", 4000.0, sample_rate, 0.5, settings["tilt_db"]))
     total = effects.cascaded(total, sections)
