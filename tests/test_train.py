@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from argparse import Namespace
@@ -66,11 +67,14 @@ def test_both_stages_train_and_the_result_continues_a_loop(loops: Path, tmp_path
     log = [json.loads(line) for line in (tmp_path / "codec" / "log.jsonl").read_text().splitlines()]
     assert any("validation" in entry for entry in log) and log[0]["total"] > 0
     codec = str(tmp_path / "codec" / "checkpoint")
-    run(arguments("transformer", *common, "-o", str(tmp_path / "lm"), "--codec", codec, "--steps", "4"))
+    words = ("-o", str(tmp_path / "lm"), "--codec", codec, "--steps", "4", "--validate-every", "4")
+    run(arguments("transformer", *common, *words))
     model = Melformer.from_pretrained(tmp_path / "lm" / "checkpoint")
     result = model.continue_loop(loops / "loop_120bpm.wav", n_beats=2, seed=1)
     assert result.new.n_samples == 22_050
-    assert "Trained on" in (tmp_path / "lm" / "checkpoint" / "README.md").read_text()
+    card = (tmp_path / "lm" / "checkpoint" / "README.md").read_text()
+    assert "Trained on" in card and "| codec, mel on held-out loops |" in card
+    assert "| transformer, bits per beat on held-out loops |" in card
 
 
 def test_the_codec_learns(beats: Path, tmp_path: Path) -> None:
@@ -110,6 +114,21 @@ def test_two_processes_agree_and_resume_to_the_same_bits(beats: Path, tmp_path: 
     assert_same(tmp_path / "straight", tmp_path / "stopped")
 
 
+def test_the_loss_falls_in_two_processes(loops: Path, tmp_path: Path) -> None:
+    options = {"--steps": 24, "--batch-size": 1, "--accumulate": 2, "--lr": 5e-3, "--warmup-steps": 4,
+               "--validate-every": 8, "--save-every": 24, "--threads": 1}  # fmt: skip
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+               "-m", "melformer", "train", "codec", "--preset", "tiny", "--data", str(loops), "-o", str(tmp_path),
+               *(str(word) for pair in options.items() for word in pair)]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    first, *_, last = [entry["validation"]["total"] for entry in log if "validation" in entry]
+    assert last < 0.9 * first
+    assert json.loads((tmp_path / "checkpoint" / "record.json").read_text())["processes"] == 2
+
+
 def assert_same(straight: Path, stopped: Path) -> None:
     a, b = (torch.load(folder / "state.pt", weights_only=True) for folder in (straight, stopped))
     assert a["step"] == b["step"] == 8
@@ -117,6 +136,21 @@ def assert_same(straight: Path, stopped: Path) -> None:
         assert all(torch.equal(a[part][name], b[part][name]) for name in a[part])
     for i, state in a["optimizer"]["state"].items():
         assert all(torch.equal(value, b["optimizer"]["state"][i][name]) for name, value in state.items())
+
+
+def test_a_full_disk_leaves_the_last_good_state(beats: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk: writing fails halfway in the same way."""
+    train_worker.main("codec", beats, tmp_path, 4)
+    before, limits = (tmp_path / "state.pt").read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"could not be written .* The state of step 4 is safe: make room"):
+            train_worker.main("codec", beats, tmp_path, 8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "state.pt").read_bytes() == before and (tmp_path / "checkpoint" / "codec.safetensors").exists()
+    train_worker.main("codec", beats, tmp_path, 8)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_a_damaged_state_is_named(beats: Path, tmp_path: Path) -> None:

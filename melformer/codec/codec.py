@@ -100,7 +100,7 @@ class Decoder(nn.Module):
         frames, frame_states = self.frame_blocks(frames, state.frame_blocks if state else None)
         magnitude, noise_magnitude, real, imaginary = self.head(self.norm(frames)).float().chunk(4, dim=-1)
         first = state.frame if state else -self.lookahead * self.stride
-        position = (first + torch.arange(frames.shape[1])) % self.stft.frames_per_beat
+        position = (first + torch.arange(frames.shape[1], device=frames.device)) % self.stft.frames_per_beat
         length = (real.square() + imaginary.square() + 1e-6).sqrt()
         direction = torch.complex(real / length, imaginary / length) * self.stft.advance(first, frames.shape[1])
         spectra = _magnitude(magnitude) * direction

@@ -44,7 +44,7 @@ class BeatSTFT(nn.Module):
 
         A steady tone's phase leaps from frame to frame; divided by this, it drifts slowly, which a network can say.
         """
-        return self.turns[(first + torch.arange(n_frames)) % self.overlap]
+        return self.turns[(first + torch.arange(n_frames, device=self.turns.device)) % self.overlap]
 
     def frames(self, padded: Tensor) -> Tensor:
         """Windowed spectra of every hop: (B, T·hop + n_fft − hop) → complex (B, T, n_bins), unit full-scale sine."""

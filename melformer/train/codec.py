@@ -10,12 +10,15 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from melformer.audio.waveform import Waveform
 from melformer.codec.codec import Codec
 from melformer.codec.losses import CodecLoss
 from melformer.config import Config
 from melformer.data import BeatDataset
 from melformer.files import atomic_path
+from melformer.train.clips import N_CLIPS, decoded
 from melformer.train.options import TrainOptions
+from melformer.train.processes import training_device
 
 
 class CodecTask:
@@ -24,8 +27,9 @@ class CodecTask:
     def __init__(self, config: Config, cache: Path, options: TrainOptions, crop_beats: int = 3) -> None:
         torch.manual_seed(options.seed)
         self.config, self.options, self.crop_beats = config, options, crop_beats
-        self.module: Codec = Codec(config.codec)
-        self.criterion = CodecLoss(self.module.decoder.stft)
+        self.device = training_device()
+        self.module: Codec = Codec(config.codec).to(self.device)
+        self.criterion = CodecLoss(self.module.decoder.stft).to(self.device)
         self.train_set = BeatDataset(cache, held_out=False, minimum_beats=crop_beats)
         self.held_out = BeatDataset(cache, held_out=True, minimum_beats=crop_beats)
         self.bypass_steps = options.warmup_steps
@@ -38,9 +42,9 @@ class CodecTask:
             np.where(rng.random(size) < 0.5, n_codebooks, rng.integers(1, n_codebooks + 1, size))
         )
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        beats = torch.from_numpy(crops)
-        samples, quantized = model(beats, depths, step < self.bypass_steps)
-        with torch.autocast("cpu", enabled=False):
+        beats = torch.from_numpy(crops).to(self.device)
+        samples, quantized = model(beats, depths.to(self.device), step < self.bypass_steps)
+        with torch.autocast(self.device.type, enabled=False):
             parts = self.criterion(*self._aligned(samples.float(), beats), generator)
         parts["codebook"], parts["commitment"] = quantized.codebook_loss, quantized.commitment_loss
         parts["total"] = parts["total"] + parts["codebook"] + 0.25 * parts["commitment"]
@@ -62,7 +66,7 @@ class CodecTask:
         rng = np.random.default_rng([self.options.seed, step, 2**31])
         crops = np.concatenate([self.train_set.augmented_crop(rng, self.crop_beats) for _ in range(24)])
         with torch.no_grad():
-            latents = self.module.encode_latents(torch.from_numpy(crops))
+            latents = self.module.encode_latents(torch.from_numpy(crops).to(self.device))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         self.module.quantizer.restart(latents, generator, 2.0 if starts else 0.3)
         if dist.is_initialized():
@@ -76,7 +80,7 @@ class CodecTask:
         """Losses on held-out crops (always the same), and the share of each codebook that they use."""
         rng = np.random.default_rng(0)
         crops = np.stack([self.held_out.crop(rng, self.crop_beats) for _ in range(4 * self.options.batch_size)])
-        beats = torch.from_numpy(crops)
+        beats = torch.from_numpy(crops).to(self.device)
         sums: dict[str, float] = {}
         codes = []
         for batch in beats.split(self.options.batch_size):
@@ -92,6 +96,12 @@ class CodecTask:
         flat = torch.cat(codes).flatten(0, 1)
         used = [len(flat[:, q].unique()) / self.config.codec.codebook_size for q in range(flat.shape[1])]
         return {k: round(v, 4) for k, v in sums.items()} | {"used_first": used[0], "used_last": used[-1]}
+
+    def clips(self) -> dict[str, Waveform]:
+        """Held-out crops (always the same), and what the codec makes of them."""
+        rng = np.random.default_rng(1)
+        crops = np.stack([self.held_out.crop(rng, self.crop_beats) for _ in range(N_CLIPS)])
+        return decoded(self.module, torch.from_numpy(crops).to(self.device))
 
     def export(self, directory: Path, record: dict[str, Any]) -> None:
         """Write `config.json`, `record.json` and `codec.safetensors` (16-bit floats) to a folder."""

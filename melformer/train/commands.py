@@ -16,6 +16,7 @@ from melformer.data import cache_beats, material_sources
 from melformer.errors import CheckpointError, RequestError
 from melformer.files import atomic_path, only_writer
 from melformer.hub import ModelCard, Source, load_bundle, save_bundle
+from melformer.train.clips import continued
 from melformer.train.codec import CodecTask
 from melformer.train.loop import Trainer
 from melformer.train.options import OPTIONS, TrainOptions
@@ -132,6 +133,7 @@ def _task(plan: dict[str, Any], run: Path, options: TrainOptions) -> Any:
         save_bundle(directory, config, tensors, _card(parts, records, plan).render())
 
     task.export = export  # type: ignore[method-assign]
+    task.clips = lambda: continued(config, codec, task.module.transformer, task.held_out)  # type: ignore[method-assign]
     return task
 
 
@@ -147,8 +149,13 @@ def _card(parts: dict[str, Any], records: dict[str, dict[str, Any]], plan: dict[
         hours, sources = material_sources([Path(folder) for folder in plan["data"]])
     own = [Source("Melformer's composition engine", "MIT", hours)] if hours else []
     own = own or [Source("Loops of the person who trained it", "not stated")]
+    measured = {
+        f"{part}, {name.replace('_', ' ')} on held-out loops": value
+        for part, record in records.items() for name, value in record.get("validation", {}).items()
+    }  # fmt: skip
     return ModelCard(
         name="Melformer base", sources=own + [Source(name, licence) for name, licence in sources],
+        evaluation=measured, command="melformer train",
         n_parameters={name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()},
         steps={name: record["steps"] for name, record in records.items()},
         compute={

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from melformer.audio.waveform import Waveform
 from melformer.files import atomic_folder
 from melformer.train.options import TrainOptions
 from melformer.train.processes import join_processes
@@ -18,10 +19,7 @@ from melformer.train.track import Tracker
 
 
 class Task(Protocol):
-    """What the loop needs to know of a model: its loss on one micro-batch, a validation, a way out.
-
-    A task may also have `clips() -> dict[str, Waveform]`: sounds to listen to, for a tracker.
-    """
+    """What the loop needs to know of a model: its loss on one micro-batch, a validation, sounds, a way out."""
 
     @property
     def module(self) -> nn.Module: ...
@@ -33,6 +31,10 @@ class Task(Protocol):
         ...
 
     def validate(self) -> dict[str, float]: ...
+
+    def clips(self) -> dict[str, Waveform]:
+        """Sounds to listen to, for a tracker."""
+        ...
 
     def export(self, directory: Path, record: dict[str, Any]) -> None: ...
 
@@ -55,6 +57,7 @@ class Trainer:
         self.ema = {name: p.detach().clone() for name, p in task.module.named_parameters()}
         self.step, self.seconds, self.kept_step = 0, 0.0, 0
         self.running: dict[str, float] = {}  # losses, smoothed
+        self.validation: dict[str, float] = {}  # the last one
         self.tracker: Tracker | None = None
 
     def resume(self) -> None:
@@ -67,6 +70,7 @@ class Trainer:
             for name, average in self.ema.items():
                 average.copy_(state["ema"][name])
             self.step, self.seconds, self.running = state["step"], state["seconds"], state.get("running", {})
+            self.validation = state.get("validation", {})
         except (LookupError, RuntimeError, TypeError, ValueError) as error:
             raise unusable(path, error) from error
         self.kept_step = self.step
@@ -78,6 +82,7 @@ class Trainer:
         state = {
             "model": self.task.module.state_dict(), "optimizer": self.optimizer.state_dict(),
             "ema": self.ema, "step": self.step, "seconds": self.seconds, "running": self.running,
+            "validation": self.validation,
         }  # fmt: skip
         write_state(self.run / "state.pt", state)
         self.kept_step = self.step
@@ -117,11 +122,10 @@ class Trainer:
             rounded = {name: round(value, 5) for name, value in self.running.items()}
             self._log({"step": self.step, "seconds": round(self.seconds, 1), **rounded}, "train", rounded)
         if self.step % self.options.validate_every == 0:
-            found = self._with_ema(self.task.validate)
-            self._log({"step": self.step, "validation": found}, "validation", found)
-            clips = getattr(self.task, "clips", None)
-            if self.tracker and clips:
-                self.tracker.clips(self.step, self._with_ema(clips))
+            self.validation = self._with_ema(self.task.validate)
+            self._log({"step": self.step, "validation": self.validation}, "validation", self.validation)
+            if self.tracker:
+                self.tracker.clips(self.step, self._with_ema(self.task.clips))
         if self.step % self.options.save_every == 0 or is_last:
             self.save()
             if not is_last:
@@ -181,7 +185,8 @@ class Trainer:
 
     def _export(self) -> None:
         if not self.rank:
-            record = {"steps": self.step, "seconds": round(self.seconds), "processes": self.world}
+            record: dict[str, Any] = {"steps": self.step, "seconds": round(self.seconds), "processes": self.world}
+            record["validation"] = self.validation
             with atomic_folder(self.run / "checkpoint") as folder:
                 self._with_ema(lambda: self.task.export(folder, record))
 

@@ -20,6 +20,9 @@ class TokenBatch:
     tempo: torch.Tensor
     bar_positions: torch.Tensor
 
+    def to(self, device: torch.device) -> "TokenBatch":
+        return TokenBatch(self.codes.to(device), self.tempo.to(device), self.bar_positions.to(device))
+
 
 class TokenDataset:
     """Passages of tokens, memory-mapped. Loops shorter than a passage are repeated, as a musician would play them."""

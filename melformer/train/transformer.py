@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from melformer.audio.waveform import Waveform
 from melformer.config import Config
 from melformer.train.options import TrainOptions
+from melformer.train.processes import training_device
 from melformer.train.token_data import TokenBatch, TokenDataset
 from melformer.transformer.model import UNKNOWN_BAR_POSITION, BeatTransformer, Conditioning
 
@@ -28,7 +30,7 @@ class TransformerModule(nn.Module):
         """Log-likelihood (nats) of `said`'s chosen beats after hearing `heard`: (B, K, n_steps, n_codebooks)."""
         transformer = self.transformer
         prediction = transformer(heard, conditioning, chosen, lag_mask)
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(heard.device.type, enabled=False):
             return transformer.log_likelihood(prediction, heard, said, chosen)
 
 
@@ -46,16 +48,17 @@ class TransformerTask:
         self.config, self.options, self.n_beats, self.n_chosen = config, options, n_beats, n_chosen
         codec = config.codec
         transformer = BeatTransformer(config.transformer, codec.latent_frames_per_beat, codec.codebook_size)
-        self.module = TransformerModule(transformer)
+        self.device = training_device()
+        self.module = TransformerModule(transformer).to(self.device)
         self.train_set = TokenDataset(tokens, held_out=False)
         self.held_out = TokenDataset(tokens, held_out=True)
 
     def loss(self, model: nn.Module, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
-        batch = self.train_set.batch(rng, self.options.batch_size, self.n_beats)
+        batch = self.train_set.batch(rng, self.options.batch_size, self.n_beats).to(self.device)
         heard = self._with_noise(batch.codes, rng)
-        chosen = torch.from_numpy(np.sort(rng.choice(self.n_beats, self.n_chosen, replace=False)))
+        chosen = self._given(np.sort(rng.choice(self.n_beats, self.n_chosen, replace=False)))
         hidden = LAG_DROPOUT * (rng.random((self.n_chosen, 1)) < 0.7)
-        lag_mask = torch.from_numpy(rng.random((self.n_chosen, self.n_beats)) >= hidden)
+        lag_mask = self._given(rng.random((self.n_chosen, self.n_beats)) >= hidden)
         likelihood = model(heard, batch.codes, self._conditioning(batch, rng), chosen, lag_mask)
         bits = -likelihood.sum(dim=(-1, -2)).mean() / np.log(2.0)
         return {"total": bits / batch.codes[0, 0].numel(), "bits_per_beat": bits.detach()}
@@ -63,17 +66,19 @@ class TransformerTask:
     def _with_noise(self, codes: Tensor, rng: np.random.Generator) -> Tensor:
         size = self.config.codec.codebook_size
         rate = TOKEN_NOISE * rng.random((len(codes), self.n_beats, 1, 1)) * 2.0
-        wrong = torch.from_numpy(rng.random(codes.shape) < rate)
-        return torch.where(wrong, torch.from_numpy(rng.integers(size, size=codes.shape)), codes)
+        wrong = self._given(rng.random(codes.shape) < rate)
+        return torch.where(wrong, self._given(rng.integers(size, size=codes.shape)), codes)
 
-    @staticmethod
-    def _conditioning(batch: TokenBatch, rng: np.random.Generator) -> Conditioning:
-        no_tempo = torch.from_numpy(rng.random(len(batch.tempo)) < CONDITION_DROPOUT)
-        no_bar = torch.from_numpy(rng.random((len(batch.tempo), 1)) < CONDITION_DROPOUT)
+    def _conditioning(self, batch: TokenBatch, rng: np.random.Generator) -> Conditioning:
+        no_tempo = self._given(rng.random(len(batch.tempo)) < CONDITION_DROPOUT)
+        no_bar = self._given(rng.random((len(batch.tempo), 1)) < CONDITION_DROPOUT)
         positions = batch.bar_positions.clamp_max(UNKNOWN_BAR_POSITION - 1)
         return Conditioning(
             torch.where(no_tempo, torch.nan, batch.tempo), torch.where(no_bar, UNKNOWN_BAR_POSITION, positions)
         )
+
+    def _given(self, drawn: np.ndarray) -> Tensor:
+        return torch.from_numpy(drawn).to(self.device)
 
     def after_step(self, step: int) -> list[str]:
         """Nothing is moved by hand."""
@@ -85,9 +90,9 @@ class TransformerTask:
         rng = np.random.default_rng(0)
         sums = {"bits_per_beat": 0.0, "new_beats": 0.0, "repeated_beats": 0.0}
         counts = dict.fromkeys(sums, 0)
-        chosen = torch.arange(8, self.n_beats, 4)
+        chosen = torch.arange(8, self.n_beats, 4, device=self.device)
         for _ in range(4):
-            batch = self.held_out.batch(rng, 8, self.n_beats)
+            batch = self.held_out.batch(rng, 8, self.n_beats).to(self.device)
             conditioning = Conditioning(batch.tempo, batch.bar_positions.clamp_max(UNKNOWN_BAR_POSITION - 1))
             likelihood = self.module(batch.codes, batch.codes, conditioning, chosen, None)
             bits = -likelihood.sum(dim=(-1, -2)) / np.log(2.0)
@@ -97,6 +102,10 @@ class TransformerTask:
                 sums[name] += float(bits[mask].sum())
                 counts[name] += int(mask.sum())
         return {name: round(sums[name] / max(1, counts[name]), 2) for name in sums}
+
+    def clips(self) -> dict[str, Waveform]:
+        """None, unless set by the command that knows the codec."""
+        return {}
 
     def export(self, directory: Path, record: dict[str, Any]) -> None:
         """Set by the command that knows the codec."""

@@ -23,12 +23,12 @@ class GroupedQueryAttention(nn.Module):
 
     def forward(self, hidden: Tensor, cache: KVCache | None = None) -> Tensor:
         """All positions at once: (B, T, dim) → (B, T, dim); an empty cache keeps what later steps will see."""
-        n_positions = hidden.shape[1]
-        turn = rotation(torch.arange(n_positions), self.head_dim, self.rope_base)
+        positions = torch.arange(hidden.shape[1], device=hidden.device)
+        turn = rotation(positions, self.head_dim, self.rope_base)
         queries, keys, values = self._heads(hidden, turn)
         if cache is not None:
             cache.fill(keys, values)
-        distance = torch.arange(n_positions)[:, None] - torch.arange(n_positions)
+        distance = positions[:, None] - positions
         mask = (distance >= 0) & (distance < self.window)
         return self._attend(queries, keys, values, mask)
 

@@ -100,7 +100,7 @@ class BeatTransformer(nn.Module):
         """
         embedded = torch.cat([self.start.expand(len(codes), 1, -1), self._embed_beats(codes[:, :-1])], dim=1)
         contexts = self.beats(embedded + self._embed_conditioning(conditioning))
-        lags = chosen[:, None] - torch.arange(codes.shape[1])
+        lags = chosen[:, None] - torch.arange(codes.shape[1], device=chosen.device)
         lags = lags * (lags < self.config.context_beats)
         if lag_mask is not None:
             lags = lags * lag_mask

@@ -8,7 +8,7 @@ from torch import Tensor
 
 def rotation(positions: Tensor, head_dim: int, base: float) -> tuple[Tensor, Tensor]:
     """Cosines and sines for positions (T,), each (T, head_dim / 2): pair i turns by position · base^(−2i/head_dim)."""
-    exponents = torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim
+    exponents = torch.arange(0, head_dim, 2, dtype=torch.float64, device=positions.device) / head_dim
     angles = positions.to(torch.float64)[:, None] * base**-exponents  # float64: a stream may last for hours
     return angles.cos().float(), angles.sin().float()
 
