@@ -85,23 +85,30 @@ def train(args: argparse.Namespace, stage: str) -> dict[str, Any] | None:
         make = CodecTask if stage == "codec" else TransformerTask
         task: Any = make(config, noise(config, stage, Path(folder)), options)
         trainer = Trainer(task, options, Path(folder))
+        if args.compile:
+            trainer.model = torch.compile(trainer.model)  # type: ignore[assignment]
         trainer.step = options.warmup_steps + 1  # past the codec's first steps, which are cheaper
-        trainer._train_step()
-        barrier()
-        wall, processor = time.perf_counter(), time.process_time()
-        for _ in range(args.steps):
-            trainer._train_step()
-        barrier()
-        wall, processor = time.perf_counter() - wall, time.process_time() - processor
+        _, first_step = _timed(trainer, 1)
+        wall, processor = _timed(trainer, args.steps)
     spent = torch.tensor(processor, device=device)
     if world > 1:
         dist.all_reduce(spent)
-    beats = task.crop_beats if stage == "codec" else task.n_beats
+    beats = world * args.steps * args.batch_size * (task.crop_beats if stage == "codec" else task.n_beats)
     return None if rank else {
-        "wall_s": wall, "processor_s": float(spent), "music_s": world * args.steps * args.batch_size * beats * BEAT_S,
+        "wall_s": wall, "processor_s": float(spent), "first_step_s": first_step, "music_s": beats * BEAT_S,
         "memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, "device": device.type,
         "n_parameters": sum(p.numel() for p in task.module.parameters()),
     }  # fmt: skip
+
+
+def _timed(trainer: Trainer, n_steps: int) -> tuple[float, float]:
+    """Seconds on the wall and of this process on the processor for some steps of all processes."""
+    barrier()
+    wall, processor = time.perf_counter(), time.process_time()
+    for _ in range(n_steps):
+        trainer._train_step()
+    barrier()
+    return time.perf_counter() - wall, time.process_time() - processor
 
 
 def prepare(args: argparse.Namespace, stage: str, workers: int) -> dict[str, Any]:
@@ -134,12 +141,12 @@ def one(args: argparse.Namespace, stage: str, n: int) -> dict[str, Any]:
 
 def describe(found: list[dict[str, Any]], price: float) -> str:
     """Two tables in Markdown: rates, and what some amounts of music take and cost."""
-    head = ("stage", "processes", "music per second", "per processor second", "memory of a process")
+    head = ("stage", "processes", "music per second", "per processor second", "first step", "memory of a process")
     rows = [_row(*head), _row(*["---"] * len(head))]
     for r in found:
-        memory = f"{r['memory_gb']:.1f} GB" if "memory_gb" in r else ""
+        first, memory = (f"{r['first_step_s']:.1f} s", f"{r['memory_gb']:.1f} GB") if "memory_gb" in r else ("", "")
         rates = (f"{r['music_s'] / r[clock]:.2f} s" for clock in ("wall_s", "processor_s"))
-        rows.append(_row(r["stage"], str(r["processes"]), *rates, memory))
+        rows.append(_row(r["stage"], str(r["processes"]), *rates, first, memory))
     rows += ["", _row("music, heard once", *(f"{h:,} hours" for h in HOURS)), _row(*["---"] * (len(HOURS) + 1))]
     for r in (r for r in found if r["processes"] == 1):
         on_card = r["device"] != "cpu"
@@ -168,6 +175,7 @@ def _arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=8, help="to time, after one that is not (8)")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available())
+    parser.add_argument("--compile", action="store_true", help="with torch.compile")
     parser.add_argument("--minutes", type=float, default=4.0, help="of music to compose and encode (4)")
     parser.add_argument("--memory-gb", type=float, help="address space that a process may take")
     parser.add_argument("--price", type=float, default=0.04, help="dollars for a core or card for an hour (0.04)")
