@@ -37,9 +37,36 @@ def test_commands_are_found() -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)", path.read_text(encoding="utf-8")):
-        if not re.match(r"[a-z]+:", target):
-            assert (path.parent / target).exists(), target
+    for target, place in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", path.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        document = path.parent / target if target else path
+        assert document.exists(), target
+        if place:
+            assert place in headings(document.read_text(encoding="utf-8")), f"{target}#{place}"
+
+
+def headings(text: str) -> set[str]:
+    """The names by which a Markdown document's headings can be linked to."""
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_other_commands_name_what_there_is(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for module in re.findall(r"python -m ((?:melformer|benchmarks)[\w.]*)", text):
+        where = ROOT / module.rstrip(".").replace(".", "/")
+        assert where.with_suffix(".py").exists() or (where / "__main__.py").exists(), module
+    for script in re.findall(r"\b((?:tests|docs|benchmarks)/\w+\.py)\b", text):
+        assert (ROOT / script).exists(), script
+    for test in re.findall(r"`(test_\w+\.py)(?:::(\w+))?", text):
+        assert (ROOT / "tests" / test[0]).exists(), test
+        assert test[1] in (ROOT / "tests" / test[0]).read_text(encoding="utf-8"), test
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"^ {4}make ([a-z]+)|`make ([a-z]+)", text, re.MULTILINE)) <= {
+        pair for target in targets for pair in ((target, ""), ("", target))
+    }
 
 
 def test_the_space_is_described_as_the_hub_wants() -> None:

@@ -76,11 +76,12 @@ def new_sound(temporary: Path, path: Path, shape: tuple[int, int, str, str]) -> 
     Errors: OSError where not everything could be written.
     """
     rate, n_channels, subtype, kind = shape
+    name = os.fsencode(temporary) if os.name == "posix" else temporary  # soundfile cannot encode all names under LANG=C
     try:
-        with soundfile.SoundFile(temporary, "w", rate, n_channels, subtype, format=kind) as file:
+        with soundfile.SoundFile(name, "w", rate, n_channels, subtype, format=kind) as file:
             yield file
             n_samples = file.frames
-        with soundfile.SoundFile(temporary) as written:
+        with soundfile.SoundFile(name) as written:
             written.seek(max(0, n_samples - 1))
             is_whole = written.frames == n_samples and len(written.read(1)) == min(1, n_samples)
     except soundfile.LibsndfileError as error:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,8 @@ def serve(name: str | None = None) -> None:
     page, sessions = build_page(model, limits)
     atexit.register(sessions.close)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end as after Ctrl-C: without its visitors' files
-    threading.Thread(target=warm_up, args=(sessions, example_loops()), daemon=True).start()
+    warming = threading.Thread(target=warm_up, args=(sessions, example_loops()), daemon=True)
+    warming.start()
     options = launch_options(limits)
     if "GRADIO_SERVER_PORT" not in os.environ and "SPACE_ID" not in os.environ:
         options["server_port"] = PORT
@@ -116,6 +118,11 @@ def serve(name: str | None = None) -> None:
         page.launch(**options)
     except OSError:
         sys.exit(f"melformer: port {PORT} is taken; set GRADIO_SERVER_PORT to another one")
+    except KeyboardInterrupt:  # before the page was up; afterwards Gradio takes it as the wish to end
+        pass
+    finally:
+        sessions.close()
+        warming.join(10.0)  # a process that ends while torch computes in a thread is aborted
 
 
 def warm_up(sessions: Sessions, examples: list[Path]) -> None:
@@ -124,7 +131,8 @@ def warm_up(sessions: Sessions, examples: list[Path]) -> None:
         return
     token = sessions.create(paced=False)
     session = sessions.find(token)
-    session.load(examples[0])
-    for _ in session.play({"n_beats": WARM_UP_BEATS}):
-        pass
+    with suppress(OSError):  # the page was stopped meanwhile, and the session's folder is gone
+        session.load(examples[0])
+        for _ in session.play({"n_beats": WARM_UP_BEATS}):
+            pass
     sessions.forget(token)
