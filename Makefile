@@ -38,7 +38,6 @@ clips: $(VENV)/.run
 # docs/benchmark.md: speed and memory beside peers (in a virtual environment of its own), and as the work grows.
 peers:
 	TORCH="$(TORCH)" bash benchmarks/run
-	benchmarks/.venv/bin/python -m benchmarks.report
 
 growth: $(VENV)/.run
 	$(BIN)/python -m benchmarks.growth

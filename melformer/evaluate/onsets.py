@@ -4,6 +4,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from melformer.errors import AudioError
+from melformer.evaluate.distances import channels_of
 from melformer.evaluate.spectra import mel_spectrogram
 
 HOP_S = 128 / 44_100  # 2.9 ms between frames, a tenth of the tolerance of 25 ms
@@ -85,6 +86,8 @@ def onset_f1(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, tole
     """F1 of the estimate's onsets against the reference's, 0 to 1; two channels (n_samples,) of one length.
 
     The tolerance of 25 ms is half of MIREX's: a 32nd at 120 BPM is 62 ms, and a musician hears 25 ms.
+    Errors: AudioError for signals that differ in shape, are empty or not finite.
     """
+    channels_of(reference, estimate)
     lists = [onset_times(x, sample_rate) for x in (reference, estimate)]
     return f1(len(lists[0]), len(lists[1]), matches(lists[0], lists[1], tolerance_s))

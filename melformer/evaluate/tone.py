@@ -9,7 +9,7 @@ import numpy as np
 from scipy import fft
 from scipy.ndimage import uniform_filter1d
 
-from melformer.errors import AudioError
+from melformer.evaluate.distances import channels_of
 from melformer.evaluate.spectra import magnitudes
 
 WINDOW_S = 8192 / 44_100
@@ -121,8 +121,7 @@ def chroma_cosine(reference: np.ndarray, estimate: np.ndarray, sample_rate: int)
 
 
 def _paired(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    if reference.shape != estimate.shape:
-        raise AudioError(f"reference {reference.shape} and estimate {estimate.shape} must be one length")
+    channels_of(reference, estimate)
     return chromagram(reference, sample_rate), chromagram(estimate, sample_rate)
 
 
@@ -159,8 +158,9 @@ def pitch_error_cents(reference: np.ndarray, estimate: np.ndarray, sample_rate: 
     50.
 
     Weighted by magnitude; a partial without partner within 50 cents counts as 50. NaN where the reference's
-    tonal share is under 0.1: the pitch of drums is not measured.
+    tonal share is under 0.1: the pitch of drums is not measured. Errors: AudioError, as for all of these.
     """
+    channels_of(reference, estimate)
     if tonal_share(reference, sample_rate) < MIN_TONAL_SHARE:
         return float("nan")
     a, b = steady(partials(reference, sample_rate)), partials(estimate, sample_rate)
@@ -206,6 +206,7 @@ def harmonicity_error_db(reference: np.ndarray, estimate: np.ndarray, sample_rat
 
     Tone: a ratio of at least `tonal_db`. NaN where no frame has.
     """
+    channels_of(reference, estimate)
     a, b = harmonicity_db(reference, sample_rate), harmonicity_db(estimate, sample_rate)
     tonal = a >= tonal_db
     return float((b - a)[tonal].mean()) if tonal.any() else float("nan")
