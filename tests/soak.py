@@ -165,6 +165,9 @@ def soak(minutes: float, n_users: int) -> dict[str, Any]:
                 record.memory.append((record.minutes(), resident_mb(page.pid)))
                 time.sleep(SAMPLE_S)
             ended = page.poll()
+            for user in users:
+                if user.is_alive():
+                    record.surprise(TimeoutError("a user was still waiting five minutes after the end"))
             files = sum(path.stat().st_size for path in (folder / "files").rglob("*") if path.is_file()) / 2**20
             log = (folder / "log.txt").read_text(errors="replace")
         finally:

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from gradio_client import Client, handle_file
 from page_double import Model, loop_samples
 from page_server import Server, serving
 
@@ -92,6 +93,19 @@ def test_in_the_middle_of_a_stream(server: Server, path: str) -> None:
     hear(ask(server, path, 100), 3)
     still_plays(server, path)
     assert server.model.streams[-2].n_made < 100
+
+
+def test_by_cancelling(server: Server, path: str) -> None:
+    """As a script does that has heard enough: `job.cancel()` of gradio_client."""
+    client = Client(server.url, verbose=False)
+    loop = handle_file(path)
+    for _ in range(2):
+        job = client.submit(loop, n_beats=200, api_name="/continue")
+        for message in job:
+            if message["kind"] == "beat":
+                break
+        job.cancel()
+    still_plays(server, path)
 
 
 def test_while_waiting(server: Server, path: str) -> None:

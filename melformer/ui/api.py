@@ -75,7 +75,7 @@ class Endpoints:
         try:
             yield self.sessions.find(token)
         except MelformerError as error:
-            raise gr.Error(sentence(error)) from None
+            raise gr.Error(sentence(error), print_exception=False) from None  # a mistake of theirs, not a fault of ours
         finally:
             self.sessions.forget(token, keep_files)
 
