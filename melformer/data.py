@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -96,18 +96,22 @@ class BeatDataset:
         start = int(rng.integers(len(beats) - n_beats + 1))
         return beats[start : start + n_beats].astype(np.float32) / 32_767.0
 
-    def augmented_crop(self, rng: np.random.Generator, n_beats: int) -> np.ndarray:
-        """A crop as a recording might have it: another loop mixed in, off the beat, louder or softer."""
-        crop = self.crop(rng, n_beats)
-        if rng.random() < 0.25:
-            crop = crop + self.crop(rng, n_beats) * 10.0 ** rng.uniform(-0.6, 0.0)
-        if rng.random() < 0.25:
-            crop = np.roll(crop.reshape(-1), int(rng.integers(crop.size))).reshape(crop.shape)
-        if rng.random() < 0.1:
-            crop = crop + rng.standard_normal(crop.shape).astype(np.float32) * 10.0 ** rng.uniform(-4.0, -2.0)
-        peak = max(float(np.abs(crop).max()), 1e-3)
-        level = 10.0 ** (rng.uniform(-14.0, 0.0) / 20.0) / peak if rng.random() < 0.6 else min(1.0, 1.0 / peak)
-        return (crop * (level * rng.choice([-1.0, 1.0]))).astype(np.float32)
+    def crops(self, rng: np.random.Generator, size: int, n_beats: int) -> np.ndarray:
+        """Augmented crops of random loops: → float32 (size, n_beats, samples_per_beat)."""
+        return np.stack([roughened(self.crop(rng, n_beats), lambda: self.crop(rng, n_beats), rng) for _ in range(size)])
+
+
+def roughened(crop: np.ndarray, another: Callable[[], np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """A crop as a recording might have it: with `another` one mixed in, off the beat, louder or softer."""
+    if rng.random() < 0.25:
+        crop = crop + another() * 10.0 ** rng.uniform(-0.6, 0.0)
+    if rng.random() < 0.25:
+        crop = np.roll(crop.reshape(-1), int(rng.integers(crop.size))).reshape(crop.shape)
+    if rng.random() < 0.1:
+        crop = crop + rng.standard_normal(crop.shape).astype(np.float32) * 10.0 ** rng.uniform(-4.0, -2.0)
+    peak = max(float(np.abs(crop).max()), 1e-3)
+    level = 10.0 ** (rng.uniform(-14.0, 0.0) / 20.0) / peak if rng.random() < 0.6 else min(1.0, 1.0 / peak)
+    return (crop * (level * rng.choice([-1.0, 1.0]))).astype(np.float32)
 
 
 def _held_out(names: set[str]) -> set[str]:

@@ -3,12 +3,15 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from melformer.corpus import STYLES, compose
+from melformer.corpus import STYLES, compose, melody
 from melformer.corpus.build import allowed_styles, nth_passage
-from melformer.corpus.frame import METRES
+from melformer.corpus.fills import COMMON_FILLS
+from melformer.corpus.frame import METRES, Span, draw_frame, lead_on
 from melformer.corpus.kits import _BASE, _FAMILIES
+from melformer.corpus.melody import Tone
 from melformer.corpus.patches import FONT_SOUNDS, SOUNDS
 from melformer.corpus.patterns import clean, fit_metre, read_steps, swing
 from melformer.corpus.style_table import HELD_OUT
@@ -149,3 +152,49 @@ def test_bars_fit_other_metres():
 def test_swing_delays_every_second_sixteenth(amount, second):
     assert swing(0.25, amount, 0.25) == pytest.approx(second, abs=1e-6)
     assert swing(1.5, amount, 0.25) == pytest.approx(1.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("how", ["invert", "thin", *melody._RESHAPED])
+def test_a_motif_that_is_developed_keeps_something_and_changes_something(how):
+    motif = [Tone(0.0, 1.0, 0), Tone(1.0, 0.5, 2), Tone(1.5, 0.5, 3), Tone(2.0, 1.0, 1)]
+    changed = [melody._vary(motif, how, np.random.default_rng(seed)) for seed in range(8)]
+    assert any(tones != motif for tones in changed)
+    for tones in changed:
+        assert tones and all(tone.start_beats >= 0 and tone.duration_beats > 0 for tone in tones)
+        assert all(a.start_beats <= b.start_beats for a, b in zip(tones, tones[1:], strict=False))
+        assert {tone.degree for tone in tones} & {tone.degree for tone in motif}
+
+
+def test_a_cadence_ends_on_the_tonic_and_holds_it():
+    motif = [Tone(0.0, 1.0, 6), Tone(1.0, 1.0, 8)]
+    last = melody._vary(motif, "cadence", np.random.default_rng(0))[-1]
+    assert last.degree == 7 and last.duration_beats == 1.5
+
+
+def test_chords_lead_on_without_moving_a_border():
+    frame = draw_frame(STYLES["soul"], 32, 0.0, np.random.default_rng(2))
+    spans = [Span(0.0, 4.0, Chord(0, "m7")), Span(4.0, 8.0, Chord(5, "m7"))]
+    led = [lead_on(spans, frame, np.random.default_rng(seed)) for seed in range(20)]
+    assert all([s.start_beats for s in more] in ([0.0, 4.0, 6.0], [0.0, 2.0, 4.0, 6.0]) for more in led)
+    assert {more[-1].chord for more in led} >= {Chord(7, "7"), Chord(11, "dim7"), Chord(5, "sus4")}  # back to chord 0
+
+
+def test_common_fills_are_bars_of_sixteen_steps_on_drums_that_exist():
+    for fill in COMMON_FILLS:
+        assert set(fill) <= set(_BASE)
+        assert all(len(bar) == 16 and set(bar) <= set("Xxogrt.") for bar in fill.values())
+
+
+def test_restless_passages_repeat_less_and_dynamics_move_the_level():
+    passages = [compose(seed, "folk dance", 64, kinds=SYNTHESIS) for seed in range(24)]
+    onward = [p for p in passages if {"D", "E"} & {section.label for section in p.form}]
+    assert 1 <= len(onward) <= 12
+    spans = [np.ptp([np.mean([e.velocity for e in part]) for part in quarters(p)]) for p in passages]
+    assert sum(span > 0.15 for span in spans) >= 2 and sum(span < 0.05 for span in spans) >= 6
+
+
+def quarters(passage):
+    """The events of each quarter of a passage in which anything plays."""
+    events = [e for part in passage.parts for e in part.events]
+    parts = [[e for e in events if int(4 * e.start_beats // passage.n_beats) == i] for i in range(4)]
+    return [part for part in parts if part]

@@ -2,35 +2,19 @@
 
 import zlib
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from melformer.corpus import desk, drumming, material, melody, playing
+from melformer.corpus import desk, drumming, material
+from melformer.corpus.dynamics import Dynamics, draw_dynamics
 from melformer.corpus.form import Plan, draw_transitions, plan_form
-from melformer.corpus.frame import Frame, Span, draw_chords, draw_frame, pick
+from melformer.corpus.frame import Frame, Span, draw_frame, pick
 from melformer.corpus.passage import Event, Passage, Section
 from melformer.corpus.patterns import swing
+from melformer.corpus.phrases import PLAYERS, Phrase, Streams, other_ending, write_phrase
 from melformer.corpus.style_table import STYLES, find_style
 from melformer.errors import RequestError
-
-_PLAYERS: dict[str, Callable[[Frame, list[Span], np.random.Generator], list[Event]]] = {
-    "bass": playing.play_bass,
-    "comp": playing.play_comp,
-    "pad": playing.play_pad,
-    "arp": playing.play_arp,
-    "lead": melody.play_lead,
-}
-Streams = Callable[[str], np.random.Generator]
-
-
-@dataclass(frozen=True)
-class Phrase:
-    """What is played under one letter of the form: chords, and events by role ("drums" all together)."""
-
-    spans: list[Span]
-    events: dict[str, list[Event]]
 
 
 def streams(seed: int) -> Streams:
@@ -56,9 +40,12 @@ def compose(
     rng = stream("frame")
     drawn = str(pick(rng, tuple(STYLES)))
     frame = draw_frame(chosen or STYLES[drawn], n_beats, long, rng)
-    tonal = [role for role in _PLAYERS if stream(f"has {role}").random() < frame.style.chances.get(role, 0.5)]
-    phrases = _write(frame, tonal, stream)
+    tonal = [role for role in PLAYERS if stream(f"has {role}").random() < frame.style.chances.get(role, 0.5)]
+    phrases = {"A": write_phrase("A", frame, tonal, None, stream)}
     plan = plan_form(frame, _choose_roles(phrases["A"], frame, tonal, stream), stream("form"))
+    for letter in sorted({section.label for section in plan.sections} - {"A", "A'"}):
+        phrases[letter] = write_phrase(letter, frame, tonal, phrases["A"], stream)
+    phrases["A'"] = other_ending(frame, phrases["A"], tonal, stream)
     tracks = _lay_out(frame, plan, phrases, stream)
     chords = [_bar_chords(frame, phrases[s.label].spans, bar) for s in plan.sections for bar in _bars(s)]
     return desk.set_up(seed, frame, plan, tracks, chords, kinds, stream)
@@ -81,38 +68,6 @@ def _choose_roles(phrase: Phrase, frame: Frame, tonal: list[str], stream: Stream
     return (drums | set(playing)) or {"hats"}
 
 
-def _write(frame: Frame, tonal: list[str], stream: Streams) -> dict[str, Phrase]:
-    """One phrase for each letter of the form; later letters keep some of A, mostly its groove."""
-    phrases: dict[str, Phrase] = {}
-    for letter in "ABC":
-        rng = stream(f"letter {letter}")
-        later = letter != "A"
-        keep = later and rng.random() < 0.5
-        spans = phrases["A"].spans if keep else draw_chords(frame, rng)
-        chances = {role: 0.6 if keep or role == "drums" else 0.0 for role in (*_PLAYERS, "drums")}
-        same = {role for role, chance in chances.items() if later and rng.random() < chance}
-        sources = {role: stream(f"{role} {'A' if role in same else letter}") for role in tonal}
-        events = {role: _PLAYERS[role](frame, spans, sources[role]) for role in tonal}
-        source = stream(f"drums {'A' if 'drums' in same else letter}")
-        events["drums"] = drumming.play_drums(drumming.draw_drums(frame, source), frame, source)
-        phrases[letter] = Phrase(spans, events)
-    phrases["A'"] = _other_ending(frame, phrases["A"], tonal, stream)
-    return phrases
-
-
-def _other_ending(frame: Frame, phrase: Phrase, tonal: list[str], stream: Streams) -> Phrase:
-    """The phrase with its last quarter played anew by the tune and about half of the others."""
-    border = frame.phrase_beats - max(1.0, frame.phrase_beats // 4)
-    rng = stream("ending")
-    events = dict(phrase.events)
-    for role in tonal:
-        if role == "lead" or rng.random() < 0.5:
-            fresh = _PLAYERS[role](frame, phrase.spans, stream(f"{role} A'"))
-            before = [e for e in events[role] if e.start_beats < border]
-            events[role] = before + [e for e in fresh if e.start_beats >= border]
-    return Phrase(phrase.spans, events)
-
-
 def _lay_out(frame: Frame, plan: Plan, phrases: dict[str, Phrase], stream: Streams) -> dict[str, list[Event]]:
     """Copy the phrases to their places; add fills, transitions, swing and a hand. Role → events in order."""
     rng = stream("feel")
@@ -133,7 +88,10 @@ def _lay_out(frame: Frame, plan: Plan, phrases: dict[str, Phrase], stream: Strea
             if layer in section.layers and first <= event.start_beats < last:
                 start = (section.start_bar - bars.start) * frame.bar_beats + event.start_beats
                 tracks[layer].append(replace(event, start_beats=start))
-    felt = {role: _feel(events, frame, amount, stream(f"feel {role}")) for role, events in sorted(tracks.items())}
+    loudness = draw_dynamics(frame, plan.sections, stream("dynamics"))
+    felt = {
+        role: _feel(events, frame, amount, loudness, stream(f"feel {role}")) for role, events in sorted(tracks.items())
+    }
     extras = _draw_extras(frame, plan, stream)
     return {**felt, "fx": extras} if extras else felt
 
@@ -161,17 +119,20 @@ def _with_fill(events: list[Event], frame: Frame, rng: np.random.Generator) -> l
     return kept + [replace(e, start_beats=e.start_beats + last) for e in fill]
 
 
-def _feel(events: list[Event], frame: Frame, amount: float, rng: np.random.Generator) -> list[Event]:
-    """Swing, then a hand's unevenness, then nothing before the start or after the end."""
+def _feel(
+    events: list[Event], frame: Frame, amount: float, loudness: Dynamics, rng: np.random.Generator
+) -> list[Event]:
+    """Dynamics, swing, then a hand's unevenness, then nothing before the start or after the end."""
     spread = frame.style.human_ms / 1000 * frame.bpm / 60
     swung = amount if frame.metre in ("4/4", "5/4", "3/4") else 0.0
     out = []
     for event in events:
         start = swing(event.start_beats, swung, frame.style.swing_step) if swung else event.start_beats
-        velocity = event.velocity
+        velocity = event.velocity * loudness(event.start_beats)
         if spread:
             start += min(max(rng.normal(0, spread), -2 * spread), 2 * spread)
-            velocity = min(max(velocity * rng.normal(1, 0.06), 0.05), 1.0)
+            velocity *= rng.normal(1, 0.06)
+        velocity = min(max(velocity, 0.02), 1.0)
         start = round(max(0.0, start), 6)
         if start < frame.n_beats - 0.02:
             length = round(min(event.duration_beats, frame.n_beats - start), 4)

@@ -32,10 +32,11 @@ def set_up(
     """Dress the tracks as parts and set the master; see `Passage` for what comes out."""
     rng = stream("desk")
     raw = bool(rng.random() < 0.12)  # some of it dry and untreated
+    breadth = float(pick(stream("breadth"), (1.0, 1.0, 1.0, 1.6, 2.2)))  # how far apart everything stands
     family = str(pick(rng, frame.style.kits))
     master = _draw_master(frame, raw, rng)
     dressed = (
-        _part(role, events, frame, family, raw, kinds, stream(f"part {role}")) for role, events in tracks.items() if events
+        _part(role, events, frame, family, raw, breadth, kinds, stream(f"part {role}")) for role, events in tracks.items() if events
     )
     moves = stream("moves")
     parts = tuple(part if raw else _with_moves(part, frame, plan, moves) for part in dressed)
@@ -46,12 +47,13 @@ def set_up(
 
 def _draw_master(frame: Frame, raw: bool, rng: np.random.Generator) -> dict[str, float]:
     style = frame.style
+    alive = bool(rng.random() < 0.15)  # peaks as they were played
     settings = {
         "room_s": float(rng.uniform(*style.room_s)), "room_dark_hz": float(rng.uniform(3000, 10_000)), "room_seed": float(rng.integers(64)),
-        "echo_beats": float(pick(rng, (0.75, 0.5, 1.0, 0.3333333, 0.25, 1.5))), "echo_feedback": float(rng.uniform(0.2, 0.6)),
-        "pump_beats": float(pick(rng, (0.25, 0.4, 0.5, 0.75))), "rms_db": float(rng.uniform(*style.rms_db)) - float(rng.uniform(0.0, 4.0)) - (4.0 if raw else 0.0),
-        "glue": 0.0 if raw else max(0.0, float(rng.uniform(-1.3, 2.0))),
-        "drive": 0.0 if raw or rng.random() < 0.4 else max(0.0, float(rng.uniform(*style.drive))),
+        "echo_beats": float(pick(rng, (0.75, 0.75, 0.5, 1.0, 0.3333333, 0.6666667, 0.25, 0.375, 1.5, 2.0))), "echo_feedback": float(rng.uniform(0.2, 0.6)),
+        "pump_beats": float(pick(rng, (0.25, 0.4, 0.5, 0.75))), "rms_db": float(rng.uniform(*style.rms_db)) - float(rng.uniform(0.0, 4.0)) - (4.0 if raw or alive else 0.0),
+        "glue": 0.0 if raw or alive else max(0.0, float(rng.uniform(-1.3, 2.0))),
+        "drive": 0.0 if raw or alive or rng.random() < 0.4 else max(0.0, float(rng.uniform(*style.drive))),
         "ceiling": float(rng.uniform(0.8, 0.98)), "tilt_db": 0.0 if raw else float(rng.normal(0, 1.8)),
     }  # fmt: skip
     if rng.random() < style.lofi:
@@ -62,8 +64,9 @@ def _draw_master(frame: Frame, raw: bool, rng: np.random.Generator) -> dict[str,
 
 
 def _part(
-    role: str, events: list[Event], frame: Frame, family: str, raw: bool, kinds: frozenset[str], rng: np.random.Generator
-) -> Part:
+    role: str, events: list[Event], frame: Frame, family: str, raw: bool, breadth: float,
+    kinds: frozenset[str], rng: np.random.Generator,
+) -> Part:  # fmt: skip
     """One part, its instrument and its channel strip."""
     style = frame.style
     level, spread, width, _ = _CHANNELS[role]
@@ -73,8 +76,8 @@ def _part(
     echo = float(rng.uniform(0.1, 0.45)) if echoing and not raw else 0.0
     duck = 0.0 if raw or role in (*_DRUMS, "fx") else float(rng.uniform(*style.duck))
     gain = level + float(rng.uniform(-spread, spread))
-    pan = float(rng.uniform(-width, width))
-    strip = _strip(role, instrument, style.drive[1], style.lofi, raw, rng)
+    pan = min(max(float(rng.uniform(-width, width)) * breadth, -0.95), 0.95)
+    strip = _strip(role, style.drive[1], style.lofi, raw, breadth, rng)
     return Part(role, instrument, params, tuple(events), round(gain, 2), round(pan, 3), round(wet, 3), round(echo, 3), round(duck, 3), strip)
 
 
@@ -88,12 +91,16 @@ def _instrument(
     return draw_sound(str(pick(rng, getattr(frame.style, f"{role}_sounds"))), rng, "soundfont" in kinds)
 
 
-def _strip(role: str, instrument: str, most_drive: float, lofi: float, raw: bool, rng: np.random.Generator) -> dict[str, float]:
+def _strip(
+    role: str, most_drive: float, lofi: float, raw: bool, breadth: float, rng: np.random.Generator
+) -> dict[str, float]:
     """Filters and colour of one channel."""
     highpass = _CHANNELS[role][3]
     strip = {"highpass": highpass} if highpass else {}
     if raw:
         return strip
+    if breadth > 1.5 and role in ("comp", "pad", "arp", "lead") and rng.random() < 0.5:  # played twice, left and right
+        strip["double_s"] = round(float(rng.uniform(0.008, 0.024)), 5)
     if rng.random() < 0.5:
         strip["tilt_db"] = round(float(rng.normal(0, 2.5)), 2)
     if rng.random() < 0.25:
@@ -107,7 +114,7 @@ def _strip(role: str, instrument: str, most_drive: float, lofi: float, raw: bool
     if role == "pad" and rng.random() < 0.15:
         strip |= {"gate_beats": float(pick(rng, (0.25, 0.5, 0.5))), "gate_open": round(float(rng.uniform(0.4, 0.7)), 3)}
     if role not in ("kick", "bass") and rng.random() < 0.8:
-        strip["width"] = round(float(rng.uniform(0.5, 2.0)), 3)
+        strip["width"] = round(float(rng.uniform(0.5, 2.0)) * breadth, 3)
     return strip
 
 

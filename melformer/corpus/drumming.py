@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from melformer.corpus.fills import COMMON_FILLS
 from melformer.corpus.frame import Frame, pick
 from melformer.corpus.passage import Event
 from melformer.corpus.patterns import VELOCITIES, fit_metre, mutate, read_steps
@@ -32,6 +33,8 @@ def draw_drums(frame: Frame, rng: np.random.Generator) -> dict[str, list[str]]:
         third = mutate(fit_metre(pick(rng, bars), frame.metre) or base, rng, 0.1)
         choice = {"A": mutate(base, rng, 0.05), "B": other, "C": third}
         tracks[sound] = [choice[shape[i % 4]] for i in range(frame.phrase_bars)]
+        if frame.restless:
+            tracks[sound] = [mutate(choice[str(pick(rng, "ABC"))], rng, 0.25) for _ in range(frame.phrase_bars)]
     return tracks
 
 
@@ -57,10 +60,15 @@ def _hits(sound: str, pattern: str, offset: float, bar_beats: int, tilt: float) 
 
 
 def draw_fill(frame: Frame, rng: np.random.Generator) -> tuple[list[Event], set[str]]:
-    """A last bar of a phrase: its events from the bar's start, and the drums that it replaces."""
-    if not frame.style.fills:
+    """A last bar of a phrase: its events from the bar's start, and the drums that it replaces.
+
+    Mostly the style's own; else one of those that every drummer knows, on the drums that the style has.
+    """
+    own = frame.style.drums.keys() | {drum for fill in frame.style.fills for drum in fill}
+    common = [fill for fill in COMMON_FILLS if fill.keys() <= own]
+    if not common and not frame.style.fills:
         return [], set()
-    fill = pick(rng, frame.style.fills)
+    fill = pick(rng, frame.style.fills if frame.style.fills and (rng.random() < 0.6 or not common) else common)
     events: list[Event] = []
     for sound, pattern in fill.items():
         hits = _hits(sound, fit_metre(pattern, frame.metre), 0.0, frame.bar_beats, 1.0)

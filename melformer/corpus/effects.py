@@ -129,6 +129,14 @@ def chorus(waveform: Floats, depth_s: float, period_s: float, sample_rate: int, 
     return out
 
 
+def doubled(waveform: Floats, late_samples: int) -> Floats:
+    """As if played twice: at once on the left, a few milliseconds late on the right; stereo (2, n)."""
+    out = np.stack([waveform[0], waveform[-1]])
+    out[1, late_samples:] = waveform[-1, : waveform.shape[1] - late_samples]
+    out[1, :late_samples] = 0
+    return out
+
+
 def _delayed(waveform: Floats, late: Floats, first: int) -> Floats:
     """What `waveform` had at `first`, `first` + 1, … minus `late` samples, by straight lines, (len(late),)."""
     whole = late.astype(np.intp)

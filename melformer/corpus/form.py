@@ -12,9 +12,10 @@ _LETTERS = tuple(
     tuple(letters.split())
     for letters in (
         "A", "A A'", "A A'", "A B", "A A B A", "A A' B A", "A A B B", "A B A C", "A A' A B", "A A A A'", "A A A' B B A",
-        "A B A' C", "A A' B C", "A B C A'",
+        "A B A' C", "A A' B C", "A B C A'", "A A B A C A", "A B A D A'",
     )
 )  # fmt: skip
+_ONWARD = ("A B C D E F G H", "A B D E F G H", "A D E F B G")  # forms that never look back
 _ENTRY = (
     ("kick", "hats", "bass", "snare", "perc", "comp", "pad", "arp", "lead"),
     ("comp", "pad", "lead", "hats", "snare", "kick", "bass", "arp", "perc"),
@@ -22,7 +23,10 @@ _ENTRY = (
     ("arp", "pad", "kick", "bass", "hats", "snare", "comp", "lead", "perc"),
     ("hats", "perc", "kick", "snare", "bass", "comp", "lead", "arp", "pad"),
 )
-_PLANS = ("steady", "steady", "build", "breakdown", "leave", "arch", "drop in", "solo", "answer")
+_PLANS = (
+    "steady", "steady", "build", "breakdown", "leave", "arch", "drop in", "solo", "answer", "false start", "two drops",
+    "bridge", "relay",
+)  # fmt: skip
 _DRUMS = frozenset({"kick", "snare", "hats", "perc"})
 
 
@@ -39,6 +43,8 @@ def plan_form(frame: Frame, roles: set[str], rng: np.random.Generator) -> Plan:
     long = frame.n_bars > 8 and frame.phrase_bars >= 4
     step = frame.phrase_bars // 2 if long else frame.phrase_bars
     letters = pick(rng, _LETTERS) if frame.n_bars > frame.phrase_bars else ("A",)
+    if frame.restless and len(letters) > 1:
+        letters = tuple(str(pick(rng, _ONWARD)).split())
     units = -(-frame.n_bars // step)
     name = str(pick(rng, _PLANS)) if units > 2 else "steady"
     order = [r for r in pick(rng, _ENTRY) if r in roles]
@@ -61,6 +67,16 @@ def _layers(plan: str, unit: int, units: int, order: list[str], rng: np.random.G
         return set(order[: _share(order, (units - unit) / (units - middle - 0.5))])
     if plan == "breakdown" and middle <= unit < middle + max(1, units // 5):
         return everyone - {"kick", "snare", "bass", "perc"}
+    if plan == "false start" and unit in (0, 2):  # everything, nearly nothing, a little, everything
+        return everyone if not unit else set(order[:2])
+    if plan == "false start" and unit == 1:
+        return set(order[:1])
+    if plan == "two drops" and unit % 4 in (0, 1) and unit < units - 1:  # drums leave, and come back one by one
+        return everyone - (_DRUMS | {"bass"} if unit % 4 == 0 else {"kick", "bass"})
+    if plan == "bridge" and unit == max(1, 2 * units // 3):
+        return everyone & {"pad", "comp", "arp", "perc"}
+    if plan == "relay":  # two at a time hand on to the next two
+        return {order[(unit + i) % len(order)] for i in range(max(2, len(order) // 2))}
     if plan == "drop in" and rng.random() < 0.6:
         return everyone - {str(pick(rng, order))}
     if plan == "solo" and unit % 2:

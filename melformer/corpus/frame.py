@@ -24,7 +24,10 @@ class Span:
 
 @dataclass(frozen=True)
 class Frame:
-    """What every player agrees on before the first note. `bar_beats` is the length of a bar."""
+    """What every player agrees on before the first note. `bar_beats` is the length of a bar.
+
+    `restless` players seldom do the same thing twice.
+    """
 
     style: Style
     bpm: float
@@ -33,6 +36,7 @@ class Frame:
     tonic: int
     mode: str
     phrase_bars: int
+    restless: bool = False
 
     @property
     def bar_beats(self) -> int:
@@ -78,7 +82,9 @@ def draw_frame(style: Style, n_beats: int | None, long: float, rng: np.random.Ge
     phrase = int(rng.choice([1, 2, 4, 8], p=[0.08, 0.3, 0.47, 0.15] if n_bars <= 8 else [0.0, 0.15, 0.5, 0.35]))
     while phrase > n_bars:
         phrase //= 2
-    return Frame(style, float(bpm), metre, n_beats, int(rng.integers(12)), str(pick(rng, style.modes)), phrase)
+    tonic, mode = int(rng.integers(12)), str(pick(rng, style.modes))
+    restless = bool(rng.random() < (0.06 if n_bars <= 8 else 0.2))
+    return Frame(style, float(bpm), metre, n_beats, tonic, mode, phrase, restless)
 
 
 def draw_chords(frame: Frame, rng: np.random.Generator) -> list[Span]:
@@ -95,7 +101,29 @@ def draw_chords(frame: Frame, rng: np.random.Generator) -> list[Span]:
         stop = min(start + length, float(frame.phrase_beats))
         spans.append(Span(start, stop, chords[i % len(chords)]))
         start, i = stop, i + 1
-    return spans
+    return lead_on(spans, frame, rng) if rng.random() < 0.3 else spans
+
+
+def lead_on(spans: list[Span], frame: Frame, rng: np.random.Generator) -> list[Span]:
+    """Let one or two chords of two beats and more lead on in their second half: hold back a third, or pull to the next.
+
+    The pull (its dominant, or a diminished chord a half step below it) is only for styles that have sevenths.
+    """
+    rich = any("7" in numerals for numerals in frame.style.progressions)
+    chosen = {int(rng.integers(len(spans))), len(spans) - 1}
+    out = []
+    for i, span in enumerate(spans):
+        after = spans[(i + 1) % len(spans)].chord
+        middle = (span.start_beats + span.stop_beats) / 2
+        if i not in chosen or span.stop_beats - span.start_beats < 2:
+            out.append(span)
+            continue
+        ways = [Chord(span.chord.root, "sus4"), Chord(span.chord.root, "sus2")]
+        if rich and after != span.chord:
+            dominant, below = (after.root + 7) % 12, (after.root - 1) % 12
+            ways += [Chord(dominant, "7"), Chord(dominant, "7sus4"), Chord(below, "dim7")]
+        out += [Span(span.start_beats, middle, span.chord), Span(middle, span.stop_beats, pick(rng, ways))]
+    return out
 
 
 def chord_at(spans: list[Span], beat: float) -> Span:

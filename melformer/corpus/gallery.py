@@ -1,4 +1,8 @@
-"""Pictures of what the engine writes, a page of them, and the loops in `examples/`."""
+"""Pictures of what the engine writes, a page of them, and the loops in `examples/`.
+
+    python -m melformer.corpus.gallery examples examples
+    python -m melformer.corpus.gallery pictures docs/corpus
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +23,11 @@ EXAMPLES = (
     ("house", 16, 31), ("drum and bass", 16, 60), ("lo-fi", 16, 4), ("funk", 16, 13), ("trap", 16, 4),
     ("bossa nova", 16, 14), ("synthwave", 16, 14), ("techno", 8, 13),
 )  # fmt: skip
+# Pictures in `docs/corpus/`: four of the examples, and two passages in which things happen.
+PICTURES = (
+    ("house", 16, 31), ("drum and bass", 16, 60), ("funk", 16, 13), ("bossa nova", 16, 14), ("trance", 64, 28),
+    ("orchestral", 64, 23),
+)  # fmt: skip
 _COLOURS = {
     "kick": "#4d4d4d", "snare": "#8c564b", "hats": "#bcbd22", "perc": "#ff7f0e", "bass": "#1f77b4", "comp": "#2ca02c",
     "pad": "#17becf", "arp": "#9467bd", "lead": "#d62728", "fx": "#7f7f7f",
@@ -38,6 +47,14 @@ def write_examples(directory: str | Path) -> list[Path]:
         write_waveform(path, render(passage), bpm=passage.bpm)
         paths.append(path)
     return paths
+
+
+def draw_pictures(directory: str | Path) -> None:
+    """Draw the small gallery of the documentation."""
+    for style, n_beats, seed in PICTURES:
+        passage = compose(seed, style, n_beats)
+        stem = style.replace(" ", "_") + (f"_{n_beats}_beats" if n_beats > 16 else "")
+        draw_passage(passage, render(passage), Path(directory) / f"{stem}.png")
 
 
 def gallery(directory: str | Path, styles: Sequence[str] | None = None, seed: int = 1, n_beats: int = 16) -> Path:
@@ -116,3 +133,9 @@ def _draw_roll(axis: Any, passage: Passage) -> None:
     axis.set_ylim(19, 100)
     axis.set_ylabel("pitch (MIDI)", fontsize=8)
     axis.grid(axis="x", alpha=0.3)
+
+
+if __name__ == "__main__":
+    import sys
+
+    {"examples": write_examples, "pictures": draw_pictures}[sys.argv[1]](sys.argv[2])

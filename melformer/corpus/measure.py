@@ -14,6 +14,12 @@ FEATURES = {
     "high_db": "level above 6 kHz, dB", "width_db": "side against middle, dB", "crest_db": "crest, dB",
 }  # fmt: skip
 
+# Where Debian's hyperrogue-music, hedgewars-data, freedroidrpg-data and wesnoth-1.16-music lie: for comparing only.
+REAL_MUSIC = (
+    "/usr/share/hyperrogue/music", "/usr/share/games/hedgewars/Data/Music", "/usr/share/freedroidrpg/data/sound/music",
+    "/usr/share/games/wesnoth/1.16/data/core/music",
+)  # fmt: skip
+
 
 def features(waveform: Waveform) -> dict[str, float]:
     """The features named in `FEATURES` of a waveform of 4 s or more; names and units are theirs."""
@@ -124,23 +130,32 @@ def covered(theirs: np.ndarray, own: np.ndarray) -> float:
     return float(np.mean((theirs >= low) & (theirs <= high)))
 
 
-def spread(real_folders: Iterable[str | Path], picture: str | Path, n: int = 200, seed: int = 77) -> dict[str, float]:
-    """Compare `n` composed passages (16 s of each) with real music; draw, and give the coverage by feature."""
+def spread(
+    real_folders: Iterable[str | Path], picture: str | Path, n: int = 200, seed: int = 77
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Compare `n` composed passages (16 s of each) with real music: draw, and give (real, composed) by feature."""
     from melformer.corpus.build import iterate
 
     real = [features(waveform) for waveform in excerpts(real_folders)]
-    ours = []
+    ours: list[dict[str, float]] = []
     for _, waveform in iterate(seed, long=0.8):
         if waveform.duration_s >= 7:
             ours.append(features(waveform.slice(0, min(waveform.n_samples, 16 * waveform.sample_rate))))
         if len(ours) == n:
             break
     draw_spread(real, ours, picture)
-    return {name: covered(*(np.array([row[name] for row in rows]) for rows in (real, ours))) for name in FEATURES}
+    return {name: (np.array([row[name] for row in real]), np.array([row[name] for row in ours])) for name in FEATURES}
+
+
+def print_spread(found: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """A table: 1st, 50th and 99th percentile of real and of composed music, and the share that is covered."""
+    print("| feature | real music: 1%, median, 99% | composed: 1%, median, 99% | covered |\n|---|---|---|---|")
+    for name, pair in found.items():
+        theirs, own = (", ".join(f"{value:.4g}" for value in np.percentile(x, [1, 50, 99])) for x in pair)
+        print(f"| {FEATURES[name]} | {theirs} | {own} | {100 * covered(*pair):.0f}% |")
 
 
 if __name__ == "__main__":
     import sys
 
-    for feature, share in spread(sys.argv[2:], sys.argv[1]).items():
-        print(f"{FEATURES[feature]}: {100 * share:.0f}% of real music within our 1st to 99th percentile")
+    print_spread(spread(sys.argv[2:] or REAL_MUSIC, sys.argv[1]))

@@ -14,8 +14,11 @@ _MOVE_CHANCES = (0.02, 0.05, 0.12, 0.27, 0.1, 0.25, 0.12, 0.05, 0.02)
 # What becomes of the motif each time it is due.
 _PLANS = (
     "same same same end", "same move same end", "same answer same answer", "same rest same end", "same move move rest",
-    "same same invert end", "same thin same answer", "same move answer end",
+    "same same invert end", "same thin same answer", "same move answer end", "same climb climb cadence",
+    "same fall fall cadence", "same ornament answer cadence", "same augment end rest", "same diminish move cadence",
+    "same late same cadence", "same tail ornament cadence", "rest same rest answer", "same swap same swap",
 )  # fmt: skip
+_CLIMB = {"climb": 1, "fall": -1}
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def draw_motif(frame: Frame, length_beats: float, rng: np.random.Generator) -> l
 
 
 def _vary(motif: list[Tone], how: str, rng: np.random.Generator) -> list[Tone]:
-    """The motif again: moved by steps, its end changed, turned upside down, or thinned."""
+    """The motif again: moved by steps, its end changed, turned upside down, reshaped, or thinned."""
     if not motif or how == "same":
         return motif
     if how == "move":
@@ -56,8 +59,71 @@ def _vary(motif: list[Tone], how: str, rng: np.random.Generator) -> list[Tone]:
         return motif[:cut] + [replace(t, degree=t.degree + int(rng.integers(-3, 4))) for t in motif[cut:]]
     if how == "invert":
         return [replace(t, degree=2 * motif[0].degree - t.degree) for t in motif]
+    if how in _RESHAPED:
+        return _RESHAPED[how](motif, rng)
     kept = [t for t in motif if rng.random() > 0.3]
     return kept or motif[:1]
+
+
+def _augment(motif: list[Tone], rng: np.random.Generator) -> list[Tone]:
+    """The first half at half the pace."""
+    first = motif[: max(1, len(motif) // 2)]
+    return [Tone(2 * t.start_beats, 2 * t.duration_beats, t.degree) for t in first]
+
+
+def _diminish(motif: list[Tone], rng: np.random.Generator) -> list[Tone]:
+    """Twice at double pace, the second time a step or two away."""
+    length = max(t.start_beats + t.duration_beats for t in motif)
+    half = -(-length // 1) / 2
+    quick = [Tone(t.start_beats / 2, max(0.125, t.duration_beats / 2), t.degree) for t in motif]
+    shift = int(pick(rng, (-2, -1, 0, 1, 2)))
+    return quick + [Tone(half + t.start_beats, t.duration_beats, t.degree + shift) for t in quick]
+
+
+def _ornament(motif: list[Tone], rng: np.random.Generator) -> list[Tone]:
+    """Long tones split: a neighbour, then home."""
+    out: list[Tone] = []
+    for tone in motif:
+        if tone.duration_beats < 0.5 or rng.random() < 0.4:
+            out.append(tone)
+            continue
+        short = tone.duration_beats / 4
+        neighbour = tone.degree + int(pick(rng, (-1, 1, 1, 2)))
+        lengths = ((0.0, 2 * short, tone.degree), (2 * short, short, neighbour), (3 * short, short, tone.degree))
+        out += [Tone(round(tone.start_beats + late, 6), length, degree) for late, length, degree in lengths]
+    return out
+
+
+def _late(motif: list[Tone], rng: np.random.Generator) -> list[Tone]:
+    """Off the beat by an eighth."""
+    return [replace(t, start_beats=t.start_beats + 0.5) for t in motif]
+
+
+def _tail(motif: list[Tone], rng: np.random.Generator) -> list[Tone]:
+    """Only how it ended, twice over."""
+    last = motif[len(motif) // 2 :]
+    early = [replace(t, start_beats=t.start_beats - last[0].start_beats) for t in last]
+    return early + last if early[-1].start_beats + early[-1].duration_beats <= last[0].start_beats + 1e-6 else last
+
+
+def _swap(motif: list[Tone], rng: np.random.Generator) -> list[Tone]:
+    """Its rhythm with its line backwards."""
+    return [replace(t, degree=other.degree) for t, other in zip(motif, reversed(motif), strict=True)]
+
+
+def _cadence(motif: list[Tone], rng: np.random.Generator) -> list[Tone]:
+    """Half of it, then a step down or up to the tonic, which is held."""
+    kept = motif[: max(1, len(motif) // 2)]
+    last = kept[-1]
+    home = 7 * round(last.degree / 7)
+    approach = Tone(last.start_beats + last.duration_beats, 0.5, home + int(pick(rng, (-1, 1))))
+    return [*kept, approach, Tone(approach.start_beats + 0.5, 1.5, home)]
+
+
+_RESHAPED = {
+    "augment": _augment, "diminish": _diminish, "ornament": _ornament, "late": _late, "tail": _tail, "swap": _swap,
+    "cadence": _cadence,
+}  # fmt: skip
 
 
 def play_lead(frame: Frame, spans: list[Span], rng: np.random.Generator) -> list[Event]:
@@ -71,12 +137,23 @@ def play_lead(frame: Frame, spans: list[Span], rng: np.random.Generator) -> list
     events: list[Event] = []
     for i in range(round(frame.phrase_beats / length)):
         how = plan[i % len(plan)]
+        if frame.restless and i:
+            motif = draw_motif(frame, length, rng)
+        if how in _CLIMB:  # a sequence: from here on it stays where it has gone
+            step = _CLIMB[how] * int(rng.integers(1, 3))
+            motif = [replace(t, degree=t.degree + step) for t in motif]
+            how = "same"
         tones = [] if how == "rest" else answer if how == "answer" else _vary(motif, how, rng)
+        swell = float(rng.uniform(0.0, 0.2))
         for tone in tones:
+            if tone.start_beats > length - 0.1:
+                continue
             start = i * length + tone.start_beats
+            held = min(tone.duration_beats, length - tone.start_beats)
             pitch = _settle(tone, start, frame, spans, octave)
-            velocity = round(0.9 - 0.2 * (start % 1 != 0) + float(rng.uniform(-0.05, 0.05)), 3)
-            events.append(Event(round(start, 6), round(tone.duration_beats * legato, 4), pitch, velocity))
+            arch = swell * np.sin(np.pi * tone.start_beats / length)
+            velocity = round(0.85 + arch - 0.2 * (start % 1 != 0) + float(rng.uniform(-0.05, 0.05)), 3)
+            events.append(Event(round(start, 6), round(held * legato, 4), pitch, min(velocity, 1.0)))
     return events
 
 

@@ -72,6 +72,8 @@ def _channel(part: Part, passage: Passage, n: int, sample_rate: int, duck: Float
         sound = effects.crush(sound, fx["crush"], int(fx.get("hold", 1)))
     if fx.get("chorus_s"):
         sound = effects.chorus(sound, fx["chorus_s"], fx["chorus_beats"] * 60.0 / passage.bpm, sample_rate)
+    if fx.get("double_s"):
+        sound = effects.doubled(sound, round(fx["double_s"] * sample_rate))
     sound = sound * _staging(sound, part.name, part.gain_db, sample_rate)
     if fx.get("gate_beats"):
         sound = sound * _gate(n, fx["gate_beats"], fx.get("gate_open", 0.5), passage.bpm, sample_rate)

@@ -10,7 +10,7 @@ from melformer.corpus.theory import voice
 
 def _bars(frame: Frame, patterns: tuple[str, ...], rng: np.random.Generator) -> list[str]:
     """A pattern for each bar: a riff of one or two bars, sometimes with another last bar, or one that never settles."""
-    if rng.random() < 0.2:
+    if rng.random() < 0.2 or frame.restless:
         return [mutate_holds(fit_metre(pick(rng, patterns), frame.metre), rng) for _ in range(frame.phrase_bars)]
     first, second = (fit_metre(pick(rng, patterns), frame.metre) for _ in range(2))
     if rng.random() < 0.6:
@@ -89,7 +89,8 @@ def play_pad(frame: Frame, spans: list[Span], rng: np.random.Generator) -> list[
 
 def play_arp(frame: Frame, spans: list[Span], rng: np.random.Generator) -> list[Event]:
     """Broken chords: up, down, both, or a fixed order with rests, over one or two octaves."""
-    step = float(pick(rng, (0.25, 0.25, 0.5))) if frame.metre != "6/8" else 1 / 3
+    steps = (0.25, 0.25, 0.5, 1 / 3, 1 / 6 if frame.bpm < 110 else 0.25)
+    step = float(pick(rng, steps)) if frame.metre != "6/8" else float(pick(rng, (1 / 3, 1 / 3, 1 / 6)))
     order = str(pick(rng, ("up", "down", "both", "order", "order")))
     n_voices, octaves = int(rng.integers(3, 5)), int(rng.integers(1, 3))
     voicings = _voicings(spans, int(rng.integers(62, 74)), n_voices)
@@ -99,6 +100,9 @@ def play_arp(frame: Frame, spans: list[Span], rng: np.random.Generator) -> list[
     events = []
     for i in range(round(frame.phrase_beats / step)):
         start = i * step
+        if frame.restless and start % frame.bar_beats < step / 2:  # another figure in every bar
+            order = str(pick(rng, ("up", "down", "both", "order")))
+            shape = [int(rng.integers(n_voices * octaves)) for _ in range(length)]
         voicing = voicings[spans.index(chord_at(spans, start))]
         ladder = [p + 12 * octave for octave in range(octaves) for p in voicing]
         place = _arp_place(order, i, len(ladder), shape)

@@ -4,7 +4,7 @@
     python -m melformer.corpus.verify memory [--hours 6] [--picture memory.png]
     python -m melformer.corpus.verify fingerprints [--loops 10000]
     python -m melformer.corpus.verify onsets [--passages 100]
-    python -m melformer.corpus.verify tempo [--passages 100]
+    python -m melformer.corpus.verify tempo [--passages 100] [--keep FOLDER]    # then benchmarks/ask_madmom.py FOLDER
 """
 
 import argparse

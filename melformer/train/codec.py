@@ -17,6 +17,7 @@ from melformer.config import Config
 from melformer.data import BeatDataset
 from melformer.files import atomic_path
 from melformer.train.clips import N_CLIPS, decoded
+from melformer.train.fresh import FreshBeats
 from melformer.train.options import TrainOptions
 from melformer.train.processes import training_device
 
@@ -30,13 +31,13 @@ class CodecTask:
         self.device = training_device()
         self.module: Codec = Codec(config.codec).to(self.device)
         self.criterion = CodecLoss(self.module.decoder.stft).to(self.device)
-        self.train_set = BeatDataset(cache, held_out=False, minimum_beats=crop_beats)
+        self.train_set: BeatDataset | FreshBeats = BeatDataset(cache, held_out=False, minimum_beats=crop_beats)
         self.held_out = BeatDataset(cache, held_out=True, minimum_beats=crop_beats)
         self.bypass_steps = options.warmup_steps
 
     def loss(self, model: nn.Module, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
         size = self.options.batch_size
-        crops = np.stack([self.train_set.augmented_crop(rng, self.crop_beats) for _ in range(size)])
+        crops = self.train_set.crops(rng, size, self.crop_beats)
         n_codebooks = self.config.codec.n_codebooks
         depths = torch.from_numpy(
             np.where(rng.random(size) < 0.5, n_codebooks, rng.integers(1, n_codebooks + 1, size))
@@ -64,7 +65,7 @@ class CodecTask:
         if not starts and (step < self.bypass_steps or step % 50 or step > 0.8 * self.options.steps):
             return []
         rng = np.random.default_rng([self.options.seed, step, 2**31])
-        crops = np.concatenate([self.train_set.augmented_crop(rng, self.crop_beats) for _ in range(24)])
+        crops = self.train_set.crops(rng, 24, self.crop_beats).reshape(24 * self.crop_beats, -1)
         with torch.no_grad():
             latents = self.module.encode_latents(torch.from_numpy(crops).to(self.device))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))

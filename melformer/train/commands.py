@@ -18,6 +18,7 @@ from melformer.files import atomic_path, only_writer
 from melformer.hub import ModelCard, Source, load_bundle, save_bundle
 from melformer.train.clips import continued
 from melformer.train.codec import CodecTask
+from melformer.train.fresh import FreshBeats, FreshTokens
 from melformer.train.loop import Trainer
 from melformer.train.options import OPTIONS, TrainOptions
 from melformer.train.processes import barrier, join_processes
@@ -66,8 +67,8 @@ def _new_plan(args: Namespace, run: Path) -> dict[str, Any]:
         start = _transformer_start(args, config)
     return {
         "stage": args.stage, "config": config, "options": dataclasses.asdict(dataclasses.replace(base, **given)),
-        "data": args.data or [], "hours": args.hours or HOURS[args.preset], "threads": args.threads or 0,
-        "cache": args.cache or str(run / "beats"), **start,
+        "hours": args.hours or min(HOURS[args.preset], 0.25 if args.fresh else 1e9), "fresh": args.fresh,
+        "data": args.data or [], "threads": args.threads or 0, "cache": args.cache or str(run / "beats"), **start,
     }  # fmt: skip
 
 
@@ -118,12 +119,17 @@ def _prepare(plan: dict[str, Any], run: Path) -> None:
 def _task(plan: dict[str, Any], run: Path, options: TrainOptions) -> Any:
     config = Config.from_dict(plan["config"])
     if plan["stage"] == "codec":
-        return CodecTask(config, Path(plan["cache"]), options)
+        codec_task = CodecTask(config, Path(plan["cache"]), options)
+        if plan.get("fresh"):
+            codec_task.train_set = FreshBeats(config.codec.work_samples_per_beat)
+        return codec_task
     task = TransformerTask(config, _tokens(plan, run), options)
     if plan.get("init") and not (run / "state.pt").exists():
         load_transformer(task.module.transformer, load_bundle(plan["init"]))
     frozen = read_codec(plan["codec"])
     codec = frozen.codec
+    if plan.get("fresh"):
+        task.train_set = FreshTokens(codec)
 
     def export(directory: Path, record: dict[str, Any]) -> None:
         parts = {"codec": codec, "transformer": task.module.transformer}
@@ -147,7 +153,11 @@ def _card(parts: dict[str, Any], records: dict[str, dict[str, Any]], plan: dict[
         hours, sources = facts.get("hours", 0.0), facts.get("sources", [])
     else:
         hours, sources = material_sources([Path(folder) for folder in plan["data"]])
-    own = [Source("Melformer's composition engine", "MIT", hours)] if hours else []
+    own = [Source("Melformer's composition engine", "MIT", hours)] if hours or plan.get("fresh") else []
+    if plan.get("fresh"):
+        from melformer.corpus.material import survey
+
+        sources = sorted({*sources, *((m.source["name"], m.source["licence"]) for m in survey() if m.found)})
     own = own or [Source("Loops of the person who trained it", "not stated")]
     measured = {
         f"{part}, {name.replace('_', ' ')} on held-out loops": value

@@ -1,5 +1,6 @@
 """Passages of tokens for training, read from the shards of `melformer train tokens`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,16 +33,20 @@ class TokenDataset:
 
     def batch(self, rng: np.random.Generator, size: int, n_beats: int) -> TokenBatch:
         """Random passages of `n_beats` beats each."""
-        passages = [self._passage(rng, n_beats) for _ in range(size)]
-        codes, tempos, positions = zip(*passages)
-        return TokenBatch(
-            torch.from_numpy(np.stack(codes).astype(np.int64)), torch.tensor(tempos, dtype=torch.float32),
-            torch.from_numpy(np.stack(positions)),
-        )  # fmt: skip
+        return token_batch([self._passage(rng, n_beats) for _ in range(size)])
 
     def _passage(self, rng: np.random.Generator, n_beats: int) -> tuple[np.ndarray, float, np.ndarray]:
         entry = self.beats.draw(rng)
         return passage_at(loop_codes(self.beats.cache, entry), entry["bpm"], entry["beats_per_bar"], n_beats, rng)
+
+
+def token_batch(passages: Sequence[tuple[np.ndarray, float, np.ndarray]]) -> TokenBatch:
+    """What `passage_at` gives, several times, as one batch."""
+    codes, tempos, positions = zip(*passages)
+    return TokenBatch(
+        torch.from_numpy(np.stack(codes).astype(np.int64)), torch.tensor(tempos, dtype=torch.float32),
+        torch.from_numpy(np.stack(positions)),
+    )  # fmt: skip
 
 
 def loop_codes(folder: Path, entry: dict[str, Any]) -> np.ndarray:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from melformer.audio.waveform import Waveform
 from melformer.config import Config
+from melformer.train.fresh import FreshTokens
 from melformer.train.options import TrainOptions
 from melformer.train.processes import training_device
 from melformer.train.token_data import TokenBatch, TokenDataset
@@ -50,7 +51,7 @@ class TransformerTask:
         transformer = BeatTransformer(config.transformer, codec.latent_frames_per_beat, codec.codebook_size)
         self.device = training_device()
         self.module = TransformerModule(transformer).to(self.device)
-        self.train_set = TokenDataset(tokens, held_out=False)
+        self.train_set: TokenDataset | FreshTokens = TokenDataset(tokens, held_out=False)
         self.held_out = TokenDataset(tokens, held_out=True)
 
     def loss(self, model: nn.Module, rng: np.random.Generator, step: int) -> dict[str, Tensor]:

@@ -1,0 +1,64 @@
+"""Training on music that is composed for the step: other music every time, the same again after a stop."""
+
+import itertools
+import json
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from melformer.audio.wav import Waveform, write_waveform
+from melformer.cli.parser import Parser
+from melformer.codec.codec import Codec
+from melformer.config import PRESETS
+from melformer.corpus import iterate
+from melformer.train import add_arguments, fresh, run
+from melformer.train.fresh import FreshBeats, FreshTokens
+
+CONFIG = PRESETS["tiny"].codec
+
+
+@pytest.fixture(autouse=True)
+def short_passages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loops of two players at most, without what is installed: the engine's music is tested elsewhere."""
+    monkeypatch.setattr(fresh, "iterate", lambda seed: iterate(seed, styles=["waltz"], long=0.0, kinds=frozenset()))
+
+
+def test_crops_are_a_function_of_the_step_and_never_come_twice() -> None:
+    beats = FreshBeats(CONFIG.work_samples_per_beat)
+    first, again, other = (beats.crops(np.random.default_rng([0, step]), 3, 2) for step in (1, 1, 2))
+    assert first.shape == (3, 2, CONFIG.work_samples_per_beat) and first.dtype == np.float32
+    assert np.array_equal(first, again)
+    assert np.isfinite(first).all() and all(np.abs(crop).max() > 0.001 for crop in first)
+    assert not np.array_equal(first, other)
+
+
+def test_no_step_or_process_hears_what_another_one_hears() -> None:
+    draws = [np.random.default_rng([0, step, rank, 0]) for step in (0, 1) for rank in (0, 1)]
+    heard = {passage.fingerprint() for rng in draws for passage, _ in itertools.islice(fresh.passages(rng), 2)}
+    assert len(heard) == 2 * len(draws)
+
+
+def test_tokens_of_the_moment_have_a_batchs_shape() -> None:
+    torch.manual_seed(0)
+    codec = Codec(CONFIG).eval()
+    batch, again = (FreshTokens(codec).batch(np.random.default_rng(5), 2, 8) for _ in range(2))
+    assert batch.codes.shape == (2, 8, CONFIG.latent_frames_per_beat, CONFIG.n_codebooks)
+    assert batch.tempo.shape == (2,) and batch.bar_positions.shape == (2, 8)
+    assert torch.equal(batch.codes, again.codes)
+
+
+def test_both_stages_train_on_fresh_music(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        clicks = 0.5 * np.exp(-((np.arange(4 * 22_050) / 11_025) % 1.0) * 30).astype(np.float32)
+        write_waveform(tmp_path / "held" / f"{name}_120bpm.wav", Waveform(clicks, 22_050))
+    few = ("--fresh", "--preset", "tiny", "--data", str(tmp_path / "held"), "--steps", "2", "--batch-size", "2")
+    for stage, more in (("codec", ()), ("transformer", ("--codec", str(tmp_path / "codec" / "checkpoint")))):
+        parser = Parser()
+        add_arguments(parser, stage)
+        run(parser.parse_args([*few, *more, "-o", str(tmp_path / stage)], Namespace(stage=stage)))
+    assert json.loads((tmp_path / "codec" / "plan.json").read_text())["fresh"]
+    card = (tmp_path / "transformer" / "checkpoint" / "README.md").read_text()
+    assert "CC0-1.0" in card and "Melformer's own synthesis" in card
