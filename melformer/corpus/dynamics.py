@@ -18,7 +18,9 @@ def draw_dynamics(frame: Frame, sections: tuple[Section, ...], rng: np.random.Ge
     if rng.random() > (0.45 if by_hand else 0.12):
         return lambda beat: 1.0
     softest = float(rng.uniform(0.2, 0.7))
-    beats, levels, level = [], [], float(rng.uniform(softest, 1.0))
+    beats: list[float] = []
+    levels: list[float] = []
+    level = float(rng.uniform(softest, 1.0))
     for section in sections:
         start = section.start_bar * frame.bar_beats
         if rng.random() < 0.35:  # suddenly
