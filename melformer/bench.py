@@ -15,12 +15,16 @@ import numpy as np
 
 from melformer.audio.grid import beat_edges
 from melformer.audio.wav import Waveform, write_waveform
+from melformer.bench_limit import Part, measure_parts
 from melformer.errors import RequestError
 
 if TYPE_CHECKING:
     from melformer.generate import Melformer
 
 RATE, PROMPT_BEATS, TEMPOS, N_TAKES = 44_100, 16, (120.0, 174.0), 4
+TARGETS = {120.0: (8.0, 5.0), 174.0: (5.0, 3.0)}
+"""Times real time that are wanted at each tempo: at the median, and of 95% of the beats."""
+FIRST_BEAT_S, COLD_START_S, TAKES_RATIO, MEMORY_MB, CHECKPOINT_MB = 0.3, 6.0, 1.5, 1_500.0, 60.0
 _COLD = """
 from melformer import Melformer
 import sys
@@ -54,6 +58,42 @@ class Bench:
     speeds: list[Speed]
     takes_ratio: float  # time of four takes over the time of one
     peak_memory_mb: float
+    parts: list[Part]  # of a beat at 120 BPM
+
+    def to_text(self) -> str:
+        """A table of what is wanted and what was measured, and where the time goes."""
+        lines = [f"{self.machine}, {self.n_cores} cores, load {self.load_average:.1f} before; torch {self.torch}, "
+                 f"{self.n_threads} thread(s)", ""]  # fmt: skip
+        lines += [f"{name:44}{value:>10}   {target:<9}{'' if met else 'missed'}".rstrip() for name, value, target, met
+                  in self._rows()]  # fmt: skip
+        lines += ["", f"{'of a beat at 120 BPM':20}{'share':>8}{'ms':>8}{'least to read':>16}{'to multiply':>14}"]
+        for part in self.parts:
+            limits = f"{part.reading_ms:13.2f} ms{part.multiplying_ms:11.2f} ms" if part.reading_ms else ""
+            lines.append(f"{part.name:20}{part.share:8.0%}{part.beat_ms:8.1f}{limits}")
+        return "\n".join(lines)
+
+    def _rows(self) -> list[tuple[str, str, str, bool]]:
+        rows = []
+        for speed in self.speeds:
+            median, p95 = TARGETS[speed.bpm]
+            at = f"{speed.bpm:g} BPM: × real time"
+            rows += [_at_least(f"{at}, median", speed.x_real_time_median, median),
+                     _at_least(f"{at}, 95% of beats", speed.x_real_time_p95, p95)]  # fmt: skip
+            name = f"{speed.bpm:g} BPM: prompt of {PROMPT_BEATS} beats to first beat, s"
+            rows.append(_at_most(name, speed.first_beat_s, FIRST_BEAT_S))
+        rows.append(_at_most("process start to first beat, s", self.cold_start_s, COLD_START_S))
+        rows.append(_at_most(f"{N_TAKES} takes, × the time of one", self.takes_ratio, TAKES_RATIO))
+        rows.append(_at_most("peak memory, MB", self.peak_memory_mb, MEMORY_MB))
+        rows.append(_at_most("checkpoint, MB", self.checkpoint_mb, CHECKPOINT_MB))
+        return rows
+
+
+def _at_least(name: str, value: float, target: float) -> tuple[str, str, str, bool]:
+    return name, f"{value:.3g}", f"≥ {target:g}", value >= target
+
+
+def _at_most(name: str, value: float, target: float) -> tuple[str, str, str, bool]:
+    return name, f"{value:.3g}" if value < 1e3 else f"{value:.0f}", f"≤ {target:g}", value <= target
 
 
 def bench(name: str | None = None, n_beats: int = 64) -> Bench:
@@ -74,11 +114,16 @@ def bench(name: str | None = None, n_beats: int = 64) -> Bench:
     model = Melformer.from_pretrained(folder)
     _stream(model, 120.0, 4)  # the first use of anything is slow
     speeds = [_stream(model, bpm, n_beats) for bpm in TEMPOS]
+    takes_ratio = _takes_ratio(model, n_beats // 4)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    prompt = model.prompt(loop_at(120.0), bpm=120.0, start_s=0.0)
+    stream = model.stream(prompt)
+    next(stream)
+    parts = measure_parts(model, stream, n_beats // 2)
     return Bench(
         machine=_machine(), n_cores=os.cpu_count() or 1, n_threads=torch.get_num_threads(), load_average=load,
         torch=torch.__version__, checkpoint_mb=sum(f.stat().st_size for f in folder.iterdir() if f.is_file()) / 1e6,
-        cold_start_s=cold, speeds=speeds, takes_ratio=_takes_ratio(model, n_beats // 4),
-        peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3),
+        cold_start_s=cold, speeds=speeds, takes_ratio=takes_ratio, peak_memory_mb=memory, parts=parts,
     )  # fmt: skip
 
 

@@ -172,4 +172,8 @@ def test_bench(capsys: Capture, loop: Path) -> None:
     assert [speed["bpm"] for speed in report["speeds"]] == [120, 174]
     assert all(speed["x_real_time_median"] >= speed["x_real_time_p95"] > 0 for speed in report["speeds"])
     assert report["cold_start_s"] > 0 and report["peak_memory_mb"] > 10
+    assert sum(part["share"] for part in report["parts"]) == pytest.approx(1.0)
+    limits = [part["multiplying_ms"] for part in report["parts"]]
+    assert min(limits[:2]) > 0 and all(part["beat_ms"] > limit for part, limit in zip(report["parts"], limits))
+    assert "composing" in run(capsys, "bench", "--beats", 8)[1]
     assert run(capsys, "bench", "--beats", 7)[0] == 2

@@ -53,9 +53,5 @@ def bench(args: Namespace) -> None:
     result = bench(args.model, args.beats)
     if args.json:
         print_json(asdict(result))
-        return
-    facts = {name: value for name, value in asdict(result).items() if name != "speeds"}
-    for speed in result.speeds:
-        facts |= {f"{name} at {speed.bpm:g} BPM": value for name, value in asdict(speed).items() if name != "bpm"}
-    for name, value in facts.items():
-        print(f"{name:32}{value if isinstance(value, str) else format(value, '.4g')}")
+    else:
+        print(result.to_text())

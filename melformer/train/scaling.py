@@ -55,13 +55,11 @@ class Point:
     bits_per_beat: float
 
 
-def curve(size: str, tokens: Path, run: Path, minutes: float) -> dict[str, Any]:
-    """Train one size for so many minutes of the processor; its parameters and its points."""
+def curve(size: str, task: TransformerTask, run: Path, minutes: float) -> dict[str, Any]:
+    """Train one model for so many minutes of the processor; its parameters and its points."""
     done = run / "curve.json"
     if done.exists():
         return json.loads(done.read_text(encoding="utf-8"))
-    config = replace(Config(), transformer=replace(TransformerConfig(), **SIZES[size]))  # type: ignore[arg-type]
-    task = TransformerTask(config, tokens, OPTIONS)
     task.export = lambda directory, record: None  # type: ignore[method-assign]
     flops = flops_per_step(task)
     trainer = Trainer(task, OPTIONS, run)
@@ -81,6 +79,12 @@ def curve(size: str, tokens: Path, run: Path, minutes: float) -> dict[str, Any]:
     with atomic_path(done) as temporary:
         temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return found
+
+
+def task_of(size: str, tokens: Path) -> TransformerTask:
+    """The training of one size."""
+    config = replace(Config(), transformer=replace(TransformerConfig(), **SIZES[size]))  # type: ignore[arg-type]
+    return TransformerTask(config, tokens, OPTIONS)
 
 
 def flops_per_step(task: TransformerTask) -> float:
@@ -119,7 +123,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, metavar="OUT.png")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    curves = [curve(size, args.tokens, args.out / size, args.minutes) for size in SIZES]
+    curves = [curve(size, task_of(size, args.tokens), args.out / size, args.minutes) for size in SIZES]
     for found in curves:
         last, size = found["points"][-1], f"{found['n_parameters'] / 1e6:.2f} M parameters"
         print(f"{size}: {last['bits_per_beat']:.0f} bits a beat after {last['step']} steps, "

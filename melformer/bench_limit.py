@@ -1,0 +1,144 @@
+"""Where the time of a beat goes, and how far it is from the least that this processor could need."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from melformer.int8 import Int8Linear
+
+if TYPE_CHECKING:
+    from melformer.generate import BeatStream, Melformer
+
+N_BYTES, SIDE, REPEATS = 256_000_000, 1_024, 5
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a beat's computing: its share of the time, its milliseconds a beat, and the least: of reading its
+    weights once per step from memory, and of its multiply-adds at the measured peak (0: not counted)."""
+
+    name: str
+    share: float
+    beat_ms: float
+    reading_ms: float
+    multiplying_ms: float
+
+
+@dataclass(frozen=True)
+class Peak:
+    """What one core of this machine does at most, measured: bytes read from memory and multiply-adds, a second."""
+
+    bytes_per_s: float
+    floats_per_s: float
+    int8_per_s: float
+
+
+def measure_parts(model: "Melformer", stream: "BeatStream", n_beats: int) -> list[Part]:
+    """Time composing, decoding and rendering over `n_beats` of a stream of one take, and set each beside its limit."""
+    takes = stream.takes
+    clocks = {
+        "composing": _timed(takes.composer, "next_beat"), "decoding": _timed(takes.voices[0], "push"),
+        "rendering": _timed(takes.voices[0], "render"),
+    }  # fmt: skip
+    begun, pushed = time.perf_counter(), takes.voices[0].state.n_pushed
+    for _ in range(n_beats):
+        next(stream)
+    whole, n_model = time.perf_counter() - begun, takes.voices[0].state.n_pushed - pushed
+    peak, needs = measure_peak(), {"composing": _composing(model), "decoding": _decoding(model)}
+    seconds = {name: sum(clock) for name, clock in clocks.items()}
+    seconds["the rest"] = whole - sum(seconds.values())
+    parts = []
+    for name, took in seconds.items():
+        reads, floats, int8 = needs.get(name, (0, 0, 0))
+        scale = 1e3 * n_model / n_beats
+        multiplying = floats / peak.floats_per_s + int8 / peak.int8_per_s
+        parts.append(
+            Part(name, took / whole, 1e3 * took / n_beats, scale * reads / peak.bytes_per_s, scale * multiplying)
+        )
+    return parts
+
+
+def _timed(owner: Any, name: str) -> list[float]:
+    """Let a method of one object note the seconds of each call."""
+    work, seconds = getattr(owner, name), []
+
+    def timed(*args: Any) -> Any:
+        begun = time.perf_counter()
+        answer = work(*args)
+        seconds.append(time.perf_counter() - begun)
+        return answer
+
+    setattr(owner, name, timed)
+    return seconds
+
+
+def measure_peak() -> Peak:
+    """Read a large array, and multiply matrices that fit into the cache, with torch's threads as they are."""
+    many = torch.zeros(N_BYTES // 4)
+    a = torch.rand(SIDE, SIDE)
+    b = torch.ones(SIDE, SIDE, dtype=torch.int8)
+    products = float(SIDE**3)
+    floats = products / _best(lambda: a @ a)
+    try:
+        int8 = products / _best(lambda: torch._int_mm(b, b))
+    except (AttributeError, RuntimeError):  # an older torch
+        int8 = floats
+    return Peak(N_BYTES / _best(many.sum), floats, int8)
+
+
+def _best(work: Callable[[], Any]) -> float:
+    seconds = []
+    for _ in range(REPEATS):
+        begun = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begun)
+    return min(seconds)
+
+
+def _need(layers: list[tuple[nn.Linear, int]], n_reads: int) -> tuple[int, int, int]:
+    """Bytes read, float and eight-bit multiply-adds of layers, each applied to so many rows, read `n_reads` times."""
+    reads, floats, int8 = 0, 0, 0
+    for layer, n_rows in layers:
+        packed, n = isinstance(layer, Int8Linear) and layer.is_packed, layer.weight.numel()
+        reads += n_reads * n * (1 if packed else 4)
+        if packed:
+            int8 += n_rows * n
+        else:
+            floats += n_rows * n
+    return reads, floats, int8
+
+
+def _linear(*modules: nn.Module) -> list[nn.Linear]:
+    return [layer for module in modules for layer in module.modules() if isinstance(layer, nn.Linear)]
+
+
+def _composing(model: "Melformer") -> tuple[int, int, int]:
+    """Of one model beat and one take: the beat level once, the in-beat level at every step."""
+    transformer = model.transformer
+    n_steps = transformer.pattern.n_steps
+    inside = _linear(transformer.steps, transformer.column.query, transformer.column_out, transformer.pointer.query)
+    inside += [transformer.gate, transformer.codes]
+    once = _need([(layer, 1) for layer in _linear(transformer.beats, transformer.beat_in, transformer.context)], 1)
+    steps = _need([(layer, n_steps) for layer in inside], n_steps)
+    return once[0] + steps[0], once[1] + steps[1], once[2] + steps[2]
+
+
+@torch.inference_mode()
+def _decoding(model: "Melformer") -> tuple[int, int, int]:
+    """Of one model beat: every linear layer of the decoder, with the rows that it is given."""
+    codec, rows = model.codec, []
+
+    def note(layer: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        assert isinstance(layer, nn.Linear)
+        rows.append((layer, given[0].numel() // layer.in_features))
+
+    hooks = [layer.register_forward_pre_hook(note) for layer in _linear(codec.decoder)]
+    config = codec.config
+    codec.decode(torch.zeros(1, 1, config.latent_frames_per_beat, config.n_codebooks, dtype=torch.int64))
+    for hook in hooks:
+        hook.remove()
+    return _need(rows, 1)
