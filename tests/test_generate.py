@@ -14,6 +14,7 @@ from melformer.generate import Melformer, Settings, StreamState
 from melformer.generate.fades import crossfade
 from melformer.generate.own_sound import GENERATE, OwnSound
 from melformer.generate.sampling import mixture, sample_codes
+from melformer.generate.voice import Voice
 from melformer.transformer.saying import StepPrediction
 
 NEURAL = Settings(own_sound=0.0)
@@ -247,7 +248,7 @@ def test_a_foreign_state_is_refused(model: Melformer, tmp_path: Path) -> None:
 
 def test_memory_of_a_stream_does_not_grow(model: Melformer) -> None:
     """Counted, not timed: every tensor and list that a stream holds has the same size after 20 as after 60 beats."""
-    stream = model.stream(loop(), seed=1, bpm=120)
+    stream = model.stream(loop(), seed=1, bpm=120, settings=NEURAL)
 
     def held() -> int:
         tensors = stream.state().tensors
@@ -259,3 +260,25 @@ def test_memory_of_a_stream_does_not_grow(model: Melformer) -> None:
     for _ in range(40):
         next(stream)
     assert held() == after_20
+
+
+@pytest.mark.parametrize("bpm", [50.0, 120.0, 200.0])
+@torch.inference_mode()
+def test_the_decoder_begins_again_as_if_it_had_never_paused(model: Melformer, bpm: float) -> None:
+    """Beats that are copied are not decoded; what is decoded after them sounds as if they had been."""
+    prompt = model.prompt(loop(8, bpm), bpm=bpm)
+    lazy, busy = (Voice(model.codec, prompt) for _ in range(2))
+    codes = torch.from_numpy(np.concatenate([prompt.codes, prompt.codes[::-1]])[:12].copy())
+    for i, beat in enumerate(codes):
+        own_sound = 1.0 if i < len(codes) - 3 else 0.0
+        lazy.push(beat, own_sound)
+        busy.push(beat, own_sound)
+        if busy.state.n_decoded < busy.state.n_pushed:
+            (busy.state.buffer, busy.state.buffer_start), busy.state.decoder = busy._decode(beat, busy.state.n_decoded)
+            busy.state.n_decoded = busy.state.n_pushed
+        if i < len(codes) - 3:
+            assert lazy.state.n_decoded == 0
+    end = prompt.waveform.n_samples
+    start, stop = (end + round(beats * lazy.samples_per_model_beat) for beats in (len(codes) - 3, len(codes) - 1.5))
+    assert lazy.state.n_decoded == lazy.state.n_pushed
+    assert np.abs(lazy.render(start, stop) - busy.render(start, stop)).max() < 1e-5

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from melformer.audio.wav import Waveform
 from melformer.bench import loop_at
 from melformer.config import PRESETS
-from melformer.generate import BeatStream, Melformer
+from melformer.generate import BeatStream, Melformer, Settings
 
 BPM = 120.0
 MEMORY = 4  # beats that the transformer remembers here: few, so that its memory is soon full
@@ -43,7 +43,8 @@ def started(model: Melformer, n_beats: int, rate: int = 44_100) -> BeatStream:
     loop = loop_at(BPM, n_beats)
     if rate != loop.sample_rate:
         loop = Waveform(loop_at(BPM, 4 * n_beats).samples[: n_beats * rate // 2], rate)
-    stream = model.stream(model.prompt(loop, bpm=BPM, start_s=0.0))
+    decoded = Settings(own_sound=0.0)  # beats that are copied are not decoded, and cost less
+    stream = model.stream(model.prompt(loop, bpm=BPM, start_s=0.0), settings=decoded)
     next(stream)
     return stream
 

@@ -104,8 +104,10 @@ def check_voice(voice: "Voice", state: Any) -> None:
     """Compare a voice's state after `state.n_pushed` model beats with what it must be. Errors: RequestError."""
     fresh, n = voice.state, state.n_pushed
     kept = min(n, voice.n_kept + 1)
-    first = min(fresh.buffer.shape[1] + (n - 1) * voice.work, voice.n_kept * voice.work) + voice.work
-    check_tensor("voice.buffer", state.buffer, (fresh.buffer.shape[0], first if n else fresh.buffer.shape[1]))
+    width = state.buffer.shape[-1]
+    if not 0 < width <= (voice.n_kept + 1) * voice.work or width % voice.work:
+        raise wrong("its sound has another length")
+    check_tensor("voice.buffer", state.buffer, (fresh.buffer.shape[0], width))
     for stack in ("latent_blocks", "frame_blocks"):
         for own, other in zip(getattr(state.decoder, stack), getattr(fresh.decoder, stack)):
             check_tensor(stack, own, tuple(other.shape))

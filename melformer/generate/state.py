@@ -30,12 +30,12 @@ from melformer.generate.saved import (
     wrong,
 )
 from melformer.generate.takes import TakeStreams
-from melformer.generate.voice import Voice, VoiceState
+from melformer.generate.voice import HISTORY_BEATS, Voice, VoiceState
 from melformer.transformer.column import BeatRing
 from melformer.transformer.kv_cache import KVCache
 from melformer.transformer.model import BeatTransformer, TransformerState
 
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def snapshot(takes: TakeStreams, settings: Settings, seed: int) -> StreamState:
         tensors |= {f"voice.{name}.{i}": t for i, t in enumerate(getattr(voice.state.decoder, name))}
     facts = {
         "version": VERSION, "seed": seed, "settings": asdict(settings), "index": takes.index,
-        "sample_rate": prompt.waveform.sample_rate, "tempo": asdict(prompt.tempo),
+        "n_decoded": voice.state.n_decoded, "sample_rate": prompt.waveform.sample_rate, "tempo": asdict(prompt.tempo),
         "prompt": {n: getattr(prompt, n) for n in ("bpm", "n_beats", "beats_per_bar", "messages", "name")},
     }  # fmt: skip
     return StreamState({name: t.contiguous().clone() for name, t in tensors.items()}, facts)
@@ -102,7 +102,6 @@ def wake(codec: Codec, transformer: BeatTransformer, state: StreamState) -> tupl
         raise wrong("its settings are unknown")
     voice = Voice(codec, prompt)
     n_pushed = voice.beats_needed(index * Fraction(prompt.model_beats_per_beat)) if index else 0
-    voice.state = _wake_voice(voice, tensors, n_pushed)
     composed = _wake_composed(transformer, tensors, len(prompt.codes) + n_pushed)
     check_composed(transformer, composed, codec)
     takes = TakeStreams(Composer(transformer, prompt, [seed], composed), [voice], prompt)
@@ -112,6 +111,8 @@ def wake(codec: Codec, transformer: BeatTransformer, state: StreamState) -> tupl
     if not 0 <= takes.codes_start <= index * prompt.model_beats_per_beat:
         raise wrong("it holds too few codes, or too many")
     takes.codes = list(codes.numpy())
+    history = torch.cat([torch.from_numpy(prompt.codes), codes[:, 0]])[-HISTORY_BEATS:]
+    voice.state = _wake_voice(voice, tensors, n_pushed, whole(facts, "n_decoded", 0, n_pushed), history)
     if index:
         shape = (voice.n_join, prompt.waveform.n_channels)
         takes.joins = [check_tensor("join", take(tensors, "join"), shape).numpy()]
@@ -129,20 +130,23 @@ def _wake_composed(transformer: BeatTransformer, tensors: dict[str, Tensor], pos
     return TransformerState(position, caches, ring, contexts, transformer.ring_lags(position))
 
 
-def _wake_voice(voice: Voice, tensors: dict[str, Tensor], n_pushed: int) -> VoiceState:
-    """All that is counted follows from how many model beats were pushed."""
+def _wake_voice(
+    voice: Voice, tensors: dict[str, Tensor], n_pushed: int, n_decoded: int, history: Tensor
+) -> VoiceState:
+    """All that is counted follows from how many model beats were pushed, and up to which they were decoded."""
     fresh, decoder = voice.state.decoder, voice.codec.decoder
     blocks = [
         [take(tensors, f"voice.{name}.{i}") for i in range(len(getattr(fresh, name)))]
         for name in ("latent_blocks", "frame_blocks")
     ]
     buffer, lags = take(tensors, "voice.buffer"), take(tensors, "voice.lags").numpy()
-    frame = fresh.frame + n_pushed * decoder.stft.frames_per_beat
+    frame = fresh.frame + n_decoded * decoder.stft.frames_per_beat
     state = VoiceState(
-        decoder=DecoderState(blocks[0], blocks[1], take(tensors, "voice.carry"), frame), buffer=buffer,
-        buffer_start=n_pushed * voice.work - decoder.delay_samples - buffer.shape[-1], lags=lags,
+        decoder=DecoderState(blocks[0], blocks[1], take(tensors, "voice.carry"), frame), history=history, buffer=buffer,
+        buffer_start=n_decoded * voice.work - decoder.delay_samples - buffer.shape[-1], lags=lags,
         bands=take(tensors, "voice.bands").numpy(), recent=take(tensors, "voice.recent").numpy(),
-        lags_start=n_pushed * voice.frames - len(lags), n_pushed=n_pushed, last_lag=GENERATE,
+        lags_start=n_pushed * voice.frames - len(lags), n_pushed=n_pushed, n_decoded=n_decoded,
+        last_lag=GENERATE,
     )  # fmt: skip
     check_voice(voice, state)
     state.last_lag = int(lags[-1]) if len(lags) else GENERATE

@@ -20,6 +20,8 @@ from melformer.generate.prompt import Prompt
 JOIN_S, FADE_S = 0.030, 0.010
 WARM_BEATS = 8
 """Model beats of the prompt that the decoder hears first: enough to fill its memory and to compare levels."""
+HISTORY_BEATS = 2
+"""Model beats that the decoder hears when it begins again: as far as its convolutions see."""
 
 
 @dataclass
@@ -27,11 +29,14 @@ class VoiceState:
     """What a take's sound carries from beat to beat.
 
     `buffer` (channels, n) is decoded sound on the work grid, its first sample at `buffer_start` (counted from the
-    start of the new part); `lags` (n,) are the sources of the new latent frames from `lags_start` on, `bands`
-    (n, n_bands) those of bands that have their own; `recent` (n ≤ 4, P) are the last beats' distances to the prompt's.
+    start of the new part), and `decoder` stands after `n_decoded` of the `n_pushed` model beats; `history` int64
+    (n ≤ 2, frames, n_codebooks) are the last beats' codes, to begin decoding again from; `lags` (n,) are the sources
+    of the new latent frames from `lags_start` on, `bands` (n, n_bands) those of bands that have their own; `recent`
+    (n ≤ 4, P) are the last beats' distances to the prompt's.
     """
 
     decoder: DecoderState
+    history: Tensor
     buffer: Tensor
     buffer_start: int
     lags: np.ndarray
@@ -39,6 +44,7 @@ class VoiceState:
     recent: np.ndarray
     lags_start: int
     n_pushed: int
+    n_decoded: int
     last_lag: int
 
 
@@ -76,8 +82,8 @@ class Voice:
         start = -decoder.delay_samples - kept
         self.patches = BandPatches(rate, prompt.model_bpm, self.own.n_bands, self.work) if self.own.n_bands else None
         self.state = VoiceState(
-            warm, samples[:, -kept:], start, np.zeros(0, np.int64), np.zeros((0, self.own.n_bands), np.int64),
-            self.own.memory.recent, 0, 0, GENERATE,
+            warm, torch.from_numpy(prompt.codes[-HISTORY_BEATS:]), samples[:, -kept:], start, np.zeros(0, np.int64),
+            np.zeros((0, self.own.n_bands), np.int64), self.own.memory.recent, 0, 0, 0, GENERATE,
         )  # fmt: skip
 
     def _heard(self) -> np.ndarray | None:
@@ -107,23 +113,39 @@ class Voice:
     @torch.inference_mode()
     def push(self, codes: Tensor, own_sound: float) -> None:
         """Take the next model beat: codes int64 (n_frames, n_codebooks)."""
-        state, decoder = self.state, self.codec.decoder
+        state, kept = self.state, self.n_kept * self.frames
         latents = self.codec.quantizer.decode(codes[None])
-        spectra, new_state = decoder.spectra(latents, state.decoder)
-        segments = decoder.stft.segments(spectra * self.gains[:, None])
-        samples, new_state.carry = decoder.stft.overlap_add(segments, state.decoder.carry)
         position = len(self.prompt.codes) + state.n_pushed
         last_bands = state.bands[-1] if len(state.bands) else np.full(self.own.n_bands, FOLLOW)
         self.own.memory = Memory(state.last_lag, last_bands, state.recent)
         lags, bands = self.own.choose(latents[0].numpy(), codes.numpy(), position, own_sound)
-        keep = max(0, state.buffer.shape[1] - self.n_kept * self.work)
+        lags, bands = np.append(state.lags[-kept:], lags), np.concatenate([state.bands[-kept:], bands])
+        heard, decoder, n_decoded = (state.buffer, state.buffer_start), state.decoder, state.n_decoded
+        if (lags[-kept:] == GENERATE).any() or (bands[-kept:] == GENERATE).any():
+            heard, decoder = self._decode(codes, state.n_pushed)
+            n_decoded = state.n_pushed + 1
         self.state = VoiceState(
-            new_state, torch.cat([state.buffer[:, keep:], samples], dim=1), state.buffer_start + keep,
-            np.append(state.lags[-self.n_kept * self.frames :], lags),
-            np.concatenate([state.bands[-self.n_kept * self.frames :], bands]), self.own.memory.recent,
-            state.lags_start + max(0, len(state.lags) - self.n_kept * self.frames), state.n_pushed + 1,
+            decoder, torch.cat([state.history, codes[None]])[-HISTORY_BEATS:], *heard, lags, bands,
+            self.own.memory.recent, state.lags_start + max(0, len(state.lags) - kept), state.n_pushed + 1, n_decoded,
             self.own.memory.lag,
         )  # fmt: skip
+
+    def _decode(self, codes: Tensor, index: int) -> tuple[tuple[Tensor, int], DecoderState]:
+        """The buffer with what the decoder makes of model beat `index`, where it starts, and the decoder's new state.
+
+        Beats that are copied are not decoded. After some of them the decoder begins again, two beats back.
+        """
+        state, decoder = self.state, self.codec.decoder
+        goes_on = state.n_decoded == index
+        said = codes[None] if goes_on else torch.cat([state.history, codes[None]])
+        latents = self.codec.quantizer.decode(said.flatten(0, 1)[None])
+        spectra, new_state = decoder.spectra(latents, state.decoder if goes_on else None)
+        segments = decoder.stft.segments(spectra * self.gains[:, None])
+        samples, new_state.carry = decoder.stft.overlap_add(segments, state.decoder.carry if goes_on else None)
+        if goes_on:
+            samples = torch.cat([state.buffer, samples], dim=1)[:, -(self.n_kept + 1) * self.work :]
+        end = (index + 1) * self.work - decoder.delay_samples
+        return (samples, end - samples.shape[1]), new_state
 
     def lags_of(self, first: int, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
         """Sources of latent frames `first` … of the new part: lags (n_frames,), and of each band (n_frames, n_bands).
