@@ -11,8 +11,10 @@ from melformer.audio.wav import Waveform
 from melformer.config import PRESETS
 from melformer.errors import RequestError, TempoError
 from melformer.generate import Melformer, Settings, StreamState
+from melformer.generate.compose import MOST_REPEATS, Composer
 from melformer.generate.fades import crossfade
 from melformer.generate.own_sound import GENERATE, OwnSound
+from melformer.generate.repeats import longest_run
 from melformer.generate.sampling import mixture, sample_codes
 from melformer.generate.voice import Voice
 from melformer.transformer.saying import StepPrediction
@@ -282,3 +284,19 @@ def test_the_decoder_begins_again_as_if_it_had_never_paused(model: Melformer, bp
     start, stop = (end + round(beats * lazy.samples_per_model_beat) for beats in (len(codes) - 3, len(codes) - 1.5))
     assert lazy.state.n_decoded == lazy.state.n_pushed
     assert np.abs(lazy.render(start, stop) - busy.render(start, stop)).max() < 1e-5
+
+
+def test_a_take_that_is_stuck_goes_back_to_the_prompt(model: Melformer) -> None:
+    prompt = model.prompt(loop(4), bpm=120)
+    composer = Composer(model.transformer, prompt, [1, 2])
+    composer.most_repeats = MOST_REPEATS  # an untrained codec hears the loop's beats as one
+    stuck = torch.from_numpy(prompt.codes[[2, 2]])
+    for _ in range(MOST_REPEATS + 1):
+        assert torch.equal(composer._unstuck(stuck.clone())[0], stuck[0])
+        composer.hear(stuck)
+    place = (MOST_REPEATS + 1) % 4
+    assert np.array_equal(composer._unstuck(stuck.clone())[1].numpy(), prompt.codes[place])
+    other = (stuck + 1) % 64
+    assert torch.equal(composer._unstuck(other.clone()), other)
+    one = np.array([1, 2, 2, 1]).reshape(4, 1, 1)
+    assert longest_run(one) == 2 and longest_run(one[1:3]) > 1_000

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from melformer.generate.prompt import Prompt
+from melformer.generate.repeats import longest_run, same_beats
 from melformer.generate.sampling import Settings, mixture, sample_codes
 from melformer.transformer.model import UNKNOWN_BAR_POSITION, BeatTransformer, Conditioning, TransformerState
 from melformer.transformer.saying import Speaker, StepPrediction
@@ -14,6 +15,9 @@ from melformer.transformer.saying import Speaker, StepPrediction
 MIN_BATCH = 2
 """Takes are computed in batches of at least two rows: a single row goes through other matrix kernels, which round
 differently, and a seed must give the same take alone and among many."""
+
+MOST_REPEATS = 6
+"""How often a beat may follow itself, where the prompt does not repeat one more often."""
 
 
 class Composer:
@@ -28,6 +32,8 @@ class Composer:
         self.tempo = float(np.log2(prompt.model_bpm / 120.0))
         self.batch = max(MIN_BATCH, len(seeds))
         self.n_prompt = len(prompt.codes)
+        self.prompt_codes = torch.from_numpy(prompt.codes)
+        self.most_repeats = max(MOST_REPEATS, longest_run(prompt.codes))
         remembered = transformer.config.context_beats
         self.loop_lag = min(self.n_prompt, max(1, remembered // self.bar * self.bar))  # of a long loop the last bars
         self.state = self._read(prompt.codes) if state is None else state
@@ -75,8 +81,20 @@ class Composer:
     @torch.inference_mode()
     def next_beat(self, settings: Settings) -> Tensor:
         """The next model beat of every take: int64 (K, n_frames, n_codebooks)."""
-        codes = self._looped() if settings.variation == 0.0 else self._drawn(settings)
+        codes = self._looped() if settings.variation == 0.0 else self._unstuck(self._drawn(settings))
         self.hear(codes)
+        return codes
+
+    def _unstuck(self, codes: Tensor) -> Tensor:
+        """A take that would repeat a beat more often than the prompt ever does goes back to the prompt, at the same
+        place in the bar."""
+        n, end = self.most_repeats, self.state.position
+        if n >= min(self.n_composed, self.state.ring.capacity):
+            return codes
+        for row in range(len(self.seeds)):
+            before, _ = self.history(row, n)
+            if same_beats(before.numpy(), codes[row].numpy()).all():
+                codes[row] = self.prompt_codes[(end - self.n_prompt) % self.n_prompt]
         return codes
 
     def _looped(self) -> Tensor:
