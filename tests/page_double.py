@@ -1,7 +1,9 @@
 """A stand-in for the model in the page's tests: the same interface, beats from arithmetic, any speed."""
 
+import pickle
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,6 +28,9 @@ class State:
     seed: int
     index: int
     settings: Any
+
+    def save(self, path: Path) -> None:
+        path.write_bytes(pickle.dumps(self))
 
 
 @dataclass
@@ -99,7 +104,10 @@ class Model:
         self.streams.append(stream)
         return stream
 
-    def resume(self, state: State, n_beats: int | None = None) -> Stream:
+    def resume(self, state: State | Path, n_beats: int | None = None) -> Stream:
+        if isinstance(state, Path):
+            state = pickle.loads(state.read_bytes())
+        assert isinstance(state, State)
         stream = Stream(state.prompt, state.seed, n_beats, state.settings, self.compute_s, state.index)
         self.streams.append(stream)
         return stream

@@ -110,7 +110,7 @@ def browsing() -> Iterator[Any]:
             browser.close()
 
 
-def open_page(browser: Any, url: str, **options: Any) -> Any:
+def open_page(browser: Any, url: str, tap: bool = True, **options: Any) -> Any:
     """A fresh visitor with a session of its own. Requests that leave this machine are listed in `page.left`."""
     context = browser.new_context(accept_downloads=True, **options)
     page = context.new_page()
@@ -118,7 +118,8 @@ def open_page(browser: Any, url: str, **options: Any) -> Any:
     page.faults = []
     page.on("request", lambda request: page.left.append(request.url) if _is_outside(request.url) else None)
     page.on("pageerror", lambda error: page.faults.append(str(error)))
-    page.add_init_script(TAP)
+    if tap:
+        page.add_init_script(TAP)
     page.goto(url)
     page.wait_for_selector("[data-ready]", timeout=20_000)
     return page

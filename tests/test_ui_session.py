@@ -17,6 +17,7 @@ from melformer.ui.actions import Actions
 from melformer.ui.limits import Limits, limits_table
 from melformer.ui.session import Session
 from melformer.ui.sessions import Sessions
+from melformer.ui.shelf import UNDO_STEPS
 
 
 @pytest.fixture
@@ -316,3 +317,16 @@ def test_limits_come_from_the_environment() -> None:
 def test_the_table_in_the_docs_is_the_table_of_the_code() -> None:
     page = Path(__file__).parents[1] / "docs" / "api.md"
     assert limits_table() in page.read_text(encoding="utf-8")
+
+
+def test_what_no_take_needs_any_more_leaves_the_disk(session: Session) -> None:
+    for seed in range(UNDO_STEPS + 2):
+        play(session, seed=seed)
+        session.remove_take(seed + 1)
+    play(session)
+    last = session.need_take(UNDO_STEPS + 3)
+    assert last.state is not None and last.state.is_file() and last.tape.path.is_file()
+    assert len(list(session.folder.glob("tape*.f32"))) == len(list(session.folder.glob("*.state"))) <= UNDO_STEPS + 1
+    session.undo()  # no last take
+    session.undo()  # the one before is not removed
+    assert play(session, keep=UNDO_STEPS + 2)[-1]["reason"] == "done"  # an undone take still goes on

@@ -101,8 +101,9 @@ class Melformer(nn.Module):
         closing = make_closing(prompt, n_beats, only_new) if close_loop else None
         return BeatStream(self._takes(prompt, [seed], closing), settings or Settings(), n_beats, seed)
 
-    def resume(self, state: StreamState, n_beats: int | None = None) -> BeatStream:
-        """Go on from a saved state: `n_beats` more beats, or endlessly. Errors: RequestError."""
+    def resume(self, state: StreamState | str | Path, n_beats: int | None = None) -> BeatStream:
+        """Go on from a state, or the file it was saved in: `n_beats` more beats, or endlessly. Errors: RequestError."""
+        state = state if isinstance(state, StreamState) else StreamState.load(state)
         check_request(n_beats, [])
         takes, settings = wake(self.codec, self.transformer, state)
         end = None if n_beats is None else takes.index + n_beats

@@ -71,7 +71,8 @@ class Performance:
                 self._wait_for_the_listener(self.take.n_beats - first)
         finally:
             with self.desk.turn():
-                self.take = replace(self.take, state=stream.state())
+                stream.state().save(self.take.state_path)
+            self.take = replace(self.take, state=self.take.state_path)
             self.keep_take(self)
 
     def _next_beat(self, stream: Any) -> dict[str, Any] | None:

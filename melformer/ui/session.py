@@ -1,7 +1,6 @@
 """What one visitor has on the desk: a loop, its takes, what can be undone, and the stream that plays."""
 
 import collections
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +12,12 @@ from melformer.ui.desk import Desk, Player
 from melformer.ui.limits import Limits
 from melformer.ui.loops import Loop, crop_loop, loop_of_take, open_loop, retime_loop
 from melformer.ui.performance import Performance
-from melformer.ui.takes import Take, whole_take
+from melformer.ui.shelf import Shelf
+from melformer.ui.takes import Take
 from melformer.ui.tape import Tape
 from melformer.ui.view import end_sentence, view_loop, view_of
 from melformer.ui.wire import pack_beat
 
-UNDO_STEPS = 8
 STOP_WAIT_S = 2.0
 
 
@@ -32,16 +31,21 @@ class Session:
         self.model = model
         self.desk = desk
         self.limits = limits
-        self.folder = folder
         self.paced = paced
-        self.loop: Loop | None = None
-        self.takes: dict[int, Take] = {}
-        self._past: list[tuple[Loop | None, dict[int, Take]]] = []
-        self._n_takes = 0
-        self._n_tapes = 0
+        self.shelf = Shelf(folder, limits.kept_takes)
         self._running: Performance | None = None
-        self._lock = threading.RLock()
-        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def folder(self) -> Path:
+        return self.shelf.folder
+
+    @property
+    def loop(self) -> Loop | None:
+        return self.shelf.loop
+
+    @property
+    def takes(self) -> dict[int, Take]:
+        return self.shelf.takes
 
     @property
     def is_running(self) -> bool:
@@ -74,18 +78,13 @@ class Session:
 
     def remove_take(self, number: int) -> dict[str, Any]:
         self.need_take(number)
-        with self._lock:
-            self._remember()
-            self.takes = {key: take for key, take in self.takes.items() if key != number}
+        self.shelf.remove(number)
         return self.view()
 
     def undo(self) -> dict[str, Any]:
         """Go back to the loop and the takes before the last change. Errors: RequestError when there is none."""
         self.stop()
-        with self._lock:
-            if not self._past:
-                raise RequestError("There is nothing to undo.")
-            self.loop, self.takes = self._past.pop()
+        self.shelf.undo()
         return self.view()
 
     def play(self, data: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -96,7 +95,7 @@ class Session:
             yield from performance.messages(lambda: self._open_stream(wish, performance.take))
         finally:
             performance.stop("left")
-            with self._lock:
+            with self.shelf.lock:
                 if self._running is performance:
                     self._running = None
         words = end_sentence(performance)
@@ -133,7 +132,7 @@ class Session:
                 best = self.model.ranked(made)[0].seed
         finally:
             self.desk.leave(player)
-        numbers = self._keep_whole(loop, made)
+        numbers = self.shelf.keep_whole(loop, made)
         numbers.insert(0, numbers.pop(seeds.index(best)))  # the page offers the first
         yield {"kind": "end", "reason": "chosen", "message": "", "takes": numbers, "view": self.view()}
 
@@ -166,8 +165,8 @@ class Session:
         raise RequestError("This loop is not here any more.")
 
     def view(self) -> dict[str, Any]:
-        with self._lock:
-            return view_of(self.loop, self.takes.values(), bool(self._past), self.is_running)
+        with self.shelf.lock:
+            return view_of(self.loop, self.takes.values(), self.shelf.can_undo, self.is_running)
 
     def need_loop(self) -> Loop:
         if self.loop is None:
@@ -176,31 +175,27 @@ class Session:
 
     def _put(self, loop: Loop) -> dict[str, Any]:
         self.stop()
-        with self._lock:
-            self._remember()
-            self.loop = loop
+        self.shelf.put(loop)
         return self.view()
-
-    def _remember(self) -> None:
-        self._past = [*self._past, (self.loop, dict(self.takes))][-UNDO_STEPS:]
 
     def _prepare(self, wish: Wish) -> Performance:
         loop = self.need_loop()
         self._check_disk()
         self.settle()  # a take must have its state before another begins
-        with self._lock:
+        shelf = self.shelf
+        with shelf.lock:
+            shelf.sweep()
             if wish.keep is None:
-                self._n_takes += 1
                 waveform = loop.prompt.waveform
-                tape = Tape(self._tape_path(), waveform.n_channels, waveform.sample_rate)
-                take = Take(self._n_takes, loop, wish.seed, wish.settings, tape, [], closed=wish.close_loop)
+                tape = Tape(shelf.next_tape(), waveform.n_channels, waveform.sample_rate)
+                take = Take(shelf.next_number(), loop, wish.seed, wish.settings, tape, [], closed=wish.close_loop)
             else:
                 take = self._extendable(self.need_take(wish.keep))
             self._running = Performance(self.desk, self.limits, wish, take, self._keep_playing, self.paced)
             return self._running
 
     def _check_disk(self) -> None:
-        used_mb = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file()) / 1e6
+        used_mb = self.shelf.used_mb()
         if used_mb > self.limits.session_mb:
             raise RequestError(
                 f"Your takes fill {used_mb:.0f} MB; at most {self.limits.session_mb} MB are kept here. "
@@ -210,7 +205,7 @@ class Session:
     def _extendable(self, take: Take) -> Take:
         if len(take.codes) == take.n_beats:
             return take
-        tape = take.tape.branch(self._tape_path(), take.n_new_samples)  # an undone extension stays as it was
+        tape = take.tape.branch(self.shelf.next_tape(), take.n_new_samples)  # an undone extension stays as it was
         return replace(take, tape=tape, codes=take.codes[: take.n_beats])
 
     def _open_stream(self, wish: Wish, take: Take) -> Any:
@@ -231,28 +226,8 @@ class Session:
         return stream
 
     def _keep_playing(self, performance: Performance) -> None:
-        with self._lock:
+        with self.shelf.lock:
             if not performance.kept:
-                self._remember()
+                self.shelf.remember()
                 performance.kept = True
-            self._keep(performance.take)
-
-    def _keep(self, take: Take) -> None:
-        with self._lock:
-            self.takes = {**self.takes, take.number: take}
-            while len(self.takes) > self.limits.kept_takes:
-                self.takes = {key: self.takes[key] for key in sorted(self.takes)[1:]}
-
-    def _keep_whole(self, loop: Loop, made: list[Any]) -> list[int]:
-        numbers = []
-        with self._lock:
-            self._remember()
-            for continuation in made:
-                self._n_takes += 1
-                numbers.append(self._n_takes)
-                self._keep(whole_take(self._n_takes, loop, continuation, self._tape_path()))
-        return numbers
-
-    def _tape_path(self) -> Path:
-        self._n_tapes += 1
-        return self.folder / f"tape{self._n_tapes}.f32"
+            self.shelf.keep(performance.take)

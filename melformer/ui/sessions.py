@@ -65,6 +65,7 @@ class Sessions:
                 return
             if keep_files:
                 session, used = self._sessions.pop(token)
+                session.shelf.drop_takes()
                 self._leftovers.append((session.folder, used))
             else:
                 self._forget(token)

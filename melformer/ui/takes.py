@@ -18,8 +18,9 @@ JOIN_S = 0.03  # a whole take says where its loop ends; so much before it was jo
 class Take:
     """The first `n_beats` new beats of `tape` and `codes`, which only ever grow and may be shared by takes.
 
-    `codes`: one uint16 (n_columns, n_codebooks) a beat. `state` resumes the stream after the last beat; where it
-    is None, the seed makes the same beats again. `closed`: its last bar leads back to the loop's first.
+    `codes`: one uint16 (n_columns, n_codebooks) a beat. `state`: the file that resumes the stream after the last beat
+    (some MB each, too many for memory); where it is None, the seed makes the same beats again. `closed`: its last bar
+    leads back to the loop's first.
     """
 
     number: int
@@ -30,8 +31,13 @@ class Take:
     codes: list[np.ndarray]
     n_beats: int = 0
     join: np.ndarray | None = None
-    state: Any = None
+    state: Path | None = None
     closed: bool = False
+
+    @property
+    def state_path(self) -> Path:
+        """Where the state after the last beat belongs: takes that share a tape differ in length."""
+        return self.tape.path.with_suffix(f".{self.n_beats}.state")
 
     @property
     def n_new_samples(self) -> int:
@@ -79,6 +85,5 @@ def whole_take(number: int, loop: Loop, continuation: Any, tape_path: Path) -> T
         codes=list(np.array_split(code_columns(continuation.codes), continuation.n_beats)),
         n_beats=continuation.n_beats,
         join=np.array(join),
-        state=continuation.state,
         closed=continuation.ending is not None,
     )

@@ -1,0 +1,97 @@
+"""What one visitor keeps: the loop, its takes, and the way back to what they were before the last changes."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from melformer.errors import RequestError
+from melformer.ui.loops import Loop
+from melformer.ui.takes import Take, whole_take
+
+UNDO_STEPS = 8
+
+
+class Shelf:
+    """Takes by number, at most `kept_takes` of them; their sound and their states are files in `folder`.
+
+    Safe to use from several threads; `lock` holds several changes together.
+    """
+
+    def __init__(self, folder: Path, kept_takes: int) -> None:
+        self.folder = folder
+        self.kept_takes = kept_takes
+        self.loop: Loop | None = None
+        self.takes: dict[int, Take] = {}
+        self.lock = threading.RLock()
+        self._past: list[tuple[Loop | None, dict[int, Take]]] = []
+        self._n_takes = 0
+        self._n_tapes = 0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def can_undo(self) -> bool:
+        return bool(self._past)
+
+    def put(self, loop: Loop) -> None:
+        with self.lock:
+            self.remember()
+            self.loop = loop
+
+    def remember(self) -> None:
+        """`undo` leads back to how things are now."""
+        with self.lock:
+            self._past = [*self._past, (self.loop, dict(self.takes))][-UNDO_STEPS:]
+
+    def undo(self) -> None:
+        """Go back to the loop and the takes before the last change. Errors: RequestError when there is none."""
+        with self.lock:
+            if not self._past:
+                raise RequestError("There is nothing to undo.")
+            self.loop, self.takes = self._past.pop()
+
+    def keep(self, take: Take) -> None:
+        with self.lock:
+            self.takes = {**self.takes, take.number: take}
+            while len(self.takes) > self.kept_takes:
+                self.takes = {key: self.takes[key] for key in sorted(self.takes)[1:]}
+
+    def keep_whole(self, loop: Loop, made: list[Any]) -> list[int]:
+        """Keep finished continuations; gives the numbers of their takes."""
+        with self.lock:
+            self.remember()
+            takes = [whole_take(self.next_number(), loop, one, self.next_tape()) for one in made]
+            for take in takes:
+                self.keep(take)
+        return [take.number for take in takes]
+
+    def remove(self, number: int) -> None:
+        with self.lock:
+            self.remember()
+            self.takes = {key: take for key, take in self.takes.items() if key != number}
+
+    def drop_takes(self) -> None:
+        """Forget all takes and the way back; files that were saved stay."""
+        with self.lock:
+            self.takes, self._past = {}, []
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Remove the tapes and states that no take, and no step back, needs any more."""
+        with self.lock:
+            kept = [take for _, takes in [*self._past, (self.loop, self.takes)] for take in takes.values()]
+            needed = {take.tape.path for take in kept} | {take.state for take in kept}
+            for path in [*self.folder.glob("tape*.f32"), *self.folder.glob("tape*.state")]:
+                if path not in needed:
+                    path.unlink(missing_ok=True)
+
+    def used_mb(self) -> float:
+        """Disk that all files of the visitor fill, MB."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file()) / 1e6
+
+    def next_number(self) -> int:
+        self._n_takes += 1
+        return self._n_takes
+
+    def next_tape(self) -> Path:
+        self._n_tapes += 1
+        return self.folder / f"tape{self._n_tapes}.f32"

@@ -1,0 +1,146 @@
+"""The page as visitors get it: served by a process of its own, watched from a real Chromium."""
+
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+STARTS_WITHIN_S = 120.0
+
+# Long tasks since the probe was set, and four times a second how much is ready ahead of what is heard.
+PROBE = """
+() => {
+  window.probe = { tasks: [], ahead: [], since: performance.now() };
+  new PerformanceObserver((list) => {
+    for (const task of list.getEntries()) if (task.startTime >= probe.since) probe.tasks.push(task.duration);
+  }).observe({ type: "longtask" });
+  setInterval(() => {
+    if (melformer.player.playing && melformer.state.run) probe.ahead.push(melformer.player.aheadSeconds());
+  }, 250);
+}
+"""
+
+# Replaces the recorder of `page_server.TAP`: only when the click came, and when the first sound left after it.
+FIRST_SOUND = """
+() => {
+  window.first = {};
+  document.addEventListener("click", (event) => { first = { clicked: event.timeStamp }; }, true);
+  window.tapped = { push(frames) {
+    if (first.clicked && !first.heard && frames.some((x) => x !== 0)) first.heard = performance.now();
+  } };
+}
+"""
+
+
+@dataclass
+class Host:
+    """A page served by `app.py`, with the embedded checkpoint unless MELFORMER_MODEL names another."""
+
+    url: str
+    process: "subprocess.Popen[bytes]"
+
+    def memory_mb(self) -> float:
+        """Resident memory of the server, MB (Linux)."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmRSS"):
+                return int(line.split()[1]) * 1024 / 1e6
+        raise RuntimeError("the server is gone")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def hosting() -> Iterator[Host]:
+    """Start the page and wait until it answers."""
+    port = free_port()
+    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False"}
+    process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    host = Host(f"http://127.0.0.1:{port}", process)
+    try:
+        _wait_for(host)
+        yield host
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _wait_for(host: Host) -> None:
+    end = time.monotonic() + STARTS_WITHIN_S
+    while time.monotonic() < end and host.process.poll() is None:
+        try:
+            with urllib.request.urlopen(host.url, timeout=5):
+                return
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            time.sleep(0.05)
+    raise RuntimeError("the page did not start")
+
+
+def choose_example(page: Any, name: str) -> None:
+    """Take one of the example loops, by the beginning of its button's label."""
+    page.get_by_role("button", name=name).click()
+    page.wait_for_selector("[data-act=continue]:enabled", timeout=60_000)
+
+
+def ask_for(page: Any, n_beats: int | None, lead: str = "all") -> None:
+    """Set how many beats are added (None: endless), and how much of the loop is played before them."""
+    if page.locator("details.mf-more").get_attribute("open") is None:
+        page.click("summary:has-text('More settings')")
+    page.select_option("#mf-lead", lead)
+    page.select_option("[data-unit]", "endless" if n_beats is None else "beats")
+    if n_beats is not None:
+        page.fill("#mf-count", str(n_beats))
+
+
+class Counters:
+    """Chromium's own counters for a page, from now on: seconds of script and of all tasks, bytes of its heap."""
+
+    def __init__(self, page: Any) -> None:
+        self._session = page.context.new_cdp_session(page)
+        self._session.send("Performance.enable")
+        self._start = self._read()
+
+    def _read(self) -> dict[str, float]:
+        return {item["name"]: item["value"] for item in self._session.send("Performance.getMetrics")["metrics"]}
+
+    def since(self, name: str) -> float:
+        """How much a counter has grown."""
+        return self._read()[name] - self._start[name]
+
+    def now(self, name: str) -> float:
+        return self._read()[name]
+
+
+def percentile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def machine() -> str:
+    """The processor, its cores, and how busy the machine was in the last minute."""
+    model = platform.machine()
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            model = line.split(":")[1].strip()
+            break
+    return f"{os.cpu_count()} cores of {model}, load {os.getloadavg()[0]:.1f}"
+
+
+def report(what: str, facts: dict[str, Any]) -> None:
+    """One line of JSON, and the machine in it."""
+    rounded = {name: round(value, 3) if isinstance(value, float) else value for name, value in facts.items()}
+    print(json.dumps({"what": what, **rounded, "machine": machine()}, ensure_ascii=False), flush=True)
