@@ -3,6 +3,8 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 # huggingface_hub reads these when it is first imported, so they stand before any import of ours.
 from hub_server import HubServer
@@ -33,3 +35,47 @@ def hub(_hub_thread: None) -> HubServer:
     """An empty Hub on the loopback; huggingface_hub talks to it without being told."""
     HUB.reset()
     return HUB
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from page_server import browsing
+
+    with browsing() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def loops(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A loop of 8 beats at 200 BPM, and a file that is none."""
+    from page_double import loop_samples
+
+    from melformer.audio.wav import write_waveform
+
+    folder = tmp_path_factory.mktemp("examples")
+    write_waveform(folder / "click_200bpm.wav", loop_samples(8, 200.0), bpm=200)
+    (folder / "words.wav").write_text("This is no sound.")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def server(loops: list[Path]) -> Iterator[Any]:
+    """The page with a stand-in for the model."""
+    from page_double import Model
+    from page_server import serving
+
+    with serving(Model(compute_s=0.01), loops[:1]) as server:
+        yield server
+
+
+@pytest.fixture
+def page(browser: Any, server: Any) -> Iterator[Any]:
+    """A visitor's page; at the end no script has failed, and nothing was fetched from another machine."""
+    from page_server import open_page
+
+    server.model.compute_s = 0.01
+    page = open_page(browser, server.url)
+    yield page
+    assert page.faults == []
+    assert page.left == []
+    page.context.close()

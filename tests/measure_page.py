@@ -143,20 +143,24 @@ def measure_people(options: argparse.Namespace) -> None:
             choose_example(page, name)
             ask_for(page, options.beats)
             page.fill("#mf-seed", str(100 + k))
-        memory, most_at_once = host.memory_mb(), 0
-        for page in pages:
-            page.click("[data-act=continue]")
-        while any(page.evaluate("Boolean(melformer.state.run)") for page in pages):
-            most_at_once = max(most_at_once, sum(page.evaluate("melformer.player.playing") for page in pages))
-            time.sleep(0.2)
+        memory, most_at_once = [host.memory_mb()], 0
+        for _ in range(options.rounds):
+            for page in pages:
+                page.click("[data-act=continue]")
+            while any(page.evaluate("Boolean(melformer.state.run)") for page in pages):
+                most_at_once = max(most_at_once, sum(page.evaluate("melformer.player.playing") for page in pages))
+                time.sleep(0.2)
+            for page in pages:
+                _end(page)
+            memory.append(host.memory_mb())
         errors = [page.locator("[data-error]").inner_text() for page in pages]
         silence = [page.evaluate("melformer.player.starved / melformer.state.store.rate") for page in pages]
-        grown = host.memory_mb() - memory
         heard = [_new_part(page) for page in pages]
         alone = [_alone(host, EXAMPLES[name], options.beats, 100 + k) for k, name in enumerate(names)]
     same = [bool(np.array_equal(a, b)) for a, b in zip(heard, alone)]
     report("people", {"count": options.count, "beats": options.beats, "heard_what_is_theirs": same, "errors": errors,
-                      "most_playing_at_once": most_at_once, "silence_s": silence, "server_grew_mb": grown})  # fmt: skip
+                      "most_playing_at_once": most_at_once, "silence_s": silence,
+                      "first_grew_mb": memory[1] - memory[0], "later_grew_mb": memory[-1] - memory[1]})  # fmt: skip
 
 
 def _new_part(page: Any) -> np.ndarray:
@@ -186,8 +190,7 @@ def _alone(host: Host, example: str, n_beats: int, seed: int) -> np.ndarray:
 
 
 def _end(page: Any) -> None:
-    if page.locator("[data-act=stop]").is_visible():
-        page.click("[data-act=stop]")
+    page.evaluate("document.querySelector('[data-act=stop]').click()")  # also when the sound ends at this moment
     page.wait_for_function("!melformer.state.run && !melformer.player.playing", timeout=WAIT_MS)
 
 
@@ -199,7 +202,7 @@ def main() -> None:
         ("sound", measure_sound, {"times": 5}),
         ("endless", measure_endless, {"minutes": 10.0}),
         ("many", measure_many, {"times": 100, "beats": 8}),
-        ("people", measure_people, {"count": 3, "beats": 32}),
+        ("people", measure_people, {"count": 3, "beats": 24, "rounds": 3}),
     ]
     for name, run, numbers in table:
         command = commands.add_parser(name, help=(run.__doc__ or "").splitlines()[0])

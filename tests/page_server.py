@@ -16,6 +16,9 @@ from page_double import Model
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((path for path in map(shutil.which, NAMES) if path), None)
 
+PATIENCE_MS = 120_000  # a busy machine is slow, not wrong
+CUT_OFF = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+
 # Everything that reaches the sound output passes a recorder, loaded before the page's own worklet is ready.
 TAP = """
 (() => {
@@ -98,12 +101,12 @@ def need_chromium() -> str:
 
 @contextmanager
 def browsing() -> Iterator[Any]:
-    """A Chromium that may not leave this machine."""
+    """A Chromium that cannot leave this machine: no other has a name or an address for it."""
     path = need_chromium()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", CUT_OFF])
         try:
             yield browser
         finally:
@@ -114,6 +117,7 @@ def open_page(browser: Any, url: str, tap: bool = True, **options: Any) -> Any:
     """A fresh visitor with a session of its own. Requests that leave this machine are listed in `page.left`."""
     context = browser.new_context(accept_downloads=True, **options)
     page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
     page.left = []
     page.faults = []
     page.on("request", lambda request: page.left.append(request.url) if _is_outside(request.url) else None)
@@ -121,7 +125,7 @@ def open_page(browser: Any, url: str, tap: bool = True, **options: Any) -> Any:
     if tap:
         page.add_init_script(TAP)
     page.goto(url)
-    page.wait_for_selector("[data-ready]", timeout=20_000)
+    page.wait_for_selector("[data-ready]")
     return page
 
 

@@ -8,15 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 from page_double import Model, loop_samples
-from page_server import Server, as_integers, browsing, find_start, open_page, read_tap, serving
+from page_server import Server, as_integers, find_start, open_page, read_tap, serving
 
 from melformer.audio.wav import write_waveform
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with browsing() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

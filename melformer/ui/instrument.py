@@ -9,7 +9,7 @@ import gradio as gr
 
 STATIC = Path(__file__).parent / "static"
 # In this order: each may use what stands before it.
-SCRIPTS = ("dom", "store", "player", "timeline", "open", "run", "takes", "codes", "main")
+SCRIPTS = ("dom", "store", "player", "timeline", "open", "run", "takes", "codes", "fields", "keys", "main")
 
 
 def read_static(name: str) -> str:

@@ -98,6 +98,7 @@ class Performance:
             "ahead_s": round(self._ahead_s(), 3),
             "temperature": stream.settings.temperature,
             "variation": stream.settings.variation,
+            "own_sound": stream.settings.own_sound,
             **packed,
         }
 

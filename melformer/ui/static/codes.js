@@ -72,10 +72,10 @@ function resetEdit() {
 
 function drawBeats() {
   find("[data-beats]").replaceChildren(...codesState.order.map((one, k) => {
-    const place = codesState.chosen.indexOf(k);
-    const words = `Beat ${k + 1}${one.from !== k ? `, tokens of beat ${one.from + 1}` : ""}${one.reversed ? ", reversed" : ""}`;
-    return make("button", { type: "button", class: "mf-beat", "aria-pressed": String(place >= 0), "aria-label": words, onclick: () => chooseBeat(k) },
-      `${one.from + 1}${one.reversed ? "\u21c4" : ""}`, make("small", {}, place >= 0 ? ["first", "second"][place] : ""));
+    const place = ["first", "second"][codesState.chosen.indexOf(k)] || "";
+    const words = `Beat ${k + 1}${one.from !== k ? `, tokens of beat ${one.from + 1}` : ""}${place && `, ${place}`}${one.reversed ? ", reversed" : ""}`;
+    return make("button", { type: "button", class: "mf-beat", "aria-pressed": String(Boolean(place)), "aria-label": words, onclick: () => chooseBeat(k) },
+      `${one.from + 1}${one.reversed ? "\u21c4" : ""} `, make("small", {}, place));
   }));
   findAll("[data-edit]").forEach((button) => {
     const needs = { copy: 2, swap: 2, reverse: 1, reset: 0 }[button.dataset.edit];

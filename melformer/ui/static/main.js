@@ -53,9 +53,8 @@ function refresh() {
   const { loop, store, run, view } = state;
   const take = view && store && view.takes.find((one) => one.number === store.take);
   const active = Boolean(run) || player.playing;
-  act("continue").hidden = active;
-  act("stop").hidden = !active;
   act("continue").disabled = !loop || state.busy;
+  swapMain(active); // once it is enabled: nothing else can have the focus
   act("keep").disabled = !take || !take.n_beats || state.busy;
   act("another").disabled = !loop || !view || (run ? !run.started || !run.asked : !view.takes.length);
   act("choose").disabled = !loop || state.busy;
@@ -63,33 +62,18 @@ function refresh() {
   placeHandles();
   if (take && store.nNew) state.stores.set(store.take, store);
   if (active) return;
-  if (!loop) status("Choose a loop to begin.");
+  if (!loop) status("");
   else if (take) status(`Take ${take.number}: ${plural(take.n_beats, "new beat")}, seed ${take.seed}. ${state.note || ""}`);
   else status("Ready. Continue plays your loop and goes on from it.");
 }
 
-function wireFields() {
-  const words = { "mf-temperature": (v) => `${trim(v)}, ${temperatureWord(v)}`, "mf-variation": (v) => `${Math.round(v * 100)}%, ${variationWord(v)}` };
-  for (const output of findAll("output[data-for]")) {
-    const input = find(`#${output.dataset.for}`);
-    const show = () => setText(output, (words[input.id] || trim)(Number(input.value)));
-    input.addEventListener("input", show);
-    show();
-  }
-  for (const id of ["#mf-temperature", "#mf-variation", "#mf-own", "#mf-topk", "#mf-topp"]) find(id).addEventListener("input", steer);
-  find("#mf-volume").addEventListener("input", (event) => player.setVolume(Number(event.target.value)));
-  find("[data-loop-play]").addEventListener("change", (event) => { player.repeat = event.target.checked; player.feed(); });
-  find("[data-unit]").addEventListener("change", (event) => { find("#mf-count").disabled = event.target.value === "endless"; });
-  find("#mf-bpm").addEventListener("change", (event) => setTempo(Number(event.target.value)));
-  find("#mf-bar").addEventListener("change", () => state.loop && setTempo(state.loop.bpm));
-}
-
-/** The settings' defaults are written once, on the server. */
-function setKnobs(values) {
-  for (const [id, name] of [["#mf-temperature", "temperature"], ["#mf-variation", "variation"], ["#mf-own", "own_sound"], ["#mf-topk", "top_k"], ["#mf-topp", "top_p"]]) {
-    find(id).value = values[name];
-  }
-  findAll("output[data-for]").forEach((output) => find(`#${output.dataset.for}`).dispatchEvent(new Event("input")));
+/** Continue and Stop share one place; who pressed one by keyboard stands on the other. */
+function swapMain(active) {
+  const [shown, gone] = active ? [act("stop"), act("continue")] : [act("continue"), act("stop")];
+  const focused = document.activeElement === gone;
+  gone.hidden = true;
+  shown.hidden = false;
+  if (focused) shown.focus({ preventScroll: true });
 }
 
 function wireButtons() {
@@ -148,26 +132,6 @@ function wireMenus() {
   });
 }
 
-function wireKeys() {
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || find("#mf-play").hidden) return;
-    const at = event.target;
-    if (at.closest && at.closest("input:not([type=range]):not([type=checkbox]), select, textarea")) return;
-    if (event.key === " ") {
-      if (at.closest && at.closest("button, summary, [type=checkbox]")) return; // there, space already means press
-      event.preventDefault();
-      toggle();
-    } else if (event.key === "r" || event.key === "R") act("another").click();
-    else if ((event.key === "s" || event.key === "S") && state.store && state.store.take > 0) save(state.store.take, "wav");
-  });
-}
-
-function toggle() {
-  if (state.run || player.playing) stop();
-  else if (state.store && state.store.take > 0) player.play(state.store, 0).then(refresh);
-  else continueLoop();
-}
-
 function isDark() { return document.body.classList.contains("dark"); }
 
 function switchTheme() {
@@ -200,6 +164,7 @@ async function hello() {
   state.token = answer.token;
   state.limits = answer.limits;
   setKnobs(answer.defaults);
+  recallFields();
   remember("sessionStorage", "melformer-token", answer.token);
   find("#mf-takes").max = answer.limits.batch;
   find("[data-examples]").replaceChildren(...findAll("[data-examples] > span"), ...answer.examples.map(exampleButton));
@@ -212,6 +177,7 @@ const chosenTheme = recall("localStorage", "melformer-theme");
 if (chosenTheme) document.body.classList.toggle("dark", chosenTheme === "dark");
 watch("value", () => receive(props.value));
 wireFields();
+keepFields();
 wireButtons();
 wireDrop();
 wireKeys();

@@ -40,6 +40,7 @@ async function openFile(file) {
 
 async function openWith(what, data) {
   silence();
+  if (data.name) status(`Reading ${data.name} …`);
   const view = await call(what, { ...data, beats_per_bar: Number(find("#mf-bar").value) });
   if (view) {
     showError("");

@@ -10,7 +10,7 @@ function wish() {
 
 function knobs() {
   const value = (id) => Number(find(id).value);
-  return { temperature: value("#mf-temperature"), variation: value("#mf-variation"), own_sound: value("#mf-own"), top_k: value("#mf-topk"), top_p: value("#mf-topp") };
+  return { temperature: value("#mf-temperature"), variation: value("#mf-variation"), own_sound: value("[name=mf-sound]:checked"), top_k: value("#mf-topk"), top_p: value("#mf-topp") };
 }
 
 function checkWish(asked) {
@@ -169,7 +169,7 @@ async function heal(current, message) {
 }
 
 function markChange(store, message) {
-  const knob = `${message.temperature} ${message.variation}`;
+  const knob = `${message.temperature} ${message.variation} ${message.own_sound}`;
   if (store.knob !== undefined && store.knob !== knob) timeline.marks.set(store.beats.length - 1, knob);
   store.knob = knob;
 }

@@ -17,8 +17,8 @@ function takeRow(take) {
     make("details", { class: "mf-menu" }, make("summary", { "aria-label": `More for take ${take.number}` }, "More"),
       make("div", {},
         button("24-bit WAV", "Save as 24-bit WAV", () => save(take.number, "wav24")),
-        button(".tiaf", "Save as tiaf", () => save(take.number, "tiaf")),
-        button("Tokens as PNG", "Save the tokens of", () => savePicture(take.number)),
+        button(".tiaf", "Save as .tiaf", () => save(take.number, "tiaf")),
+        button("Tokens as PNG", "Tokens as PNG of", () => savePicture(take.number)),
         button("Use as the loop", "Use as the loop:", () => useTake(take.number)),
         button("Remove", "Remove", () => call("remove", { take: take.number }).then(adopt)))));
   return row;
@@ -88,7 +88,7 @@ async function savePicture(number) {
   const rows = Math.ceil(columns / perRow);
   const canvas = make("canvas", { width: perRow * size, height: rows * (books * size + 12) });
   const g = canvas.getContext("2d");
-  g.fillStyle = getComputedStyle(element).getPropertyValue("--mf-page") || "#fff";
+  g.fillStyle = getComputedStyle(timeline.scroll).getPropertyValue("--mf-page");
   g.fillRect(0, 0, canvas.width, canvas.height);
   g.imageSmoothingEnabled = false;
   const shown = timeline.store, tiles = timeline.tiles;

@@ -1,5 +1,5 @@
 // One canvas over all beats: bar numbers, outline, tokens. Only what is in view is drawn, so a long stream costs no more.
-const TOUCH_HINT = "Touch a beat to hear it, twice to play from there.";
+const TOUCH_HINT = "Above: the sound. Below: its tokens, the model's notes on each moment. Touch a beat to hear it, twice to play from there.";
 const MIN_BEAT = 26, MAX_BEAT = 110;
 
 class Timeline {
@@ -9,6 +9,7 @@ class Timeline {
     this.spacer = root.querySelector("[data-spacer]");
     this.head = root.querySelector("[data-playhead]");
     this.readout = root.querySelector("[data-readout]");
+    this.readout.textContent = TOUCH_HINT;
     this.onTouch = onTouch;
     this.chosen = -1;
     this.follow = true;

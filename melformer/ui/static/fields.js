@@ -1,0 +1,54 @@
+// The knobs: what their values mean in words, and that a reload leaves them as they were.
+const KEPT_FIELDS = ["mf-count", "mf-variation", "mf-temperature", "mf-seed", "mf-lead", "mf-topk", "mf-topp", "mf-takes", "mf-close", "mf-volume"];
+
+function wireFields() {
+  const words = { "mf-temperature": (v) => `${trim(v)}, ${temperatureWord(v)}`, "mf-variation": (v) => `${Math.round(v * 100)}%, ${variationWord(v)}` };
+  for (const output of findAll("output[data-for]")) {
+    const input = find(`#${output.dataset.for}`);
+    const show = () => setText(output, (words[input.id] || trim)(Number(input.value)));
+    input.addEventListener("input", show);
+    show();
+  }
+  for (const id of ["#mf-temperature", "#mf-variation", "#mf-topk", "#mf-topp"]) find(id).addEventListener("input", steer);
+  findAll("[name=mf-sound]").forEach((one) => one.addEventListener("change", steer));
+  find("#mf-volume").addEventListener("input", (event) => player.setVolume(Number(event.target.value)));
+  find("[data-loop-play]").addEventListener("change", (event) => { player.repeat = event.target.checked; player.feed(); });
+  find("[data-unit]").addEventListener("change", (event) => { find("#mf-count").disabled = event.target.value === "endless"; });
+  find("#mf-bpm").addEventListener("change", (event) => setTempo(Number(event.target.value)));
+  find("#mf-bar").addEventListener("change", () => state.loop && setTempo(state.loop.bpm));
+}
+
+/** The settings' defaults are written once, on the server. */
+function setKnobs(values) {
+  for (const [id, name] of [["#mf-temperature", "temperature"], ["#mf-variation", "variation"], ["#mf-topk", "top_k"], ["#mf-topp", "top_p"]]) {
+    find(id).value = values[name];
+  }
+  find(`[name=mf-sound][value="${values.own_sound < 0.5 ? 0 : 1}"]`).checked = true;
+  findAll("output[data-for]").forEach((output) => find(`#${output.dataset.for}`).dispatchEvent(new Event("input")));
+}
+
+/** Everything that keeps its value over a reload, by a name of its own. */
+function keptFields() {
+  const fields = KEPT_FIELDS.map((id) => [id, find(`#${id}`)]);
+  return [...fields, ["unit", find("[data-unit]")], ["neural", find("[name=mf-sound][value='0']")], ["repeat", find("[data-loop-play]")]];
+}
+
+const isSwitch = (input) => input.type === "checkbox" || input.type === "radio";
+
+function keepFields() {
+  element.addEventListener("change", () => {
+    const values = keptFields().map(([name, input]) => [name, isSwitch(input) ? input.checked : input.value]);
+    remember("sessionStorage", "melformer-fields", JSON.stringify(Object.fromEntries(values)));
+  });
+}
+
+function recallFields() {
+  const values = JSON.parse(recall("sessionStorage", "melformer-fields") || "{}");
+  for (const [name, input] of keptFields()) {
+    if (values[name] === undefined) continue;
+    if (isSwitch(input)) input.checked = values[name];
+    else input.value = values[name];
+    input.dispatchEvent(new Event("input"));
+    input.dispatchEvent(new Event("change")); // does not bubble: nothing is kept anew
+  }
+}

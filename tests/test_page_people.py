@@ -1,0 +1,110 @@
+"""The page in a real browser when things do not go smoothly: others, reloads, lost lines, slow machines."""
+
+from typing import Any
+
+from page_moves import load, wait_idle, wait_new, wait_until
+from page_server import Server, open_page
+
+
+def test_the_browser_is_cut_off_from_the_network(page: Any, server: Server) -> None:
+    """So what all these tests show is shown without one: even a name for this machine leads nowhere."""
+    reach = "(url) => fetch(url, { mode: 'no-cors' }).then(() => true, () => false)"
+    assert page.evaluate(reach, server.url)
+    assert not page.evaluate(reach, server.url.replace("127.0.0.1", "localhost"))
+    page.left.clear()
+
+
+def test_a_reload_in_the_middle_frees_the_model_and_keeps_the_take(page: Any, server: Server) -> None:
+    load(page, unit="endless")
+    page.click("[data-act=continue]")
+    wait_new(page, 5)
+    page.reload()
+    page.wait_for_selector("[data-ready]")
+    wait_until(lambda: server.sessions.desk.n_playing == 0)
+    page.wait_for_selector("[data-act=keep]:enabled")
+    before = page.evaluate("melformer.state.store.nNew")
+    assert before >= 5
+    page.select_option("[data-unit]", "beats")
+    page.fill("#mf-count", "3")
+    page.click("[data-act=keep]")
+    wait_idle(page)
+    assert page.evaluate("melformer.state.store.nNew") == before + 3
+
+
+def test_messages_that_never_arrive_are_fetched(page: Any, server: Server) -> None:
+    load(page, n_beats=8)
+    page.click("[data-act=continue]")
+    wait_new(page, 2)
+    page.evaluate("melformer.state.run.run += 0.5")  # as if the connection broke: nothing is for this page any more
+    page.wait_for_selector("[data-act=keep]:enabled")
+    assert page.evaluate("melformer.state.store.nNew") == 8
+    wait_idle(page)
+    assert "connection was lost" in page.locator("[data-status]").inner_text()
+
+
+def test_a_forgotten_page_begins_again(page: Any, server: Server) -> None:
+    load(page)
+    server.sessions.forget(page.evaluate("melformer.state.token"))
+    page.click("[data-act=continue]")
+    page.get_by_text("left alone for more than 30 minutes").wait_for()
+    page.wait_for_selector("[data-stage]", state="hidden")
+    page.get_by_role("button", name="Click 200").click()
+    page.wait_for_selector("[data-act=continue]:enabled")
+
+
+def test_a_visitor_who_leaves_frees_the_model_within_a_beat(browser: Any, server: Server) -> None:
+    page = open_page(browser, server.url)
+    load(page, unit="endless")
+    page.click("[data-act=continue]")
+    wait_new(page, 5)
+    stream = server.model.streams[-1]
+    page.context.close()
+    left = stream.index
+    wait_until(lambda: server.sessions.desk.n_playing == 0)
+    assert stream.index <= left + 4  # 0.3 s a beat, and what was on its way
+
+
+def test_a_second_visitor_waits_and_is_told_so(page: Any, browser: Any, server: Server) -> None:
+    server.model.compute_s = 0.25  # nearly a beat's 0.3 s: the machine can serve one
+    load(page, unit="endless")
+    page.click("[data-act=continue]")
+    wait_until(lambda: (server.sessions.desk.beat_cost_s or 0) > 0.2)
+    second = open_page(browser, server.url)
+    load(second)
+    second.click("[data-act=continue]")
+    second.wait_for_function("document.querySelector('[data-status]').textContent.includes('You are next')")
+    assert server.sessions.desk.n_playing == 1
+    page.click("[data-act=stop]")
+    wait_new(second, 1)
+    server.model.compute_s = 0.01
+    wait_idle(second)
+    assert second.evaluate("melformer.state.view.takes.length") == 1
+    assert page.evaluate("melformer.state.view.takes[0].seed") == 7
+    second.context.close()
+
+
+def test_a_slow_machine_starts_later_and_does_not_break(page: Any, server: Server) -> None:
+    desk = server.sessions.desk
+    server.model.compute_s = 0.5  # a beat lasts 0.3 s
+    for _ in range(8):
+        desk.note_cost(0.5)
+    load(page, n_beats=5)
+    page.click("[data-act=continue]")
+    page.get_by_text("playing starts in").wait_for()
+    page.wait_for_function("melformer.player.playing")
+    wait_idle(page)
+    assert page.evaluate("melformer.player.starved") == 0
+    assert page.evaluate("melformer.player.at") == (8 + 5) * 13_230
+    for _ in range(8):
+        desk.note_cost(0.01)
+
+
+def test_a_machine_that_falls_behind_pauses_once_and_says_so(page: Any, server: Server) -> None:
+    load(page, n_beats=8)
+    server.sessions.desk.note_cost(0.01)
+    page.click("[data-act=continue]")
+    wait_new(page, 4)
+    server.model.streams[-1].compute_s = 1.0  # from now on, a beat of 0.3 s takes three times as long
+    page.get_by_text("the machine fell behind").wait_for()
+    wait_idle(page)
+    assert page.evaluate("melformer.player.at") == 16 * 13_230  # nothing was dropped
