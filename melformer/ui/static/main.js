@@ -1,4 +1,5 @@
 // Wires the page together.
+const SAY_EVERY_MS = 150;
 const state = {
   token: null, view: null, limits: { beats: 256, upload_mb: 20 }, loop: null, store: null, run: null, lastRun: 0, busy: false,
   loops: new Map(), stores: new Map(), missed: [], taps: [], costs: [], crop: { first: 0, last: 1 }, note: "",
@@ -29,8 +30,11 @@ function animate() {
   if (player.playing) showPosition();
 }
 
+let saidAt = 0;
 function sayPosition() {
-  const store = state.store;
+  const store = state.store, now = performance.now();
+  if (now - saidAt < SAY_EVERY_MS) return;
+  saidAt = now;
   if (!store || player.store !== store || (state.run && !state.run.started)) return;
   const k = store.beatAt(player.at), fresh = k - store.loop.n_beats;
   const parts = [fresh < 0 ? `Your loop, beat ${k + 1} of ${store.loop.n_beats}` : `New beat ${fresh + 1}${endlessOr(store)}`];

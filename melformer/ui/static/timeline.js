@@ -15,7 +15,8 @@ class Timeline {
     this.follow = true;
     this.tiles = new Map();
     this.marks = new Map();
-    this.scroll.addEventListener("scroll", () => this.redraw());
+    this.left = 0;
+    this.scroll.addEventListener("scroll", () => { this.left = this.scroll.scrollLeft; this.redraw(); });
     this.scroll.addEventListener("pointerdown", () => { this.follow = false; });
     this.scroll.addEventListener("wheel", () => { this.follow = false; }, { passive: true });
     this.scroll.addEventListener("pointermove", (event) => this.point(event));
@@ -51,7 +52,7 @@ class Timeline {
   layout() {
     if (!this.store) return;
     const total = Math.max(this.store.beats.length, this.store.loop.n_beats + (this.store.planned || 0));
-    const width = this.scroll.clientWidth;
+    const width = this.width = this.scroll.clientWidth;
     const scale = this.scale = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
     this.beatWidth = Math.max(MIN_BEAT * scale, Math.min(MAX_BEAT * scale, width / total));
     this.total = total;
@@ -67,6 +68,7 @@ class Timeline {
     this.canvas.style.height = `${this.height}px`;
     this.spacer.style.width = `${Math.ceil(total * this.beatWidth)}px`;
     this.scroll.style.height = `${this.height}px`;
+    this.head.style.height = `${this.height}px`;
     this.redraw();
     if (this.onLayout) this.onLayout();
   }
@@ -164,16 +166,15 @@ class Timeline {
     return tile;
   }
 
+  /** At every frame of the screen, so nothing is asked of the browser that would make it lay out the page. */
   place(frame, playing) {
-    this.head.hidden = !this.store;
+    if (this.head.hidden !== !this.store) this.head.hidden = !this.store;
     if (!this.store) return;
     const k = this.store.beatAt(frame), beat = this.store.beats[k];
     const x = (k + Math.min(1, (frame - beat.start) / beat.frames)) * this.beatWidth;
     this.head.style.transform = `translateX(${x}px)`;
-    this.head.style.height = `${this.height}px`;
     if (!playing || !this.follow) return;
-    const left = this.scroll.scrollLeft, width = this.scroll.clientWidth;
-    if (x < left || x > left + width * 0.8) this.scroll.scrollLeft = x - width * 0.3;
+    if (x < this.left || x > this.left + this.width * 0.8) this.scroll.scrollLeft = this.left = Math.max(0, x - this.width * 0.3);
   }
 
   beatUnder(event) {
