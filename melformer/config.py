@@ -20,6 +20,7 @@ class CodecConfig:
     """Sizes of the VQ-VAE. `frames_per_beat` STFT frames make `latent_frames_per_beat` latent frames.
 
     `n_bins` is the number of STFT bins kept: the model's band is n_bins * 40,000 / n_fft cycles per beat.
+    `n_tonal_bins` is the number of the lowest bins of which the encoder also hears how far they turn each frame.
     `n_source_bands` is the number of bands that the scorer of sources tells apart; 0: there is no scorer.
     """
 
@@ -40,6 +41,7 @@ class CodecConfig:
     expansion: int = 3
     kernel_size: int = 7
     lookahead_frames: int = 1
+    n_tonal_bins: int = 160
     n_source_bands: int = 0
     source_dim: int = 24
 
@@ -49,7 +51,8 @@ class CodecConfig:
         "codebook_size": (2, 16_384), "codebook_dim": (2, 64), "latent_dim": (8, 2_048),
         "frame_dim": (8, 2_048), "n_encoder_layers": (0, 24), "n_encoder_latent_layers": (0, 24),
         "n_decoder_layers": (0, 24), "n_decoder_latent_layers": (0, 24), "expansion": (1, 8),
-        "kernel_size": (1, 31), "lookahead_frames": (0, 8), "n_source_bands": (0, 32), "source_dim": (4, 256),
+        "kernel_size": (1, 31), "lookahead_frames": (0, 8), "n_tonal_bins": (1, 4_000),
+        "n_source_bands": (0, 32), "source_dim": (4, 256),
     }  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -65,6 +68,8 @@ class CodecConfig:
             raise ConfigError("codec: n_bins must be at most n_fft / 2, and kernel_size odd.")
         if self.work_samples_per_beat * self.n_fft != 2 * self.n_bins * self.samples_per_beat:
             raise ConfigError(f"codec.n_bins {self.n_bins} does not give a whole number of samples per beat.")
+        if self.n_tonal_bins > self.n_bins:
+            raise ConfigError(f"codec.n_tonal_bins {self.n_tonal_bins} must be at most n_bins {self.n_bins}.")
         if self.lookahead_frames >= self.latent_frames_per_beat:
             raise ConfigError("codec.lookahead_frames must be shorter than a beat.")
 
@@ -206,7 +211,7 @@ PRESETS: dict[str, Config] = {
     "tiny": Config(
         codec=CodecConfig(
             n_codebooks=3, codebook_size=64, latent_dim=32, frame_dim=32, n_encoder_layers=1,
-            n_encoder_latent_layers=1, n_decoder_layers=1, n_decoder_latent_layers=1,
+            n_encoder_latent_layers=1, n_decoder_layers=1, n_decoder_latent_layers=1, n_tonal_bins=32,
         ),
         transformer=TransformerConfig(
             dim=32, n_layers=2, n_heads=4, n_kv_heads=2, context_beats=32, beat_dim=32, n_beat_layers=1,

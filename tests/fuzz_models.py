@@ -22,7 +22,7 @@ SMALL = Config(
     CodecConfig(
         n_codebooks=2, codebook_size=8, codebook_dim=2, latent_dim=8, frame_dim=8, n_encoder_layers=1,
         n_encoder_latent_layers=1, n_decoder_layers=1, n_decoder_latent_layers=1, frames_per_beat=16, n_fft=7_500,
-        n_bins=60, latent_frames_per_beat=4, expansion=1, kernel_size=3,
+        n_bins=60, n_tonal_bins=20, latent_frames_per_beat=4, expansion=1, kernel_size=3,
     ),
     TransformerConfig(
         dim=8, n_layers=1, n_heads=2, n_kv_heads=1, context_beats=8, beat_dim=8, n_beat_layers=1, n_beat_heads=2,

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from melformer.codec.blocks import ConvNeXtBlock
-from melformer.codec.codec import Codec
+from melformer.codec.codec import Codec, tones
 from melformer.codec.losses import CodecLoss, mel_filters
 from melformer.codec.quantizer import ResidualVectorQuantizer
 from melformer.codec.stft import BeatSTFT
@@ -118,6 +118,32 @@ def test_quantizer_decodes_what_it_encodes_and_refines_with_depth() -> None:
     assert errors == sorted(errors, reverse=True) and errors[-1] < 0.8 * errors[0]
 
 
+def test_fitted_codebooks_are_used_and_say_more_than_entries_at_random() -> None:
+    torch.manual_seed(0)
+    latents = torch.randn(4_000, 12) @ torch.randn(12, 16) * torch.linspace(0.1, 2.0, 16)
+    fitted, plain = (ResidualVectorQuantizer(16, 3, 64, 4) for _ in range(2))
+    fitted.fit(latents, torch.Generator().manual_seed(0))
+    plain.restart(latents[None], torch.Generator().manual_seed(0), threshold=2.0)
+    errors = []
+    for quantizer in (fitted, plain):
+        codes = quantizer.encode(latents[None])
+        errors.append(float((quantizer.decode(codes) - latents).square().mean().detach()))
+    assert errors[0] < 0.5 * errors[1]
+    codes = fitted.encode(latents[None])[0]
+    assert all(len(codes[:, q].unique()) == 64 for q in range(3))
+
+
+def test_without_rounding_latents_pass_as_they_are_and_every_codebook_takes_part() -> None:
+    """Processes that average gradients need one for every parameter."""
+    quantizer = ResidualVectorQuantizer(16, 2, 8, 4)
+    latents = torch.randn(2, 5, 16, requires_grad=True)
+    quantized = quantizer(latents, bypass=True)
+    assert torch.equal(quantized.latents, latents) and float(quantized.codebook_loss.detach()) == 0.0
+    (quantized.latents.sum() + quantized.codebook_loss).backward()
+    assert torch.equal(latents.grad, torch.ones_like(latents))
+    assert all(parameter.grad is not None and not parameter.grad.any() for parameter in quantizer.parameters())
+
+
 def test_gradient_passes_straight_through_the_quantizer() -> None:
     torch.manual_seed(0)
     quantizer = ResidualVectorQuantizer(16, 2, 32, 4)
@@ -136,13 +162,34 @@ def test_dead_entries_come_back() -> None:
 
 
 def test_loss_is_zero_for_the_same_and_rises_with_difference(codec: Codec) -> None:
-    loss = CodecLoss(codec.decoder.stft)
+    loss = CodecLoss(codec.decoder.stft, codec.config.stride)
     target = beats(1, samples=48_000)
     values = [
         float(loss(target + level * beats(1, 9, 48_000), target, torch.Generator().manual_seed(0))["total"])
         for level in (0.0, 0.1, 1.0)
     ]
     assert values[0] < 1e-3 < values[1] < values[2]
+
+
+def test_loss_tells_a_note_from_its_neighbour_and_soft_from_loud(codec: Codec) -> None:
+    """Two low notes a semitone apart fall into the same bins of a short window."""
+    loss = CodecLoss(codec.decoder.stft, codec.config.stride)
+    time = torch.arange(48_000) / 24_000
+    note, same, next_ = (0.3 * torch.sin(2.0 * torch.pi * (hz * time + turn))[None]
+                         for hz, turn in ((55.0, 0.0), (55.0, 0.3), (58.27, 0.0)))  # fmt: skip
+    parts = [loss(other, note, torch.Generator().manual_seed(0)) for other in (same, next_, 0.5 * same)]
+    assert parts[0]["tone"] < 0.1 * parts[1]["tone"]
+    assert parts[0]["level"] < 0.2 * parts[2]["level"]
+
+
+def test_how_far_a_bin_turns_is_a_tones_frequency() -> None:
+    """A tone a quarter of a bin above bin 50 turns there by a twentieth of a turn a frame, whatever its phase."""
+    stft = BeatSTFT(24_000, 80, 1_500, 750)
+    time = torch.arange(24_000) / 24_000
+    spectra = stft.frames(0.5 * torch.cos(2.0 * torch.pi * 804.0 * time + 1.0)[None])
+    heard = tones(spectra * stft.advance(0, spectra.shape[1]).conj())[0].unflatten(-1, (-1, 2))[10:60, 50]
+    angle = torch.atan2(heard[:, 1], heard[:, 0])
+    assert (angle - 2.0 * torch.pi / 20.0).abs().max() < 0.02
 
 
 def test_mel_filters_equal_librosas() -> None:

@@ -29,7 +29,7 @@ from melformer.train.own_loops import OwnLoop, read_table, write_table
 from melformer.transformer.model import BeatTransformer, Conditioning
 
 TINY = PRESETS["tiny"]
-OPTIONS = FinetuneOptions(steps=8, validate_every=4, lr=1e-2, engine_share=0.0, batch_size=4)
+OPTIONS = FinetuneOptions(steps=20, validate_every=4, lr=1e-2, engine_share=0.0, batch_size=4)
 RATE = 16_000
 
 
@@ -187,8 +187,8 @@ def test_ctrl_c_at_once_leaves_no_checkpoint(
         finetune(loops, tmp_path / "out", str(base), FinetuneOptions(steps=9))
 
 
-def test_what_only_got_worse_is_not_written(base: Path, loops: Path, tmp_path: Path) -> None:
-    options = FinetuneOptions(steps=2, validate_every=1, lr=0.9, engine_share=0.0, batch_size=1)
+def test_what_brought_nothing_is_not_written(base: Path, loops: Path, tmp_path: Path) -> None:
+    options = FinetuneOptions(steps=1, validate_every=1, lr=1e-12, engine_share=0.0, batch_size=1)
     with pytest.raises(RequestError, match="holds no checkpoint"):
         finetune(loops, tmp_path / "out", str(base), options)
     assert not (tmp_path / "out" / "model.safetensors").exists()

@@ -179,12 +179,12 @@ def test_sampling_follows_probabilities_and_limits() -> None:
         drawn = [int(sample_codes(probabilities, settings, np.array([[0.2, d]]), warm)[0, 1]) for d in draws]
         return [drawn.count(i) for i in range(4)]
 
-    assert counts(Settings(top_p=1.0)) == [500, 300, 150, 50]
-    assert counts(Settings(top_p=1.0, top_k=2)) == [625, 375, 0, 0]
-    assert counts(Settings(top_p=0.75)) == [625, 375, 0, 0]
-    assert counts(Settings(top_p=1.0, min_p=0.2))[3] == 0
+    assert counts(Settings(temperature=2.0, top_p=1.0)) == [500, 300, 150, 50]
+    assert counts(Settings(temperature=2.0, top_p=1.0, top_k=2)) == [625, 375, 0, 0]
+    assert counts(Settings(temperature=2.0, top_p=0.75)) == [625, 375, 0, 0]
+    assert counts(Settings(temperature=2.0, top_p=1.0, min_p=0.2))[3] == 0
     assert counts(Settings(temperature=0.0)) == [1_000, 0, 0, 0]
-    cold = counts(Settings(temperature=0.5, top_p=1.0))
+    cold = counts(Settings(temperature=1.0, top_p=1.0))
     assert cold[0] > 600
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import train_worker
+from safetensors.torch import load_file
 
 from melformer.audio.tiaf import Tiaf, write_tiaf
 from melformer.audio.wav import Waveform, read_waveform, write_waveform
@@ -92,6 +93,26 @@ def test_the_codec_learns(beats: Path, tmp_path: Path) -> None:
     before = loss()
     Trainer(task, options, tmp_path).fit()
     assert loss() < 0.8 * before
+
+
+def test_a_codec_starts_from_another(loops: Path, tmp_path: Path) -> None:
+    common = ("--data", str(loops), "--preset", "tiny", "--cache", str(tmp_path / "beats"), "--no-bf16", "--threads=1")
+    short = ("--steps", "2", "--warmup-steps", "0")
+    run(arguments("codec", *common, *short, "-o", str(tmp_path / "first")))
+    run(arguments("codec", *common, *short, "-o", str(tmp_path / "second"), "--lr", "1e-9", "--init",
+                  str(tmp_path / "first" / "checkpoint")))  # fmt: skip
+    first, second = (load_file(tmp_path / name / "checkpoint" / "codec.safetensors") for name in ("first", "second"))
+    assert (first["encoder.pool.weight"] - second["encoder.pool.weight"]).abs().max() < 1e-4
+
+
+def test_what_is_nearly_the_same_is_within_half_a_decibel(beats: Path) -> None:
+    from melformer.train.codec import nearly_the_same
+
+    tone = np.sin(np.linspace(0.0, 200.0 * np.pi, 24_000, endpoint=False, dtype=np.float32)).reshape(1, 1, -1)
+    changed = nearly_the_same(np.repeat(tone, 20, axis=0), np.random.default_rng(0))
+    levels = 20.0 * np.log10(np.sqrt(2.0 * np.square(changed).mean(axis=-1)))
+    assert np.abs(levels).max() <= 0.51 and np.abs(levels).max() > 0.3
+    assert 0.0 < np.abs(changed - tone).max() < 0.1
 
 
 @pytest.mark.parametrize("stage", ["codec", "transformer"])

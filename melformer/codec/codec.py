@@ -21,7 +21,8 @@ class Encoder(nn.Module):
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         sizes = (config.expansion, config.kernel_size, False)
-        self.project_in = nn.Linear(3 * config.n_bins, config.frame_dim)
+        self.n_tonal_bins = config.n_tonal_bins
+        self.project_in = nn.Linear(3 * config.n_bins + 2 * config.n_tonal_bins, config.frame_dim)
         self.frame_blocks = BlockStack(config.n_encoder_layers, config.frame_dim, *sizes)
         self.stride = config.stride
         self.pool = nn.Linear(config.stride * config.frame_dim, config.latent_dim)
@@ -29,7 +30,8 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(config.latent_dim)
 
     def forward(self, spectra: Tensor) -> Tensor:
-        frames, _ = self.frame_blocks(self.project_in(features(spectra)))
+        heard = torch.cat([features(spectra), tones(spectra[..., : self.n_tonal_bins])], dim=-1)
+        frames, _ = self.frame_blocks(self.project_in(heard))
         latents = self.pool(frames.unflatten(1, (-1, self.stride)).flatten(2))
         return self.norm(self.latent_blocks(latents)[0])
 
@@ -44,6 +46,17 @@ def features(spectra: Tensor, power: float = 0.3) -> Tensor:
     scale = 6.0 * (squared.log() * (0.5 * (power - 1.0))).exp()  # a power, but three times as fast
     level = (squared.sqrt() + 1e-5).log10() + 3.5  # about zero mean and unit spread on music
     return torch.cat([level, scale * real, scale * imaginary], dim=-1)
+
+
+def tones(spectra: Tensor) -> Tensor:
+    """How far each bin has turned since the frame before, as loud as the bin: complex (..., T, n) → float (..., T, 2n).
+
+    This is a tone's exact frequency, which magnitudes tell only to a bin's width. A beat's first frame has none.
+    """
+    turned = spectra[..., 1:, :] * spectra[..., :-1, :].conj()
+    turned = torch.view_as_real(torch.cat([torch.zeros_like(spectra[..., :1, :]), turned], dim=-2))
+    squared = turned.square().sum(-1, keepdim=True) + 1e-14
+    return (6.0 * turned * squared.pow(-0.425)).flatten(-2)  # a modulus of the amplitude's power 0.3, as in `features`
 
 
 @dataclass
@@ -172,10 +185,28 @@ class Codec(nn.Module):
         return samples[0, start : start + len(codes) * self.decoder.stft.samples_per_beat]
 
     def forward(
-        self, beats: Tensor, depths: Tensor | None = None, bypass: bool = False
-    ) -> tuple[Tensor, Quantized]:
-        """Training pass over crops: (B, n_beats, work samples) → late samples (B, n_beats · work), and quantised."""
+        self, beats: Tensor, depths: Tensor | None = None, bypass: bool = False, nearly: Tensor | None = None
+    ) -> "Outcome":
+        """Training pass over crops (B, n_beats, work samples); see `ResidualVectorQuantizer.forward` for the options.
+
+        `nearly` (B, n, work samples) are the first n beats of each crop, slightly changed: their latents should not be.
+        """
         latents = self.encode_latents(beats.flatten(0, 1)).unflatten(0, beats.shape[:2]).flatten(1, 2)
         quantized = self.quantizer(latents.float(), depths, bypass)
         samples, _ = self.decoder(quantized.latents)
-        return samples, quantized
+        stability = samples.new_zeros(())
+        if nearly is not None:
+            changed = self.encode_latents(nearly.flatten(0, 1)).unflatten(0, nearly.shape[:2]).flatten(1, 2).float()
+            same = latents[:, : changed.shape[1]].float().detach()
+            stability = (changed - same).square().mean() / same.var(dim=(0, 1)).mean()
+        return Outcome(samples, quantized, stability)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A training pass: late samples (B, n_beats · work), what was quantised, and how far slightly changed beats moved
+    in the latents, as a share of their variance."""
+
+    samples: Tensor
+    quantized: Quantized
+    stability: Tensor

@@ -11,6 +11,8 @@ REFERENCE_BPM = 120.0
 """Frequencies in the losses are those heard at this tempo; the codec itself knows only cycles per beat."""
 HEARD_HZ = 20_000.0
 COMPLEX_HZ = 3_000.0
+TONE_HZ = 5_000.0
+N_LEVEL_BANDS = 20
 MEL_SCALES = ((32, 5), (64, 10), (128, 20), (256, 40), (512, 80), (1_024, 160), (2_048, 320))
 """Window lengths and mel bands of the multi-scale mel distance of DAC (Kumar et al. 2023)."""
 
@@ -49,20 +51,50 @@ class MelScale(nn.Module):
         return (magnitude @ self.filters).clamp_min(1e-5).log10()
 
 
+class ToneScale(nn.Module):
+    """Distance of spectra over a quarter of a beat, (B, samples) twice → scalar.
+
+    Only a window this long tells a note from its neighbour below 500 Hz; DAC's longest is a third of it. Square roots
+    of the magnitudes, since a logarithm would count the noise between the partials as much as them.
+    """
+
+    def __init__(self, samples_per_beat: int, sample_rate: float) -> None:
+        super().__init__()
+        self.n_fft = samples_per_beat // 4
+        self.n_bins = int(TONE_HZ * self.n_fft / sample_rate)
+        self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
+
+    def forward(self, waveform: Tensor, target: Tensor) -> Tensor:
+        ours, theirs = self._roots(waveform), self._roots(target)
+        return (ours - theirs).abs().mean() / (theirs.mean().detach() + 1e-6)
+
+    def _roots(self, waveform: Tensor) -> Tensor:
+        segments = waveform.unfold(-1, self.n_fft, self.n_fft // 4) * self.window
+        spectra = torch.view_as_real(torch.fft.rfft(segments)[..., : self.n_bins])
+        return (spectra.square().sum(-1) * (2.0 / self.window.sum()) ** 2 + 1e-10).pow(0.25)
+
+
 class CodecLoss(nn.Module):
     """Reconstruction loss of a codec on its work grid, seen as audio at `REFERENCE_BPM`.
 
-    Multi-scale mel (a random `n_scales` of DAC's seven each step: all of them cost as much as the network),
-    linear and logarithmic STFT magnitude, and a complex STFT distance below `COMPLEX_HZ`, since a phase that
-    cannot be predicted higher up would only make the sound dull.
+    Multi-scale mel (a random `n_scales` of DAC's seven each step: all of them cost as much as the network), linear
+    and logarithmic STFT magnitude, tones over long windows, and the energy of bands over whole latent frames: a
+    mean absolute difference of logarithms alone is least for a median level, which is several dB too soft.
+
+    `complex_weight` adds the complex STFT distance of the lowest `n_complex` bins (below `COMPLEX_HZ`); it is 0,
+    since where phases cannot be known it is least for silence.
     """
 
-    def __init__(self, stft: BeatSTFT, n_scales: int = 2, mel_weight: float = 15.0) -> None:
+    def __init__(self, stft: BeatSTFT, stride: int, n_scales: int = 2, mel_weight: float = 15.0) -> None:
         super().__init__()
         sample_rate = stft.samples_per_beat * REFERENCE_BPM / 60.0
-        self.stft, self.n_scales, self.mel_weight = stft, n_scales, mel_weight
+        self.stft, self.stride, self.n_scales, self.mel_weight = stft, stride, n_scales, mel_weight
         self.scales = nn.ModuleList(MelScale(*scale, sample_rate) for scale in MEL_SCALES)
+        self.tone = ToneScale(stft.samples_per_beat, sample_rate)
         self.n_complex = min(stft.n_bins, int(COMPLEX_HZ * stft.n_fft / sample_rate))
+        self.complex_weight = 0.0
+        bands = mel_filters(stft.n_fft, N_LEVEL_BANDS, sample_rate, HEARD_HZ)[: stft.n_bins]
+        self.register_buffer("bands", bands / bands.sum(dim=0), persistent=False)
 
     def forward(self, waveform: Tensor, target: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """(B, samples) twice → the parts and their weighted "total" (scalars)."""
@@ -70,13 +102,26 @@ class CodecLoss(nn.Module):
         parts = {"mel": sum((self.scales[i](waveform, target) for i in chosen), waveform.new_zeros(()))}
         parts["mel"] = parts["mel"] * (len(self.scales) / self.n_scales)
         ours, theirs = self.stft.frames(waveform), self.stft.frames(target)
-        level = theirs.abs().mean().detach() + 1e-6
-        parts["linear"] = (ours.abs() - theirs.abs()).abs().mean() / level
-        parts["log"] = ((ours.abs() + 1e-4).log10() - (theirs.abs() + 1e-4).log10()).abs().mean()
-        low = theirs[..., : self.n_complex].abs().mean().detach() + 1e-6
-        difference = torch.view_as_real(ours - theirs)[..., : self.n_complex, :]
-        parts["complex"] = difference.square().sum(-1).add(1e-12).sqrt().mean() / low
+        size, true = _modulus(ours), _modulus(theirs)
+        parts["linear"] = (size - true).abs().mean() / (true.mean().detach() + 1e-6)
+        parts["log"] = ((size + 1e-4).log10() - (true + 1e-4).log10()).abs().mean()
+        parts["level"] = (self._levels(size) - self._levels(true)).abs().mean()
+        parts["tone"] = self.tone(waveform, target)
         parts["total"] = (
-            self.mel_weight * parts["mel"] / len(self.scales) + parts["linear"] + parts["log"] + 2.0 * parts["complex"]
-        )
+            self.mel_weight * parts["mel"] / len(self.scales)
+            + parts["linear"] + parts["log"] + 2.0 * parts["level"] + 2.0 * parts["tone"]
+        )  # fmt: skip
+        if self.complex_weight:
+            low = true[..., : self.n_complex].mean().detach() + 1e-6
+            parts["complex"] = _modulus((ours - theirs)[..., : self.n_complex]).mean() / low
+            parts["total"] = parts["total"] + self.complex_weight * parts["complex"]
         return parts
+
+    def _levels(self, size: Tensor) -> Tensor:
+        """Log10 power of bands over `stride` frames: (B, T, n_bins) → (B, N_LEVEL_BANDS, T // stride)."""
+        power = (size.square() @ self.bands).transpose(1, 2)
+        return (nn.functional.avg_pool1d(power, self.stride) + 1e-9).log10()
+
+
+def _modulus(spectra: Tensor) -> Tensor:
+    return torch.view_as_real(spectra).square().sum(-1).add(1e-12).sqrt()

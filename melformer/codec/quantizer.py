@@ -46,17 +46,13 @@ class VectorQuantizer(nn.Module):
         scores = projected.float() @ self.codebook.float().T - 0.5 * self.codebook.float().square().sum(dim=-1)
         return scores.argmax(dim=-1)
 
-    def forward(self, latents: Tensor, bypass: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Training step: → latents (B, T, latent_dim), codes (B, T), codebook and commitment loss (B, T).
 
-        Gradients pass straight through to the projected latents; `bypass` leaves out the rounding to entries.
+        Gradients pass straight through to the projected latents.
         """
         projected = self.project_in(latents)
         codes = self._nearest(projected)
-        if bypass:
-            # the entries take part with no weight: processes that average gradients must all have one for everything
-            zeros = projected.new_zeros(codes.shape) + 0.0 * self.codebook.sum()
-            return self.project_out(projected), codes, zeros, zeros
         if self.training:
             self._count(codes)
         entries = F.embedding(codes, self.codebook)
@@ -73,6 +69,29 @@ class VectorQuantizer(nn.Module):
     def _count(self, codes: Tensor) -> None:
         counts = torch.bincount(codes.flatten(), minlength=len(self.codebook)).float()
         self.usage.mul_(0.99).add_(counts * (0.01 * len(self.codebook) / codes.numel()))
+
+    @torch.no_grad()
+    def fit(self, latents: Tensor, generator: torch.Generator, rounds: int = 10) -> None:
+        """Project to the directions in which latents (N, latent_dim) differ most; entries by k-means (Lloyd 1982)."""
+        centre = latents.mean(dim=0)
+        _, _, directions = torch.linalg.svd(torch.cov((latents - centre).T))
+        directions = directions[: self.codebook.shape[1]]
+        self.project_in.weight.copy_(directions)
+        self.project_in.bias.copy_(-directions @ centre)
+        self.project_out.weight.copy_(directions.T)
+        self.project_out.bias.copy_(centre)
+        projected = self.project_in(latents)
+        size = len(self.codebook)
+        entries = projected[torch.randint(len(projected), (size,), generator=generator)]
+        for _ in range(rounds):
+            self.codebook.copy_(entries)
+            nearest = self._nearest(projected)
+            counts = torch.bincount(nearest, minlength=size)
+            sums = torch.zeros_like(entries).index_add_(0, nearest, projected)
+            anew = projected[torch.randint(len(projected), (size,), generator=generator)]
+            entries = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], anew)
+        self.codebook.copy_(entries)
+        self.usage.fill_(1.0)
 
     @torch.no_grad()
     def restart(self, latents: Tensor, generator: torch.Generator, threshold: float) -> int:
@@ -115,19 +134,30 @@ class ResidualVectorQuantizer(nn.Module):
     def forward(self, latents: Tensor, depths: Tensor | None = None, bypass: bool = False) -> Quantized:
         """Quantise; `depths` (B,) limits how many codebooks each item uses (quantizer dropout).
 
-        `bypass` trains the projections alone: rounding to random entries would teach the decoder to ignore them.
+        `bypass` leaves the latents as they are: rounding to random entries would teach the decoder to ignore them.
         """
+        if bypass:
+            # the codebooks take part with no weight: processes that average gradients must all have one for everything
+            nothing = 0.0 * torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
+            return Quantized(latents + nothing, self.encode(latents.detach()), nothing, nothing)
         residual, total, codes = latents, torch.zeros_like(latents), []
         losses = [latents.new_zeros(()), latents.new_zeros(())]
         for q, codebook in enumerate(self.codebooks):
             mask = latents.new_ones(len(latents)) if depths is None else (depths > q).to(latents.dtype)
-            found, book_codes, *parts = codebook(residual, bypass)
+            found, book_codes, *parts = codebook(residual)
             total = total + found * mask[:, None, None]
             residual = residual - found.detach()
             codes.append(book_codes)
             for i, part in enumerate(parts):
                 losses[i] = losses[i] + (part.mean(dim=1) * mask).mean()
         return Quantized(total, torch.stack(codes, dim=-1), *losses)
+
+    @torch.no_grad()
+    def fit(self, latents: Tensor, generator: torch.Generator) -> None:
+        """Start every codebook from latents (N, latent_dim), each from what the earlier ones leave over."""
+        for codebook in self.books():
+            codebook.fit(latents, generator)
+            latents = latents - codebook.lookup(codebook.encode(latents))
 
     @torch.no_grad()
     def restart(self, latents: Tensor, generator: torch.Generator, threshold: float = 0.03) -> int:

@@ -8,6 +8,9 @@ import numpy as np
 from melformer.errors import RequestError
 from melformer.transformer.saying import StepPrediction
 
+NATURAL = 0.5
+"""What temperature 1 stands for, in units of the model's own probabilities: a small model that says all that it thinks
+possible wanders off (docs/decisions.md)."""
 DEEP_COOLING = 0.3
 """How much cooler the deepest codebook is drawn: fine codes refine a sound, and noise in them is only noise."""
 NO_WEIGHT = 1e-6
@@ -22,9 +25,9 @@ _LIMITS = {
 class Settings:
     """How a continuation is drawn and sounded; may change between two beats of a stream.
 
-    temperature 0..3 (0: always the likeliest), top_k (0: all), top_p and min_p (1 and 0: all), variation 0..1
-    (0: keep looping, 0.5: as the music suggests, 1: go somewhere else), own_sound 0..1 (1: the player's own
-    samples wherever they fit, 0: all neural). Errors: RequestError for a value out of range.
+    temperature 0..3 (0: always the likeliest, 1: natural, 2: as unsure as the model is), top_k (0: all), top_p and
+    min_p (1 and 0: all), variation 0..1 (0: keep looping, 0.5: as the music suggests, 1: go somewhere else), own_sound
+    0..1 (1: the player's own samples wherever they fit, 0: all neural). Errors: RequestError for a value out of range.
     """
 
     temperature: float = 1.0
@@ -47,7 +50,7 @@ class Settings:
     def temperatures(self, n_codebooks: int) -> np.ndarray:
         """What each codebook is drawn at: float32 (n_codebooks,)."""
         cooling = 1.0 - DEEP_COOLING * np.arange(n_codebooks) / max(1, n_codebooks - 1)
-        return np.maximum(self.temperature * cooling, 0.05).astype(np.float32)
+        return np.maximum(NATURAL * self.temperature * cooling, 0.05).astype(np.float32)
 
 
 def mixture(prediction: StepPrediction, n_rows: int, variation: float) -> np.ndarray:

@@ -32,10 +32,10 @@ def add_arguments(parser: ArgumentParser, stage: str) -> None:
     parser.add_argument("--resume", metavar="RUN", help="go on with a run, with its own options")
     parser.add_argument("--cache", metavar="DIR", help="where prepared beats are kept (RUN/beats)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of this process (torch decides)")
+    parser.add_argument("--init", metavar="DIR|REPO", help="start from the weights (and sizes) of a checkpoint")
     if stage == "transformer":
         _add_codec(parser)
         parser.add_argument("--tokens", metavar="DIR", help="what `melformer train tokens` wrote, instead of --data")
-        parser.add_argument("--init", metavar="DIR|REPO", help="start from the weights (and sizes) of a checkpoint")
     for field in dataclasses.fields(TrainOptions):
         flag, text = f"--{field.name.replace('_', '-')}", _HELP.get(field.name, argument_help(field.name))
         if field.type in (bool, "bool"):

@@ -21,16 +21,19 @@ from melformer.train.fresh import FreshBeats
 from melformer.train.options import TrainOptions
 from melformer.train.processes import training_device
 
+STABILITY_WEIGHT = 0.5
+LATENTS_PER_ENTRY = 25
+
 
 class CodecTask:
     """Reconstruct random crops of a few whole beats, with some codebooks left out half of the time."""
 
-    def __init__(self, config: Config, cache: Path, options: TrainOptions, crop_beats: int = 3) -> None:
+    def __init__(self, config: Config, cache: Path, options: TrainOptions, crop_beats: int = 2) -> None:
         torch.manual_seed(options.seed)
         self.config, self.options, self.crop_beats = config, options, crop_beats
         self.device = training_device()
         self.module: Codec = Codec(config.codec).to(self.device)
-        self.criterion = CodecLoss(self.module.decoder.stft).to(self.device)
+        self.criterion = CodecLoss(self.module.decoder.stft, config.codec.stride).to(self.device)
         self.train_set: BeatDataset | FreshBeats = BeatDataset(cache, held_out=False, minimum_beats=crop_beats)
         self.held_out = BeatDataset(cache, held_out=True, minimum_beats=crop_beats)
         self.bypass_steps = options.warmup_steps
@@ -44,11 +47,17 @@ class CodecTask:
         )
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         beats = torch.from_numpy(crops).to(self.device)
-        samples, quantized = model(beats, depths.to(self.device), step < self.bypass_steps)
+        nearly = None
+        if step >= self.bypass_steps:
+            nearly = torch.from_numpy(nearly_the_same(crops[:, :1], rng)).to(self.device)
+        outcome = model(beats, depths.to(self.device), step < self.bypass_steps, nearly)
         with torch.autocast(self.device.type, enabled=False):
-            parts = self.criterion(*self._aligned(samples.float(), beats), generator)
-        parts["codebook"], parts["commitment"] = quantized.codebook_loss, quantized.commitment_loss
-        parts["total"] = parts["total"] + parts["codebook"] + 0.25 * parts["commitment"]
+            parts = self.criterion(*self._aligned(outcome.samples.float(), beats), generator)
+        parts["codebook"], parts["commitment"] = outcome.quantized.codebook_loss, outcome.quantized.commitment_loss
+        parts["stability"] = outcome.stability
+        parts["total"] = (
+            parts["total"] + parts["codebook"] + 0.25 * parts["commitment"] + STABILITY_WEIGHT * parts["stability"]
+        )
         return parts
 
     def _aligned(self, samples: Tensor, beats: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,24 +66,33 @@ class CodecTask:
         return samples[:, delay:], beats.flatten(1)[:, :-delay]
 
     def after_step(self, step: int) -> list[str]:
-        """Start the codebooks from latents when the bypass ends, then bring dead entries back now and then.
+        """Fit the codebooks to latents when the bypass ends, then bring dead entries back now and then.
 
         The latents are those of fresh crops, a function of the step alone; all processes end with the same codebooks.
         """
         starts = step == self.bypass_steps
         if not starts and (step < self.bypass_steps or step % 50 or step > 0.8 * self.options.steps):
             return []
+        quantizer = self.module.quantizer
         rng = np.random.default_rng([self.options.seed, step, 2**31])
-        crops = self.train_set.crops(rng, 24, self.crop_beats).reshape(24 * self.crop_beats, -1)
-        with torch.no_grad():
-            latents = self.module.encode_latents(torch.from_numpy(crops).to(self.device))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        self.module.quantizer.restart(latents, generator, 2.0 if starts else 0.3)
+        if starts:
+            n_parts = max(1, LATENTS_PER_ENTRY * self.config.codec.codebook_size // 1_000)
+            latents = torch.cat([self._fresh_latents(rng) for _ in range(n_parts)])
+            quantizer.fit(latents.flatten(0, 1), generator)
+        else:
+            quantizer.restart(self._fresh_latents(rng), generator, 0.3)
         if dist.is_initialized():
-            for book in self.module.quantizer.books():
-                dist.broadcast(book.codebook.data, 0)
-                dist.broadcast(book.usage, 0)
-        return [f"quantizer.codebooks.{q}.codebook" for q in range(len(self.module.quantizer.codebooks))]
+            for tensor in quantizer.state_dict().values():
+                dist.broadcast(tensor, 0)
+        names = [name for name, _ in quantizer.named_parameters() if starts or name.endswith(".codebook")]
+        return [f"quantizer.{name}" for name in names]
+
+    @torch.no_grad()
+    def _fresh_latents(self, rng: np.random.Generator, n_crops: int = 24) -> Tensor:
+        """Latents (n_crops · crop_beats, T, latent_dim) of random crops."""
+        crops = self.train_set.crops(rng, n_crops, self.crop_beats).reshape(n_crops * self.crop_beats, -1)
+        return self.module.encode_latents(torch.from_numpy(crops).to(self.device)).float()
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
@@ -85,15 +103,15 @@ class CodecTask:
         sums: dict[str, float] = {}
         codes = []
         for batch in beats.split(self.options.batch_size):
-            samples, quantized = self.module(batch)
+            outcome = self.module(batch)
             generator = torch.Generator().manual_seed(0)
             criterion = self.criterion
             n_scales, criterion.n_scales = criterion.n_scales, len(criterion.scales)
-            parts = criterion(*self._aligned(samples, batch), generator)
+            parts = criterion(*self._aligned(outcome.samples, batch), generator)
             criterion.n_scales = n_scales
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + float(value) / 4.0
-            codes.append(quantized.codes)
+            codes.append(outcome.quantized.codes)
         flat = torch.cat(codes).flatten(0, 1)
         used = [len(flat[:, q].unique()) / self.config.codec.codebook_size for q in range(flat.shape[1])]
         return {k: round(v, 4) for k, v in sums.items()} | {"used_first": used[0], "used_last": used[-1]}
@@ -117,3 +135,14 @@ def save_codec(directory: Path, config: Config, codec: Codec, record: dict[str, 
     for name, values in (("config.json", config.to_dict()), ("record.json", record)):
         with atomic_path(directory / name) as temporary:
             temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def nearly_the_same(beats: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Beats (B, n, samples) as they come back in real music: half a decibel louder or softer, up to half a sample
+    late, with noise at −60 dB."""
+    n = beats.shape[-1]
+    late = rng.uniform(-0.5, 0.5, beats.shape[:-1])[..., None]
+    turned = np.fft.rfft(beats) * np.exp(-2j * np.pi * late * np.arange(n // 2 + 1) / n)
+    gain = 10.0 ** (rng.uniform(-0.5, 0.5, late.shape) / 20.0)
+    noise = rng.standard_normal(beats.shape) * (1e-3 * np.sqrt(np.square(beats).mean(axis=-1, keepdims=True)))
+    return (gain * np.fft.irfft(turned, n) + noise).astype(np.float32)

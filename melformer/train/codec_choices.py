@@ -47,9 +47,14 @@ def without_noise(task: CodecTask) -> None:
     task.module.decoder.noise.zero_()
 
 
+def complex_below(task: CodecTask) -> None:
+    """Also the complex STFT distance below 3 kHz."""
+    task.criterion.complex_weight = 2.0
+
+
 def complex_everywhere(task: CodecTask) -> None:
-    """The complex STFT distance in all bins, not only below 3 kHz."""
-    task.criterion.n_complex = task.module.decoder.stft.n_bins
+    """Also the complex STFT distance, in all bins."""
+    task.criterion.n_complex, task.criterion.complex_weight = task.module.decoder.stft.n_bins, 2.0
 
 
 def rotate(projected: Tensor, entries: Tensor) -> Tensor:
@@ -74,6 +79,7 @@ CHOICES = {
     "40 latents, 5 codebooks": Choice({"latent_frames_per_beat": 40, "n_codebooks": 5}, depths=(5,)),
     "n_fft 4500": Choice({"n_fft": 4_500, "n_bins": 1_350}),
     "no noise branch": Choice(change=without_noise),
+    "complex loss below 3 kHz": Choice(change=complex_below),
     "complex loss everywhere": Choice(change=complex_everywhere),
     "rotation trick": Choice(change=with_rotation),
 }

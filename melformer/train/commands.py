@@ -62,9 +62,11 @@ def _new_plan(args: Namespace, run: Path) -> dict[str, Any]:
     base = OPTIONS[args.stage, args.preset]
     given = {f.name: getattr(args, f.name) for f in dataclasses.fields(base) if getattr(args, f.name) is not None}
     config = PRESETS[args.preset].to_dict()
-    start: dict[str, Any] = {"codec": None, "tokens": None, "init": None}
+    start: dict[str, Any] = {"codec": None, "tokens": None, "init": args.init}
     if args.stage == "transformer":
         start = _transformer_start(args, config)
+    elif args.init:
+        config["codec"] = read_codec(args.init).config.to_dict()["codec"]
     return {
         "stage": args.stage, "config": config, "options": dataclasses.asdict(dataclasses.replace(base, **given)),
         "hours": args.hours or min(HOURS[args.preset], 0.25 if args.fresh else 1e9), "fresh": args.fresh,
@@ -118,13 +120,16 @@ def _prepare(plan: dict[str, Any], run: Path) -> None:
 
 def _task(plan: dict[str, Any], run: Path, options: TrainOptions) -> Any:
     config = Config.from_dict(plan["config"])
+    starts = plan.get("init") and not (run / "state.pt").exists()
     if plan["stage"] == "codec":
         codec_task = CodecTask(config, Path(plan["cache"]), options)
         if plan.get("fresh"):
             codec_task.train_set = FreshBeats(config.codec.work_samples_per_beat)
+        if starts:
+            codec_task.module.load_state_dict(read_codec(plan["init"]).codec.state_dict())
         return codec_task
     task = TransformerTask(config, _tokens(plan, run), options)
-    if plan.get("init") and not (run / "state.pt").exists():
+    if starts:
         load_transformer(task.module.transformer, load_bundle(plan["init"]))
     frozen = read_codec(plan["codec"])
     codec = frozen.codec

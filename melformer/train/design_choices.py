@@ -2,8 +2,9 @@
 
     python -m melformer.train.design_choices TOKENS -o RUNS --minutes 8
 
-The time is the processor's, so a busy neighbour does not bend it. What a beat costs is measured with both models in the
-same plain layers, one take, memory full; and counted, in weights that are read.
+The time is the processor's, so a busy neighbour does not bend it. What a beat costs is counted in weights that are
+read; its milliseconds (one take, memory full) are those of the shipped design's fast path and of the control's plain
+layers.
 """
 
 import argparse

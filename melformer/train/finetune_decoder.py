@@ -41,7 +41,7 @@ class DecoderTask:
         self.options, self.best, self.loops, self.device = options, best, loops, training_device()
         self.codec = codec.to(self.device).requires_grad_(False)
         self.module: nn.Module = codec.decoder.requires_grad_(True)
-        self.criterion = CodecLoss(codec.decoder.stft).to(self.device)
+        self.criterion = CodecLoss(codec.decoder.stft, codec.config.stride).to(self.device)
         rng = np.random.default_rng(0)
         self.held_out = [self._crops(held_out, rng) for _ in range(-(-N_HELD_OUT_CROPS // options.batch_size))]
         self.history: list[float] = []

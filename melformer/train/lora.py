@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from melformer.errors import RequestError
+from melformer.transformer.classifier import CodeTable
 
 MAX_RANK = 256
 
@@ -26,14 +27,16 @@ class LowRank(nn.Module):
 def add_lora(module: nn.Module, rank: int) -> list[nn.Parameter]:
     """Freeze a module, but for a low-rank change of every linear layer and for its vectors (biases, gains).
 
-    Layers with a side shorter than twice the rank stay frozen: a low rank saves nothing there. Gives what is learned.
+    The table of codes stays: it is an embedding too, whose rows change one by one. Layers with a side shorter than
+    twice the rank stay frozen: a low rank saves nothing there. Gives what is learned.
     Errors: RequestError for a rank outside 1..256, or one too high for every layer.
     """
     if not 1 <= rank <= MAX_RANK:
         raise RequestError(f"The LoRA rank is {rank}; it must be from 1 to {MAX_RANK}.")
     for parameter in module.parameters():
         parameter.requires_grad = parameter.ndim == 1
-    layers = [m for m in module.modules() if isinstance(m, nn.Linear) and min(m.weight.shape) >= 2 * rank]
+    linear = [m for m in module.modules() if isinstance(m, nn.Linear) and not isinstance(m, CodeTable)]
+    layers = [m for m in linear if min(m.weight.shape) >= 2 * rank]
     if not layers:
         raise RequestError(f"The LoRA rank is {rank}, too high for every layer of this model; give a lower one.")
     for layer in layers:
