@@ -39,10 +39,11 @@ def pairs(model: Melformer, n: int) -> list[Pair]:
 
 
 def test_distances_are_zero_for_what_comes_again_and_not_for_the_rest(model: Melformer) -> None:
-    exact = next(
-        pair for pair in pairs(model, 6) if (pair.codes[0] == pair.prompt_codes[0]).all() and len(pair.codes) > 4
+    long = [pair for pair in pairs(model, 6) if len(pair.codes) > 4]
+    n_frames = long[0].codes.shape[1]
+    exact = min(
+        long, key=lambda p: float(p.truth.beat(1, n_frames).distance(p.prompt.beat(1, n_frames), n_frames).mean())
     )
-    n_frames = exact.codes.shape[1]
     same = exact.truth.beat(1, n_frames).distance(exact.prompt.beat(1, n_frames), n_frames)
     other = exact.truth.beat(1, n_frames).distance(exact.prompt.beat(2, n_frames), n_frames)
     assert same.shape == (1, n_frames, N_BANDS)

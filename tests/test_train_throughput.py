@@ -14,7 +14,7 @@ def test_a_table_of_both_trainings(tmp_path: Path, capsys: pytest.CaptureFixture
     found = json.loads((tmp_path / "throughput_tiny.json").read_text())
     assert [(r["stage"], r["processes"]) for r in found] == [
         ("codec", 1), ("codec", 2), ("transformer", 1), ("transformer", 2)]  # fmt: skip
-    assert [r["music_s"] for r in found] == [1.5, 3.0, 32.0, 64.0]
+    assert [r["music_s"] for r in found] == [1.0, 2.0, 32.0, 64.0]
     assert all(r["wall_s"] > 0 and r["processor_s"] > 0 and r["memory_gb"] > 0.1 for r in found)
     printed = capsys.readouterr().out
     assert printed.count("| codec |") == 3 and "100,000 hours" in printed

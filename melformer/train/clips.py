@@ -20,7 +20,7 @@ N_CLIPS, PROMPT_BEATS, NEW_BEATS = 2, 16, 8
 def decoded(codec: Codec, crops: torch.Tensor) -> dict[str, Waveform]:
     """Crops (B, n_beats, work samples) and what the codec makes of them, as heard at 120 BPM."""
     rate = round(codec.config.work_samples_per_beat * REFERENCE_BPM / 60.0)
-    samples, _ = codec(crops)
+    samples = codec(crops).samples
     delay = codec.decoder.delay_samples
     pairs = {"decoded": samples[:, delay:], "loop": crops.flatten(1)[:, :-delay]}
     return {
