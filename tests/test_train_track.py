@@ -38,7 +38,7 @@ def test_both_stages_can_be_followed(tmp_path: Path) -> None:
     curves, sounds = shown(tmp_path / "codec")
     assert {"train/total", "train/mel", "validation/mel", "validation/used_first", "validation/used_last"} <= curves
     assert set(sounds) == {f"held out {i}/{name}" for i in range(2) for name in ("loop", "decoded")}
-    assert len(set(sounds.values())) == 1 and 0.9 < sounds["held out 0/loop"] < 1.5  # three beats, less the delay
+    assert len(set(sounds.values())) == 1 and 0.9 < sounds["held out 0/loop"] < 1.5  # two beats, less the delay
     train("transformer", "--data", str(loops), "--codec", str(tmp_path / "codec" / "checkpoint"), "--steps=20",
           "--validate-every=20", "--track", "-o", str(tmp_path / "lm"))  # fmt: skip
     curves, sounds = shown(tmp_path / "lm")
