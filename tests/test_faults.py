@@ -41,7 +41,7 @@ COMMANDS = {
     "corpus gallery": ("corpus", "gallery", "out"),
     "train codec": ("train", "codec", *TRAIN, "-o", "out"),
     "train tokens": ("train", "tokens", "--codec", "model", "--data", "loops", "-o", "out"),
-    "finetune": ("finetune", "loops", "-o", "out", "--yes"),
+    "finetune": ("finetune", "many", "-o", "out", "--yes"),
     "evaluate": ("evaluate", "loops"),
     "bench": ("bench", "--beats", "2000"),
     "hub pull": ("hub", "pull", "somebody/something", "out"),
@@ -59,6 +59,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "loops").mkdir()
     for bpm in (100, 110, 120, 130):
         write_loop(folder / "loops" / f"loop_{bpm}bpm.wav", bpm=bpm)
+    (folder / "many").mkdir()  # enough to learn from
+    for bpm in (100, 110, 120, 130):
+        write_loop(folder / "many" / f"loop_{bpm}bpm.wav", 40, bpm=bpm)
     write_loop(folder / LOOP)
     write_loop(folder / "long_120bpm.wav", 200)
     Melformer.from_pretrained(folder / "model")
@@ -113,11 +116,11 @@ def test_a_signal_leaves_nothing_half_written(place: Path, silent_server: str, n
     with contextlib.suppress(ProcessLookupError):
         os.kill(command.process.pid, number)
     status, words = command.end()
-    assert status in (0, 2, SIGNALS[number]), words  # a quick one may have been done, or refused
-    assert "Traceback" not in words or "cffi callback" in words  # soundfile's, where a write itself is interrupted
+    assert status in (0, SIGNALS[number]), words  # a quick one may have been done
+    assert "Traceback" not in words
     if number != signal.SIGKILL:
         assert leftovers(place) == []
-        assert status in (0, 2) or words.splitlines()[-1] == "melformer: stopped"
+        assert status == 0 or words.splitlines()[-1] == "melformer: stopped"
     check_outputs(place)
 
 

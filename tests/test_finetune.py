@@ -18,7 +18,7 @@ from melformer.evaluate.transformer_part import CodePassage, score_passage
 from melformer.generate import Melformer
 from melformer.hub import load_bundle, save_bundle
 from melformer.train import finetune as command
-from melformer.train import finetune_material
+from melformer.train import finetune_material, finetune_task
 from melformer.train import finetune_result as result
 from melformer.train.finetune import FinetuneOptions, choose_loops, finetune
 from melformer.train.finetune_material import engine_held_out, engine_material
@@ -187,8 +187,12 @@ def test_ctrl_c_at_once_leaves_no_checkpoint(
         finetune(loops, tmp_path / "out", str(base), FinetuneOptions(steps=9))
 
 
-def test_what_brought_nothing_is_not_written(base: Path, loops: Path, tmp_path: Path) -> None:
-    options = FinetuneOptions(steps=1, validate_every=1, lr=1e-12, engine_share=0.0, batch_size=1)
+@pytest.mark.parametrize(("lr", "most_lost"), [(1e-12, 0.04), (0.9, 0.0)], ids=["learns nothing", "forgets too much"])
+def test_what_is_no_better_is_not_written(
+    base: Path, loops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lr: float, most_lost: float
+) -> None:
+    monkeypatch.setattr(finetune_task, "MAX_LOST", most_lost)
+    options = FinetuneOptions(steps=2, validate_every=2, lr=lr, engine_share=0.0, batch_size=1)
     with pytest.raises(RequestError, match="holds no checkpoint"):
         finetune(loops, tmp_path / "out", str(base), options)
     assert not (tmp_path / "out" / "model.safetensors").exists()

@@ -1,9 +1,10 @@
 """Reference points that need no training, so that a reader knows what a number means."""
 
-import io
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,11 +53,11 @@ def mp3(waveform: Waveform) -> Lossy:
 def _round_trip(waveform: Waveform, sample_rate: int, **settings: Any) -> Lossy:
     """Encode the clip three times in a row and keep the middle, as a loop plays: no start-up, no cut tail."""
     clip = resample(waveform.mono(), sample_rate)
-    file = io.BytesIO()
-    soundfile.write(file, np.tile(clip.samples, (3, 1)), sample_rate, **settings)
-    n_bytes = len(file.getvalue())
-    file.seek(0)
-    decoded = soundfile.read(file, dtype="float32", always_2d=True)[0]
+    with tempfile.TemporaryDirectory() as folder:  # in memory, soundfile writes by callbacks, which swallow a Ctrl-C
+        path = Path(folder) / "sound"
+        soundfile.write(path, np.tile(clip.samples, (3, 1)), sample_rate, **settings)
+        n_bytes = path.stat().st_size
+        decoded = soundfile.read(path, dtype="float32", always_2d=True)[0]
     start = clip.n_samples + _delay(clip.samples[:, 0], decoded[clip.n_samples :, 0])
     middle = resample(Waveform(decoded[start : start + clip.n_samples], sample_rate), waveform.sample_rate)
     samples = np.zeros((waveform.n_samples, 1), np.float32)
