@@ -21,11 +21,11 @@ from melformer.train import finetune as command
 from melformer.train import finetune_material, finetune_task
 from melformer.train import finetune_result as result
 from melformer.train.finetune import FinetuneOptions, choose_loops, finetune
-from melformer.train.finetune_material import engine_held_out, engine_material
+from melformer.train.finetune_material import engine_held_out, engine_material, own_material
 from melformer.train.finetune_task import CodedLoop, LoopMix, beat_bits, best_index, mean_bits, split
 from melformer.train.loop import Trainer
 from melformer.train.lora import add_lora, merged
-from melformer.train.own_loops import OwnLoop, read_table, write_table
+from melformer.train.own_loops import OwnLoop, read_table, survey, write_table
 from melformer.transformer.model import BeatTransformer, Conditioning
 
 TINY = PRESETS["tiny"]
@@ -101,6 +101,18 @@ def test_a_fine_tune_makes_an_ordinary_checkpoint(base: Path, loops: Path, tmp_p
     assert not (out / "run").exists()
     with pytest.raises(RequestError, match="finished fine-tune"):
         finetune(loops, out, str(base), OPTIONS)
+
+
+@pytest.mark.parametrize("lora", [0, 2])
+def test_the_figures_are_those_of_the_checkpoint(base: Path, loops: Path, tmp_path: Path, lora: int) -> None:
+    options = replace(OPTIONS, lora=lora, lr=3e-2 if lora else 1e-2)
+    report = finetune(loops, tmp_path / "mine", str(base), options)
+    own = own_material(Melformer.from_pretrained(base).codec, survey(loops)[0], loops, tmp_path / "own.npz", print)
+    for when, model in (("before", base), ("after", tmp_path / "mine")):
+        bits = mean_bits(Melformer.from_pretrained(model).transformer, split(own)[1])
+        # Saved in 16 bits, and multiplied in eight where the processor can: a few thousandths.
+        assert report[f"bits_per_beat_own_{when}"] == pytest.approx(bits, rel=5e-3)
+    assert report["own_change"] < -0.03
 
 
 def test_the_decoder_learns_too_where_it_is_asked(base: Path, loops: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from melformer.errors import RequestError
 from melformer.files import atomic_path
 from melformer.generate import Melformer
 from melformer.hub import Bundle, load_bundle
+from melformer.int8 import use_floats
 from melformer.train.finetune_decoder import teach_decoder
 from melformer.train.finetune_material import N_ENGINE, engine_held_out, engine_material, own_material
 from melformer.train.finetune_result import CLIP_SEED, FinetuneOptions, Result, export, write_clips
@@ -92,6 +93,7 @@ def _gather(
 
 
 def _prepare(base: Melformer, heard: _Heard, options: FinetuneOptions, run: Path) -> tuple[FinetuneTask, Trainer]:
+    use_floats(base.transformer)  # weights packed to eight bits would be measured as they were, however they change
     if options.lora:
         torch.manual_seed(options.seed)
         add_lora(base.transformer, options.lora)
