@@ -88,7 +88,7 @@ def test_the_codec_learns(beats: Path, tmp_path: Path) -> None:
     task = CodecTask(PRESETS["tiny"], beats, options, crop_beats=2)
 
     def loss() -> float:
-        return float(task.loss(task.module, np.random.default_rng(0), 0)["total"])
+        return task.loss(task.module, np.random.default_rng(0), 0)["total"].item()
 
     before = loss()
     Trainer(task, options, tmp_path).fit()
