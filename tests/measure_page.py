@@ -28,12 +28,14 @@ from page_probe import (
     ask_for,
     choose_example,
     hosting,
+    own_script_s,
     percentile,
     report,
 )
 from page_server import browsing, open_page
 
 EXAMPLES = {"Bossa": "bossa_nova_120bpm.flac", "House": "house_122bpm.flac", "Techno": "techno_132bpm.flac"}
+PROFILED_S = 30.0  # after the measuring, since a profiler slows what it watches
 STEADY_AFTER = 10  # continuations until every lazy part is loaded and every pool has its size
 WAIT_MS = 600_000
 
@@ -97,14 +99,17 @@ def measure_endless(options: argparse.Namespace) -> None:
                   clock: [performance.now() / 1000, melformer.player.context.currentTime] })"""
         )
         grown = host.memory_mb() - memory
+        n_beats, made = seen["beats"] - made, seen["beats"]
+        own_s = own_script_s(page, PROFILED_S)
+        n_profiled = page.evaluate("melformer.state.store.nNew") - made
         _end(page)
         faults = page.faults
-    n_beats = seen["beats"] - made
     wall, sound = (seen["clock"][k] - clock[k] for k in range(2))
     report("endless", {
         "minutes": wall / 60, "beats": n_beats, "silence_s": seen["silence"], "device_behind_s": wall - sound,
         "ahead_p5_s": percentile(seen["ahead"], 0.05), "ahead_least_s": min(seen["ahead"]),
         "ahead_median_s": percentile(seen["ahead"], 0.5), "script_ms_a_beat": 1000 * script_s / n_beats,
+        "own_script_ms_a_beat": 1000 * own_s / n_profiled,
         "all_tasks_ms_a_beat": 1000 * task_s / n_beats, "message_p95_ms": percentile(seen["costs"], 0.95),
         "tasks_over_100_ms": sum(task > 100 for task in seen["tasks"]),
         "longest_task_ms": max(seen["tasks"], default=0.0),

@@ -17,6 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 STARTS_WITHIN_S = 120.0
+OWN_FUNCTION = "sayPosition"  # of the page's own script, and of no other
 
 # Long tasks since the probe was set, and four times a second how much is ready ahead of what is heard.
 PROBE = """
@@ -123,6 +124,34 @@ class Counters:
 
     def now(self, name: str) -> float:
         return self._read()[name]
+
+
+def own_script_s(page: Any, seconds: float) -> float:
+    """Seconds that the page's own script runs in so many, with whatever it calls and all collecting of garbage.
+
+    Chromium's sampling profiler tells whose code runs: the rest is Gradio's.
+    """
+    session = page.context.new_cdp_session(page)
+    session.send("Profiler.enable")
+    session.send("Profiler.setSamplingInterval", {"interval": 200})
+    session.send("Profiler.start")
+    time.sleep(seconds)
+    profile = session.send("Profiler.stop")["profile"]
+    nodes = {node["id"]: node for node in profile["nodes"]}
+    parents = {child: node["id"] for node in profile["nodes"] for child in node.get("children", [])}
+    ours = {f["scriptId"] for f in (n["callFrame"] for n in nodes.values()) if f["functionName"] == OWN_FUNCTION}
+    assert len(ours) == 1, f"{len(ours)} scripts have a function {OWN_FUNCTION}"
+
+    def is_ours(node: int | None) -> bool:
+        while node is not None:
+            frame = nodes[node]["callFrame"]
+            if frame["scriptId"] in ours or frame["functionName"] == "(garbage collector)":
+                return True
+            node = parents.get(node)
+        return False
+
+    own = {node for node in nodes if is_ours(node)}
+    return sum(d for node, d in zip(profile["samples"], profile["timeDeltas"]) if node in own) / 1e6
 
 
 def percentile(values: list[float], share: float) -> float:

@@ -1,5 +1,6 @@
 """Generation's invariants: exact lengths, an untouched prompt, one result however it is asked for."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -288,15 +289,37 @@ def test_the_decoder_begins_again_as_if_it_had_never_paused(model: Melformer, bp
 
 def test_a_take_that_is_stuck_goes_back_to_the_prompt(model: Melformer) -> None:
     prompt = model.prompt(loop(4), bpm=120)
-    composer = Composer(model.transformer, prompt, [1, 2])
+    composer = Composer(model.transformer, prompt, [1, 2], model.silent_codes)
     composer.most_repeats = MOST_REPEATS  # an untrained codec hears the loop's beats as one
     stuck = torch.from_numpy(prompt.codes[[2, 2]])
     for _ in range(MOST_REPEATS + 1):
-        assert torch.equal(composer._unstuck(stuck.clone())[0], stuck[0])
+        assert torch.equal(composer._mended(stuck.clone())[0], stuck[0])
         composer.hear(stuck)
     place = (MOST_REPEATS + 1) % 4
-    assert np.array_equal(composer._unstuck(stuck.clone())[1].numpy(), prompt.codes[place])
+    assert np.array_equal(composer._mended(stuck.clone())[1].numpy(), prompt.codes[place])
     other = (stuck + 1) % 64
-    assert torch.equal(composer._unstuck(other.clone()), other)
+    assert torch.equal(composer._mended(other.clone()), other)
     one = np.array([1, 2, 2, 1]).reshape(4, 1, 1)
     assert longest_run(one) == 2 and longest_run(one[1:3]) > 1_000
+
+
+def test_a_take_that_falls_silent_goes_back_to_the_prompt(model: Melformer) -> None:
+    """Half a bar of silence is what this prompt has, so a take may have as much, and no more."""
+    sound = loop(4).samples.copy()
+    sound[len(sound) // 4 : 3 * len(sound) // 4] = 0.0
+    prompt = model.prompt(Waveform(sound, loop(4).sample_rate), bpm=120)
+    codes = np.zeros_like(prompt.codes)
+    codes[0], codes[3] = 1, 2
+    composer = Composer(model.transformer, replace(prompt, codes=codes), [1, 2], np.array([5]))
+    composer.most_repeats = 1_000
+    assert composer.quiet(codes).tolist() == [False, True, True, False] and composer.quiet.longest == 2
+    assert composer.quiet(np.full_like(codes, 5)).all() and not composer.quiet(np.full_like(codes, 7)).any()
+    for kind in (0, 5):  # soft in the prompt, and silence itself
+        pause = torch.full_like(torch.from_numpy(codes[[1, 1]]), kind)
+        for _ in range(2):
+            assert torch.equal(composer._mended(pause.clone()), pause)
+            composer.hear(pause)
+        back = composer._mended(pause.clone())
+        assert torch.equal(back[1], torch.from_numpy(codes[(composer.n_composed) % 4]))
+        for k in (3, 0):
+            composer.hear(torch.from_numpy(codes[[k, k]]))

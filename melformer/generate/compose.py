@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from melformer.generate.prompt import Prompt
+from melformer.generate.quiet import Quiet
 from melformer.generate.repeats import longest_run, same_beats
 from melformer.generate.sampling import Settings, mixture, sample_codes
 from melformer.transformer.model import UNKNOWN_BAR_POSITION, BeatTransformer, Conditioning, TransformerState
@@ -21,11 +22,15 @@ MOST_REPEATS = 6
 
 
 class Composer:
-    """Continues a prompt's codes; `seeds` (K,) are the takes. Every draw is a pure function of (seed, beat)."""
+    """Continues a prompt's codes; `seeds` (K,) are the takes. Every draw is a pure function of (seed, beat).
+
+    `silent_codes` (n,): the first codebook's codes of silence, see `quiet.silence`.
+    """
 
     def __init__(
-        self, transformer: BeatTransformer, prompt: Prompt, seeds: list[int], state: TransformerState | None = None
-    ) -> None:
+        self, transformer: BeatTransformer, prompt: Prompt, seeds: list[int], silent_codes: np.ndarray,
+        state: TransformerState | None = None,
+    ) -> None:  # fmt: skip
         self.transformer = transformer
         self.seeds: list[tuple[int, ...]] = [(seed,) for seed in seeds]
         self.bar = max(1, round(prompt.beats_per_bar * prompt.model_beats_per_beat))
@@ -34,6 +39,7 @@ class Composer:
         self.n_prompt = len(prompt.codes)
         self.prompt_codes = torch.from_numpy(prompt.codes)
         self.most_repeats = max(MOST_REPEATS, longest_run(prompt.codes))
+        self.quiet = Quiet(prompt, silent_codes, transformer.codebook_size)
         remembered = transformer.config.context_beats
         self.loop_lag = min(self.n_prompt, max(1, remembered // self.bar * self.bar))  # of a long loop the last bars
         self.state = self._read(prompt.codes) if state is None else state
@@ -81,21 +87,29 @@ class Composer:
     @torch.inference_mode()
     def next_beat(self, settings: Settings) -> Tensor:
         """The next model beat of every take: int64 (K, n_frames, n_codebooks)."""
-        codes = self._looped() if settings.variation == 0.0 else self._unstuck(self._drawn(settings))
+        codes = self._looped() if settings.variation == 0.0 else self._mended(self._drawn(settings))
         self.hear(codes)
         return codes
 
-    def _unstuck(self, codes: Tensor) -> Tensor:
-        """A take that would repeat a beat more often than the prompt ever does goes back to the prompt, at the same
-        place in the bar."""
-        n, end = self.most_repeats, self.state.position
-        if n >= min(self.n_composed, self.state.ring.capacity):
-            return codes
-        for row in range(len(self.seeds)):
-            before, _ = self.history(row, n)
-            if same_beats(before.numpy(), codes[row].numpy()).all():
-                codes[row] = self.prompt_codes[(end - self.n_prompt) % self.n_prompt]
+    def _mended(self, codes: Tensor) -> Tensor:
+        """A take that would repeat a beat, or be quiet, more often in a row than the prompt ever does goes back to the
+        prompt, at the same place in the bar."""
+        for row, beat in enumerate(codes.numpy()):
+            if self._is_stuck(row, beat) or self._is_too_quiet(row, beat):
+                codes[row] = self.prompt_codes[(self.state.position - self.n_prompt) % self.n_prompt]
         return codes
+
+    def _is_stuck(self, row: int, beat: np.ndarray) -> bool:
+        n = self.most_repeats
+        if n >= min(self.n_composed, self.state.ring.capacity):
+            return False
+        return bool(same_beats(self.history(row, n)[0].numpy(), beat).all())
+
+    def _is_too_quiet(self, row: int, beat: np.ndarray) -> bool:
+        n = self.quiet.longest
+        if n >= min(self.state.position, self.state.ring.capacity):
+            return False
+        return bool(self.quiet(np.concatenate([self.history(row, n)[0].numpy(), beat[None]])).all())
 
     def _looped(self) -> Tensor:
         """What stands one prompt back: at variation 0 it is played round."""

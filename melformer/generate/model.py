@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from melformer.errors import RequestError
 from melformer.generate.closing import Ending
 from melformer.generate.compose import Composer
 from melformer.generate.prompt import Prompt, encode, make_prompt
+from melformer.generate.quiet import silence
 from melformer.generate.ranking import ranked
 from melformer.generate.rebuild import rebuild
 from melformer.generate.sampling import Settings
@@ -64,6 +66,11 @@ class Melformer(nn.Module):
         )
         self.eval()
 
+    @cached_property
+    def silent_codes(self) -> np.ndarray:
+        """The first codebook's codes of silence: int64 (n,)."""
+        return silence(self.codec)
+
     @classmethod
     def from_pretrained(cls, name: str | Path | None = None, revision: str | None = None) -> "Melformer":
         """The embedded checkpoint, a folder, or "user/repo" of the Hugging Face Hub at a revision.
@@ -80,6 +87,7 @@ class Melformer(nn.Module):
         if has_int8():
             for part in (model.codec.encoder, model.codec.decoder, model.transformer):
                 use_int8(part)
+        _ = model.silent_codes  # now, not before the first sound
         return model
 
     def prompt(self, loop: str | Path | Waveform, **options: Any) -> Prompt:
@@ -105,7 +113,7 @@ class Melformer(nn.Module):
         """Go on from a state, or the file it was saved in: `n_beats` more beats, or endlessly. Errors: RequestError."""
         state = state if isinstance(state, StreamState) else StreamState.load(state)
         check_request(n_beats, [])
-        takes, settings = wake(self.codec, self.transformer, state)
+        takes, settings = wake(self.codec, self.transformer, state, self.silent_codes)
         end = None if n_beats is None else takes.index + n_beats
         return BeatStream(takes, settings, end, state.facts["seed"])
 
@@ -147,7 +155,7 @@ class Melformer(nn.Module):
 
     def _takes(self, prompt: Prompt, seeds: list[int], closing: Closing | None = None) -> TakeStreams:
         voices = [Voice(self.codec, prompt) for _ in seeds]
-        return TakeStreams(Composer(self.transformer, prompt, seeds), voices, prompt, closing)
+        return TakeStreams(Composer(self.transformer, prompt, seeds, self.silent_codes), voices, prompt, closing)
 
     def reconstruct(self, waveform: Waveform, bpm: float, n_codebooks: int | None = None) -> Waveform:
         """Encode and decode a loop (its whole beats), from the first `n_codebooks` codebooks and its side codes.

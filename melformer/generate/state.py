@@ -93,7 +93,9 @@ def snapshot(takes: TakeStreams, settings: Settings, seed: int) -> StreamState:
     return StreamState({name: t.contiguous().clone() for name, t in tensors.items()}, facts)
 
 
-def wake(codec: Codec, transformer: BeatTransformer, state: StreamState) -> tuple[TakeStreams, Settings]:
+def wake(
+    codec: Codec, transformer: BeatTransformer, state: StreamState, silent_codes: np.ndarray
+) -> tuple[TakeStreams, Settings]:
     """Build the stream again. Errors: RequestError when the state is damaged or does not fit this model."""
     tensors, facts = {name: t.clone() for name, t in state.tensors.items()}, state.facts
     prompt, seed = read_prompt(facts, tensors, codec), whole(facts, "seed", 0, 2**63 - 1)
@@ -104,7 +106,7 @@ def wake(codec: Codec, transformer: BeatTransformer, state: StreamState) -> tupl
     n_pushed = voice.beats_needed(index * Fraction(prompt.model_beats_per_beat)) if index else 0
     composed = _wake_composed(transformer, tensors, len(prompt.codes) + n_pushed)
     check_composed(transformer, composed, codec)
-    takes = TakeStreams(Composer(transformer, prompt, [seed], composed), [voice], prompt)
+    takes = TakeStreams(Composer(transformer, prompt, [seed], silent_codes, composed), [voice], prompt)
     codes = take(tensors, "codes")
     takes.index, takes.codes_start = index, n_pushed - len(codes)
     check_codes("codes", codes, (len(codes), 1, *prompt.codes.shape[1:]), codec)

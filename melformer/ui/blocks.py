@@ -21,6 +21,7 @@ from melformer.ui.api import add_api
 from melformer.ui.guard import Guard
 from melformer.ui.instrument import make_instrument, page_styles
 from melformer.ui.limits import Limits
+from melformer.ui.memory import use_one_heap
 from melformer.ui.session import Session
 from melformer.ui.sessions import Sessions
 
@@ -102,6 +103,7 @@ def serve(name: str | None = None) -> None:
     """Serve the page until interrupted, on 127.0.0.1:7860 or where GRADIO_SERVER_NAME and _PORT say."""
     from melformer.generate import Melformer
 
+    use_one_heap()
     try:
         limits = Limits.from_environment()
         model = Melformer.from_pretrained(name)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from melformer.errors import RequestError
+from melformer.ui.memory import return_freed_memory
 
 # What streams may use of the machine together: the rest is for encoding, resampling and the page itself.
 MAX_LOAD = 0.7
@@ -101,6 +102,7 @@ class Desk:
                 if player in people:
                     people.remove(player)
             self._changed.notify_all()
+        return_freed_memory()
 
     @contextmanager
     def turn(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ const state = {
   token: null, view: null, limits: { beats: 256, upload_mb: 20 }, loop: null, store: null, run: null, lastRun: 0, busy: false,
   loops: new Map(), stores: new Map(), missed: [], taps: [], costs: [], crop: { first: 0, last: 1 }, note: "",
 };
-const player = new Player((what) => (what === "position" ? sayPosition() : showPosition(), what === "ended" ? refresh() : undefined));
+const player = new Player((what) => report(what));
 const timeline = new Timeline(element, (k) => touchBeat(k));
 timeline.onTouchTwice = playFrom;
 timeline.onLayout = () => { placeHandles(); showPosition(); };
@@ -20,14 +20,15 @@ function playFrom(k) {
   if (!state.run) player.play(state.store, state.store.beats[k].start).then(refresh);
 }
 
-function showPosition() {
-  if (state.store && player.store === state.store) timeline.place(player.position(), player.playing);
-  else if (state.store) timeline.place(0, false);
+function report(what) {
+  showPosition();
+  if (what === "position") sayPosition();
+  if (what === "ended") refresh();
 }
 
-function animate() {
-  requestAnimationFrame(animate);
-  if (player.playing) showPosition();
+function showPosition() {
+  if (state.store && player.store === state.store) timeline.place(player.position(), player.playing ? player.limit() : null);
+  else if (state.store) timeline.place(0);
 }
 
 let saidAt = 0;
@@ -189,6 +190,5 @@ wireMenus();
 wireCodes();
 showTheme();
 new MutationObserver(showTheme).observe(document.body, { attributes: true, attributeFilter: ["class"] });
-requestAnimationFrame(animate);
 setInterval(watchRun, 1000);
 hello().then(() => element.setAttribute("data-ready", ""));

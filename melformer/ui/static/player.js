@@ -114,9 +114,11 @@ class Player {
     if (!this.playing) return this.at;
     const since = (this.context.currentTime - this.heardAt) * this.store.rate;
     const latency = (this.context.outputLatency || this.context.baseLatency || 0) * this.store.rate;
-    const limit = this.until === Infinity ? this.store.frames : this.until;
-    return Math.max(this.first, Math.min(this.at + Math.max(0, since) - latency, limit));
+    return Math.max(this.first, Math.min(this.at + Math.max(0, since) - latency, this.limit()));
   }
+
+  /** How far it can play with what is there now, in frames. */
+  limit() { return Math.min(this.until, this.store.frames); }
 
   aheadSeconds() { return this.store && this.playing ? (this.store.playable - this.at) / this.store.rate : 0; }
 

@@ -1,6 +1,6 @@
 // One canvas over all beats: bar numbers, outline, tokens. Only what is in view is drawn, so a long stream costs no more.
 const TOUCH_HINT = "Above: the sound. Below: its tokens, the model's notes on each moment. Touch a beat to hear it, twice to play from there.";
-const MIN_BEAT = 26, MAX_BEAT = 110;
+const MIN_BEAT = 26, MAX_BEAT = 110, OFF_BY_A_HAIR = 2;
 
 class Timeline {
   constructor(root, onTouch) {
@@ -166,15 +166,39 @@ class Timeline {
     return tile;
   }
 
-  /** At every frame of the screen, so nothing is asked of the browser that would make it lay out the page. */
-  place(frame, playing) {
+  xOf(frame) {
+    const k = this.store.beatAt(frame), beat = this.store.beats[k];
+    return (k + Math.min(1, (frame - beat.start) / beat.frames)) * this.beatWidth;
+  }
+
+  /** The playhead stands at `frame`, or moves on from there up to `limit` when that is given. */
+  place(frame, limit = null) {
     if (this.head.hidden !== !this.store) this.head.hidden = !this.store;
     if (!this.store) return;
-    const k = this.store.beatAt(frame), beat = this.store.beats[k];
-    const x = (k + Math.min(1, (frame - beat.start) / beat.frames)) * this.beatWidth;
-    this.head.style.transform = `translateX(${x}px)`;
-    if (!playing || !this.follow) return;
+    const x = this.xOf(frame);
+    if (limit === null) return this.hold(x);
+    this.roll(x, Math.max(x, this.xOf(limit)));
+    if (!this.follow) return;
     if (x < this.left || x > this.left + this.width * 0.8) this.scroll.scrollLeft = this.left = Math.max(0, x - this.width * 0.3);
+  }
+
+  hold(x) {
+    if (this.motion) this.motion.cancel();
+    this.motion = null;
+    this.head.style.transform = `translateX(${x}px)`;
+  }
+
+  /** The browser moves the playhead by itself, without a script at every frame; it is put right where it is off by more than a hair. */
+  roll(x, end) {
+    const speed = (this.beatWidth * this.store.rate) / (1000 * this.store.beats[0].frames); // pixels a millisecond
+    const motion = this.motion, now = performance.now();
+    if (motion && motion.end === end && motion.speed === speed) {
+      const there = Math.min(end, motion.x + speed * (now - motion.since));
+      if (Math.abs(there - x) < OFF_BY_A_HAIR) return;
+    }
+    this.hold(x);
+    const frames = [{ transform: `translateX(${x}px)` }, { transform: `translateX(${end}px)` }];
+    this.motion = Object.assign(this.head.animate(frames, { duration: (end - x) / speed, fill: "forwards" }), { x, end, speed, since: now });
   }
 
   beatUnder(event) {

@@ -1,5 +1,6 @@
 // Plays PCM16 chunks one after another, sample for sample. Each chunk knows its place on the timeline,
 // so a position report is exact also after a seek or a repeat.
+const REPORT_EVERY = 32; // blocks of 128 samples; the page moves the playhead on by the clock in between
 class MelformerFifo extends AudioWorkletProcessor {
   constructor() {
     super();
@@ -54,7 +55,8 @@ class MelformerFifo extends AudioWorkletProcessor {
       }
     }
     if (written < length && this.open) this.starved += length - written;
-    if (++this.blocks % 8 === 0) this.report();
+    const ranDry = written > 0 && !this.chunks.length; // an end or a gap: the page must know at once
+    if (++this.blocks % REPORT_EVERY === 0 || ranDry) this.report();
     return true;
   }
 
