@@ -75,6 +75,10 @@ def _text(cell: Any) -> str:
     return str(cell)
 
 
+def _share(value: float) -> str:
+    return "–" if value != value else f"{value:.1%}"
+
+
 def systems_table(systems: Mapping[str, SystemScores]) -> str:
     """One system a line, its mean over the clips."""
     rows = [[name, s.kbps, *(getattr(s.mean, key) for key in SHORT_NAMES)] for name, s in systems.items()]
@@ -128,7 +132,7 @@ def transformer_table(report: "TransformerReport") -> str:
         table(["predictor", "all", "repeating", "new"], rows),
         f"{report.n_beats} beats, {report.repeating_share:.1%} repeat an earlier one exactly; "
         f"on new beats {report.saved_share:.1%} fewer bits than the best baseline.",
-        f"Likeliest code right: {report.top1_repeating:.1%} on repeating beats, {report.top1_new:.1%} on new ones; "
+        f"Likeliest code right: {_share(report.top1_repeating)} on repeating beats, {_share(report.top1_new)} on new ones; "
         "per codebook " + " ".join(f"{share:.1%}" for share in report.top1_per_codebook),
     ]
     return "\n".join(lines)
