@@ -126,8 +126,8 @@ def differences(straight: Path, other: Path) -> list[str]:
     logs = [[{**json.loads(line), "seconds": 0} for line in (run / "log.jsonl").read_text().splitlines()]
             for run in (straight, other)]  # fmt: skip
     found += ["exported codec"] * (weights[0] != weights[1]) + ["log"] * (logs[0] != logs[1])
-    left = [path.name for path in other.iterdir() if path.name.startswith(".")]
-    return found + [f"left behind: {name}" for name in left]
+    hidden, usual = ({path.name for path in run.iterdir() if path.name.startswith(".")} for run in (other, straight))
+    return found + [f"left behind: {name}" for name in sorted(hidden - usual)]
 
 
 def trial(folder: Path, processes: int, kills: int, seed: int = 0, steps: int = STEPS) -> tuple[list[int], list[str]]:

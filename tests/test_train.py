@@ -3,9 +3,13 @@
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 from argparse import Namespace
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +24,7 @@ from melformer.cli.parser import Parser
 from melformer.config import PRESETS
 from melformer.data import BeatDataset, cache_beats, fold_bpm, model_beats
 from melformer.errors import CheckpointError, RequestError
+from melformer.files import only_writer
 from melformer.generate import Melformer
 from melformer.train import add_arguments, run
 from melformer.train.transformer import repeats
@@ -148,6 +153,41 @@ def test_the_loss_falls_in_two_processes(loops: Path, tmp_path: Path) -> None:
     first, *_, last = [entry["validation"]["total"] for entry in log if "validation" in entry]
     assert last < 0.9 * first
     assert json.loads((tmp_path / "checkpoint" / "record.json").read_text())["processes"] == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
+def test_processes_end_with_the_torchrun_that_started_them(loops: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+               "-m", "melformer", "train", "codec", "--preset", "tiny", "--data", str(loops), "-o", str(run),
+               "--steps=100000", "--save-every=1", "--batch-size=1", "--threads=1"]  # fmt: skip
+    launcher = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    try:
+        _wait_until((run / "state.pt").exists)
+        launcher.kill()
+        launcher.wait()
+        _wait_until(lambda: _is_free(run), 10.0)
+    finally:
+        launcher.kill()
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):  # it has ended meanwhile
+                if str(run).encode() in path.read_bytes():
+                    os.kill(int(path.parent.name), signal.SIGKILL)
+
+
+def _wait_until(is_so: Callable[[], bool], seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _is_free(folder: Path) -> bool:
+    try:
+        with only_writer(folder):
+            return True
+    except RequestError:
+        return False
 
 
 def assert_same(straight: Path, stopped: Path) -> None:
