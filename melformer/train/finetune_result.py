@@ -33,7 +33,7 @@ class FinetuneOptions:
     minutes: float = 20.0
     lora: int = 0
     lr: float | None = None
-    engine_share: float = 0.25
+    engine_share: float = 0.5
     batch_size: int = 4
     validate_every: int = 50
     patience: int = 4
@@ -52,7 +52,7 @@ class FinetuneOptions:
     def training(self) -> TrainOptions:
         """The same for the training loop: a constant rate, since nobody knows when it ends, and averaged weights."""
         stretches = -(-self.steps // self.validate_every)  # whole ones, so that a validation ends each
-        lr = self.lr if self.lr is not None else (2e-3 if self.lora else 5e-4)
+        lr = self.lr if self.lr is not None else (2e-3 if self.lora else 2e-4)
         return TrainOptions(
             steps=stretches * self.validate_every, batch_size=self.batch_size, lr=lr, warmup_steps=20,
             decay_fraction=0.0, weight_decay=0.05, beta1=0.9, beta2=0.95, ema_decay=0.98,
