@@ -132,7 +132,7 @@ def transformer_table(report: "TransformerReport") -> str:
         table(["predictor", "all", "repeating", "new"], rows),
         f"{report.n_beats} beats, {report.repeating_share:.1%} repeat an earlier one exactly; "
         f"on new beats {report.saved_share:.1%} fewer bits than the best baseline.",
-        f"Likeliest code right: {_share(report.top1_repeating)} on repeating beats, {_share(report.top1_new)} on new ones; "
-        "per codebook " + " ".join(f"{share:.1%}" for share in report.top1_per_codebook),
+        f"Likeliest code right: {_share(report.top1_repeating)} on repeating beats, {_share(report.top1_new)} on new "
+        "ones; per codebook " + " ".join(f"{share:.1%}" for share in report.top1_per_codebook),
     ]
     return "\n".join(lines)
