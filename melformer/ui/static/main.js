@@ -27,7 +27,7 @@ function report(what) {
 }
 
 function showPosition() {
-  if (state.store && player.store === state.store) timeline.place(player.position(), player.playing ? player.limit() : null);
+  if (state.store && player.store === state.store) timeline.place(player.position(), player.moving ? player.limit() : null);
   else if (state.store) timeline.place(0);
 }
 

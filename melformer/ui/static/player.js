@@ -13,6 +13,7 @@ class Player {
     this.at = 0;
     this.starved = 0;
     this.heardAt = 0;
+    this.heard = false;
   }
 
   /** Call inside a click: an audio context at the stream's own rate, since resampling would spike at the joins. */
@@ -26,6 +27,7 @@ class Player {
     this.channels = channels;
     if (navigator.audioSession) navigator.audioSession.type = "playback"; // else a phone's mute switch silences it
     this.context = new AudioContext({ sampleRate: rate, latencyHint: "playback" });
+    this.context.onstatechange = () => this.report("state");
     this.context.resume();
     this.gain = this.context.createGain();
     this.gain.gain.value = this.volume;
@@ -59,6 +61,7 @@ class Player {
     this.pushed = 0;
     this.played = 0;
     this.heardAt = this.context.currentTime;
+    this.heard = false;
     this.gain.gain.cancelScheduledValues(0);
     this.gain.gain.value = this.volume;
     this.node.port.postMessage({ clear: run });
@@ -97,6 +100,7 @@ class Player {
     if (message.run !== this.run || !this.playing) return;
     if (message.at !== undefined) this.at = message.at;
     this.heardAt = message.time;
+    this.heard = message.played > 0;
     this.played = message.played;
     if (message.starved > this.starved) this.catchingUp = true;
     this.starved = message.starved;
@@ -119,6 +123,9 @@ class Player {
 
   /** How far it can play with what is there now, in frames. */
   limit() { return Math.min(this.until, this.store.frames); }
+
+  /** Whether sound leaves now: a context may wait for its device, or be taken away by a call. */
+  get moving() { return this.playing && this.heard && this.context.state === "running"; }
 
   aheadSeconds() { return this.store && this.playing ? (this.store.playable - this.at) / this.store.rate : 0; }
 
