@@ -67,6 +67,8 @@ def test_copying_counts_as_the_models_answer(transformer, monkeypatch):
         return dataclasses.replace(prediction, pointer=pointer, gates=torch.full_like(prediction.gates, 30.0))
 
     monkeypatch.setattr(transformer, "forward", copying)
+    assert transformer_part._top1_round(transformer, [one, passage(7, 3)]) == [1.0, 1.0]
+    assert transformer_part._top1_round(transformer, [passage(7, 3)]) == []
     bits, right = transformer_part.score_passage(transformer, one)
     assert bits[4:].max() < 0.01
     assert right[4:].min() == 1.0

@@ -135,4 +135,7 @@ def transformer_table(report: "TransformerReport") -> str:
         f"Likeliest code right: {_share(report.top1_repeating)} on repeating beats, {_share(report.top1_new)} on new "
         "ones; per codebook " + " ".join(f"{share:.1%}" for share in report.top1_per_codebook),
     ]
+    if report.top1_round:
+        times = " and ".join(f"{share:.1%}" for share in report.top1_round)
+        lines.append(f"Of two bars played round: {times} the second and third time.")
     return "\n".join(lines)

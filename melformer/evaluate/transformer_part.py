@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from melformer.evaluate.compare import nanmean
 from melformer.transformer.model import UNKNOWN_BAR_POSITION, BeatTransformer, Conditioning, Prediction
 
 BEATS_AT_ONCE = 4
+ROUND_BARS, ROUND_TIMES, MOST_ROUNDS = 2, 3, 24
 N_FOLDS = 5
 
 
@@ -48,6 +49,7 @@ class TransformerReport:
     n_beats: int
     repeating_share: float
     saved_share: float  # bits on new beats saved against the best baseline, 0 to 1
+    top1_round: list[float]  # two bars played round: the second time, the third; [] where no passage has two bars
 
 
 def measure_transformer(transformer: BeatTransformer, passages: Sequence[CodePassage]) -> TransformerReport:
@@ -76,7 +78,22 @@ def measure_transformer(transformer: BeatTransformer, passages: Sequence[CodePas
         n_beats=len(right),
         repeating_share=float(repeat.mean()),
         saved_share=1.0 - means["Melformer"].new / best,
+        top1_round=_top1_round(transformer, passages),
     )
+
+
+def _top1_round(transformer: BeatTransformer, passages: Sequence[CodePassage]) -> list[float]:
+    """How often the likeliest code is right in the first two bars of a passage, once they are played round: the second
+    time, when only the music can tell that they will be, and the third. Of the first 24 passages that are long enough.
+    """
+    right = []
+    for passage in passages:
+        n = ROUND_BARS * passage.beats_per_bar
+        if len(passage.codes) >= n and len(right) < MOST_ROUNDS:
+            again = replace(passage, codes=np.concatenate([passage.codes[:n]] * ROUND_TIMES))
+            shares = score_passage(transformer, again)[1].reshape(ROUND_TIMES, -1)
+            right.append(shares.mean(axis=1)[1:])
+    return np.mean(right, axis=0).tolist() if right else []
 
 
 def _split(values: Sequence[np.ndarray], repeats: Sequence[np.ndarray], news: Sequence[np.ndarray]) -> Bits:
