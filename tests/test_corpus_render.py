@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from melformer.corpus import compose, render, render_stems
+from melformer.corpus import compose, render, render_stems, verify
 from melformer.corpus import effects as fx
+from melformer.corpus.attack import first_sample
 from melformer.corpus.drums import SYNTHS
 from melformer.corpus.noises import NOISES
 from melformer.corpus.passage import Event, Part, Passage, Sweep
@@ -160,6 +161,20 @@ def test_the_compressor_turns_down_only_what_is_loud():
     tone = np.sin(np.arange(RATE) * 0.1).astype(np.float32)[None]
     assert np.abs(fx.compress(tone, -20.0, 4.0, RATE)[:, RATE // 2 :]).max() == pytest.approx(10 ** (-15 / 20), rel=0.1)
     assert np.allclose(fx.compress(0.05 * tone, -20.0, 4.0, RATE), 0.05 * tone)
+
+
+def test_a_recorded_sound_begins_where_it_is_forty_decibels_below_its_attack():
+    sound = np.concatenate([np.full(700, 1e-4), np.full(300, 4e-3), np.ones(3_000)]).astype(np.float32)
+    assert first_sample(sound, RATE) == 1_000
+    assert first_sample(np.stack([sound, 0 * sound]), RATE) == 1_000
+    assert first_sample(sound[1_000:], RATE) == 0 and first_sample(0 * sound, RATE) == 0
+    assert first_sample(np.linspace(0, 1, 4_410, dtype=np.float32), RATE) == 23  # a slow one begins early
+
+
+@pytest.mark.skipif(font() is None, reason="no soundfont installed")
+def test_recorded_sounds_stand_on_their_sample():
+    hits, seen = verify.onsets(8, material=True)
+    assert hits == seen > 50
 
 
 @pytest.mark.skipif(font() is None, reason="no soundfont installed")

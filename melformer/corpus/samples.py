@@ -7,6 +7,7 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
+from melformer.corpus.attack import first_sample
 from melformer.corpus.wavetable import Floats
 
 FOLDERS = ("/usr/share/sonic-pi/samples", "/usr/local/share/sonic-pi/samples")
@@ -54,10 +55,10 @@ def load(name: str, sample_rate: int) -> Floats:
         raise ValueError(f"{name!r} is not installed: apt-get install sonic-pi-samples")
     data, rate = soundfile.read(place / f"{name}.flac", dtype="float32", always_2d=True)
     mono = data.mean(axis=1)
-    loud = np.flatnonzero(np.abs(mono) > 0.02 * np.abs(mono).max())
-    mono = mono[max(0, loud[0] - 8) :]
+    mono = mono[np.argmax(np.abs(mono) > 0.02 * np.abs(mono).max()) :]
     if rate != sample_rate:
         mono = resample_poly(mono, sample_rate, rate).astype(np.float32)
+    mono = mono[first_sample(mono, sample_rate) :]
     fade = min(len(mono), 128)
     mono[-fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
     return mono / max(1e-6, float(np.abs(mono).max()))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from melformer.corpus.attack import first_sample
 from melformer.corpus.voices import Note, Params
 from melformer.corpus.wavetable import Floats
 
@@ -21,8 +22,8 @@ DRUM_KEYS = {
     "tambourine": 54, "agogo": 67, "low agogo": 68, "bongo": 60, "low bongo": 61, "triangle": 81, "cabasa": 69,
     "timbale": 65,
 }  # fmt: skip
-# Recordings in a font begin with up to a few milliseconds of near silence, which is cut.
-_LATEST_S = 0.006
+# Recordings in a font begin with up to so much near silence, which is cut.
+_LATEST_S = 0.03
 
 
 @lru_cache(maxsize=1)
@@ -69,8 +70,7 @@ def play_note(
         if not _generate(synth, 2048).any():
             break
     sound = np.concatenate([held, rest], axis=1)
-    loud = np.abs(held[:, :n_early]).max(axis=0) > 0.01 * np.abs(held).max()
-    start = int(np.argmax(loud)) if loud.any() else 0
+    start = min(n_early, first_sample(held, sample_rate))
     sound = sound[:, start : start + n_held + n_release]
     fade = min(n_release, int(0.02 * sample_rate))
     if fade:

@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from melformer.audio.wav import Waveform, write_waveform
+from melformer.corpus.attack import first_sample
 from melformer.corpus.build import allowed_styles, iterate, nth_passage
 from melformer.corpus.compose import compose
 from melformer.corpus.mix import render
-from melformer.corpus.passage import Passage
+from melformer.corpus.passage import Event, Part, Passage
 from melformer.corpus.player import onset_sample, play
 
 # Styles of 4/4 without swing whose kick or snare keeps the beat, so that a tempo tool can be asked for it.
@@ -30,6 +31,7 @@ STRAIGHT = (
     "breakbeat", "boom bap",
 )  # fmt: skip
 _SYNTHESIS: frozenset[str] = frozenset()
+_SILENT = 1e-7
 _ROUND = 15  # passages of one kind before the other has its turn, so that neither lives on the other's caches
 
 
@@ -101,28 +103,42 @@ def same_fingerprints(loops: int, seed: int = 1) -> tuple[int, int]:
     return loops - len(fine), loops - len(coarse)
 
 
-def onsets(passages: int, seed: int = 3, sample_rate: int = 44_100) -> tuple[int, int]:
-    """(onsets found on their very sample, onsets looked at): drums, basses and leads after silence, synthesised.
+def onsets(passages: int, material: bool = False, seed: int = 3, sample_rate: int = 44_100) -> tuple[int, int]:
+    """(onsets found on their very sample, onsets looked at): sounds that come after silence, of synthesis or of the
+    installed `material` alone.
 
-    A sound is on its sample when the part is silent up to it and is heard within 3 samples of it. What comes within
-    50 samples of another sound of its part (a flam, the notes of a chord) is passed over: there is no silence to tell.
+    A synthesised sound is on its sample when its part is silent up to it and is heard within 3 samples of it; a
+    recorded one, when that is so of the place where it begins (`attack`). What comes within 50 samples of another
+    sound of its part (a flam, the notes of a chord) is passed over: there is no silence to tell.
     """
     hits = seen = 0
     for index in range(passages):
-        passage = nth_passage(seed, index, allowed_styles(None), 0.0, _SYNTHESIS)
+        passage = nth_passage(seed, index, allowed_styles(None), 0.0, None if material else _SYNTHESIS)
         for part in passage.parts:
             if part.name == "fx":
                 continue
             n = round(passage.duration_s * sample_rate)
-            sound = np.abs(play(part, passage.bpm, n, sample_rate)).max(axis=0) > 1e-7
-            last = -math.inf
-            for start in sorted({onset_sample(e, passage.bpm, sample_rate) for e in part.events}):
+            sound = np.abs(play(part, passage.bpm, n, sample_rate)).max(axis=0)
+            recorded = {onset_sample(e, passage.bpm, sample_rate) for e in part.events if _is_recorded(part, e)}
+            last, starts = -math.inf, sorted({onset_sample(e, passage.bpm, sample_rate) for e in part.events})
+            for start, stop in zip(starts, [*starts[1:], n]):
                 crowded, last = start - last <= 50, start
-                if crowded or start + 4 > n or sound[max(0, start - 50) : max(0, start - 20)].any():
+                if crowded or start + 50 > n or (start in recorded) != material:
+                    continue
+                if (sound[max(0, start - 50) : max(0, start - 20)] > _SILENT).any():
                     continue  # the one before still rings
                 seen += 1
-                hits += not sound[max(0, start - 20) : start].any() and bool(sound[start : start + 4].any())
+                heard = sound[start:stop]
+                begin = first_sample(heard, sample_rate) if material else int(np.argmax(heard > _SILENT))
+                hits += not (sound[max(0, start - 20) : start] > _SILENT).any() and begin <= 3
     return hits, seen
+
+
+def _is_recorded(part: Part, event: Event) -> bool:
+    """Whether an event sounds by a soundfont or a one-shot."""
+    if part.instrument == "drums":
+        return not part.params["kit"][event.sound].keys().isdisjoint({"sample", "preset"})
+    return part.instrument == "gm"
 
 
 def tempo_loops(passages: int) -> Iterator[tuple[Passage, Waveform]]:
@@ -176,8 +192,9 @@ def main() -> None:
         same, alike = same_fingerprints(arguments.loops)
         print(f"{same} of {arguments.loops} loops share a fingerprint, {alike} by sixteenths alone")
     elif arguments.what == "onsets":
-        hits, seen = onsets(arguments.passages)
-        print(f"{hits} of {seen} onsets on their sample")
+        for name, material in (("synthesised", False), ("recorded", True)):
+            hits, seen = onsets(arguments.passages, material)
+            print(f"{hits} of {seen} {name} onsets on their sample")
     else:
         _print_tempo(arguments.passages, arguments.keep)
 

@@ -86,7 +86,7 @@ def _top1_round(transformer: BeatTransformer, passages: Sequence[CodePassage]) -
     """How often the likeliest code is right in the first two bars of a passage, once they are played round: the second
     time, when only the music can tell that they will be, and the third. Of the first 24 passages that are long enough.
     """
-    right = []
+    right: list[np.ndarray] = []
     for passage in passages:
         n = ROUND_BARS * passage.beats_per_bar
         if len(passage.codes) >= n and len(right) < MOST_ROUNDS:
