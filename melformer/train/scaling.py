@@ -1,6 +1,6 @@
 """Loss against compute: transformers of three sizes on the same tokens, each for the same time of one core.
 
-    python -m melformer.train.scaling TOKENS -o RUNS --minutes 7      # trains, goes on where it was stopped, prints
+    python -m melformer.train.scaling TOKENS -o RUNS --minutes 7      # trains the sizes that are not done yet, prints
     python -m melformer.train.scaling TOKENS -o RUNS --plot OUT.png   # and draws
 
 Compute is counted (multiplications and additions of forward and backward), so a busy neighbour does not bend a curve.
