@@ -4,6 +4,7 @@ Each clip is the last bars of a loop and its continuation as `melformer continue
 for the cut and the coding as Ogg Vorbis.
 """
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,23 @@ from melformer.audio.wav import Waveform
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "clips"
 NAMES = ("house_122bpm", "funk_100bpm", "drum_and_bass_178bpm", "lo-fi_81bpm")
+RECORDED = ("loop_garzul_120bpm", "loop_compus_148bpm", "loop_tabla_89.94bpm", "loop_electric_97bpm")
 SEED, N_BEATS, PROMPT_BEATS = 7, 16, 8
 MAX_BYTES = 1_000_000  # of all clips: a repository is not a record shop
 
 
 def main() -> None:
-    """Write docs/clips/*.ogg and docs/clips/clips.jpg."""
-    FOLDER.mkdir(exist_ok=True)
+    """Write docs/clips/*.ogg and docs/clips/clips.jpg, or the picture of recorded loops."""
+    parser = argparse.ArgumentParser(description="Clips and pictures of what the embedded checkpoint makes.")
+    parser.add_argument("--recorded", type=Path, metavar="DIR", help="set (a) of melformer.evaluate.material")
+    recorded = parser.parse_args().recorded
     model = Melformer.from_pretrained()
+    if recorded:
+        takes = [(n, model.continue_loop(recorded / f"{n}.flac", N_BEATS, seed=SEED)) for n in RECORDED]
+        figure = picture([(name, take, last_bars(take)) for name, take in takes])
+        figure.savefig(FOLDER.parent / "continuations.png", dpi=80)
+        return
+    FOLDER.mkdir(exist_ok=True)
     made = []
     for name in NAMES:
         continuation = model.continue_loop(ROOT / "examples" / f"{name}.flac", N_BEATS, seed=SEED)

@@ -141,8 +141,13 @@ def in_child(name: str, seed: int, first: int, count: int, wall_s: float = 1_800
                 tally.add(Tally(**data))
                 return tally
             progress = folder / "progress"
-            at = int.from_bytes(progress.read_bytes(), "little") if progress.exists() else first
+            begun = progress.exists() and progress.stat().st_size == 8
+            at = int.from_bytes(progress.read_bytes(), "little") if begun else first
             words = (folder / "stderr").read_text(encoding="utf-8", errors="replace")[-1_500:]
+        if not begun:  # another child would come no further
+            died = {"case": first, "times": 1, "error": f"no case began: status {status}\n{words}", "input": "none"}
+            tally.add(Tally(findings={f"status {status} before case {first}": died}))
+            return tally
         died = {"case": at, "times": 1, "error": f"the process ended with status {status}\n{words}", "input": "?"}
         tally.add(Tally(cases=at + 1 - first, findings={f"status {status} at case {at}": died}))
         first = at + 1
