@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from melformer.audio.fold import fold_bpm
 from melformer.audio.grid import check_bpm, fit_to_grid
+from melformer.audio.listing import AUDIO_SUFFIXES, audio_files
 from melformer.audio.resample import resample_span
 from melformer.audio.tiaf import read_tiaf
 from melformer.audio.wav import Waveform, read_waveform
@@ -21,7 +22,7 @@ from melformer.errors import AudioError, RequestError, TempoError, TiafError
 from melformer.files import atomic_path, whole_lines
 
 CACHED = ("name", "bpm", "beats_per_bar", "n_beats")
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".tiaf")
+SUFFIXES = (*AUDIO_SUFFIXES, ".tiaf")
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ def find_clips(folder: Path) -> list[Clip]:
         entries = read_entries(index, ("file", "bpm"))
         clips = [Clip(folder / entry["file"], entry["bpm"], entry.get("beats_per_bar", 4)) for entry in entries]
     else:
-        clips = [Clip(path, 0.0, 4) for path in sorted(folder.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES]
+        clips = [Clip(path, 0.0, 4) for path in audio_files(folder, deep=True, suffixes=SUFFIXES)]
     if not clips:
-        raise RequestError(f"{folder} holds no loops; give a folder of {', '.join(AUDIO_SUFFIXES)} files.")
+        raise RequestError(f"{folder} holds no loops; give a folder of {', '.join(SUFFIXES)} files.")
     return clips
 
 

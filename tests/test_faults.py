@@ -99,7 +99,8 @@ def whole(path: Path) -> bool:
 
 
 def check_outputs(place: Path) -> None:
-    for path in (place / "out").rglob("*.flac"):
+    """What stands under a final name is whole; temporary files have names of their own (`.NAME-…`)."""
+    for path in (place / "out").rglob("[!.]*.flac"):
         assert whole(path), path
     for path in place.glob("out*.*"):
         assert path.is_dir() or whole(path), path

@@ -13,14 +13,16 @@ import torch
 from faults import write_loop
 from page_double import Model
 
+from melformer.audio.listing import audio_files
 from melformer.audio.wav import read_waveform
 from melformer.cli import main
 from melformer.config import PRESETS
-from melformer.data import cache_beats
+from melformer.data import cache_beats, find_clips
 from melformer.errors import AudioError, RequestError
 from melformer.evaluate.material import folder_clips
 from melformer.generate import Melformer
 from melformer.hub.bundle import save_bundle
+from melformer.train.own_loops import survey
 from melformer.ui.limits import Limits
 from melformer.ui.sessions import Sessions
 
@@ -32,6 +34,17 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     tensors = Melformer(PRESETS["tiny"]).state_dict()
     return save_bundle(tmp_path_factory.mktemp("model"), PRESETS["tiny"], tensors, "# Tiny\n")
+
+
+def test_hidden_files_are_no_loops(tmp_path: Path) -> None:
+    """A killed writer leaves `.NAME-…`, and macOS writes `._NAME` beside every file on foreign disks."""
+    for name in ("a_120bpm.wav", ".a_120bpm-x1y2.wav", "._a_120bpm.wav"):
+        write_loop(tmp_path / name)
+    assert [path.name for path in audio_files(tmp_path)] == ["a_120bpm.wav"]
+    assert [clip.path.name for clip in find_clips(tmp_path)] == ["a_120bpm.wav"]
+    clips, left_out = folder_clips(tmp_path)
+    assert [clip.name for clip in clips] == ["a_120bpm"] and left_out == []
+    assert len(survey(tmp_path)[0]) == 1
 
 
 def test_a_file_removed_while_it_is_read_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ from melformer.corpus.build import build, iterate
 from melformer.corpus.compose import compose
 from melformer.corpus.mix import render, render_stems
 from melformer.corpus.passage import Passage
-from melformer.corpus.sources import corpus_sources
 from melformer.corpus.style_table import STYLES
 
-__all__ = ["STYLES", "Passage", "build", "compose", "corpus_sources", "iterate", "render", "render_stems"]
+__all__ = ["STYLES", "Passage", "build", "compose", "iterate", "render", "render_stems"]

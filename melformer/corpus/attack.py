@@ -13,7 +13,7 @@ def first_sample(sound: Floats, sample_rate: int) -> int:
     level, start = np.abs(np.atleast_2d(sound)).max(axis=0), 0
     while True:
         early = level[start : start + int(EARLY_S * sample_rate)]
-        later = int(np.argmax(early > BEGINS * early.max(initial=0.0))) if early.any() else 0
+        later = int(np.argmax(early > BEGINS * early.max())) if early.any() else 0
         if not later:
             return start
         start += later  # seen from there, the first 50 ms may be louder

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from melformer.audio.grid import beat_edges
+from melformer.audio.listing import audio_files
 from melformer.audio.resample import resample
 from melformer.audio.wav import read_waveform
 from melformer.audio.waveform import Waveform
@@ -21,7 +22,7 @@ from melformer.evaluate.beats import beat_features, self_similarity_correlation
 from melformer.evaluate.compare import compare, nanmean
 from melformer.evaluate.continuation import ContinuationScores, mean_scores, score_continuation
 from melformer.evaluate.distances import MEL_SCALES
-from melformer.evaluate.material import AUDIO_SUFFIXES, Clip
+from melformer.evaluate.material import Clip
 from melformer.evaluate.oracle import best_copy
 
 MIN_CUT_BEATS = 8
@@ -160,7 +161,7 @@ def candidate_system(folder: str | Path) -> System:
     folder = Path(folder)
     if not folder.is_dir():
         raise AudioError(f"{folder} is no folder: give one with a continuation for each loop, under the same name")
-    files = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in AUDIO_SUFFIXES}
+    files = {path.stem: path for path in audio_files(folder)}
 
     def system(case: Case) -> Answer | None:
         return Answer(read_waveform(files[case.name])) if case.name in files else None

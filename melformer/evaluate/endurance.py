@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from melformer.audio.listing import audio_files
 from melformer.evaluate.beats import beat_features
 from melformer.evaluate.continuation import SILENT_DB, stuck_share
 from melformer.files import atomic_path
@@ -117,7 +118,7 @@ def _stream(model: Melformer, args: argparse.Namespace) -> dict[str, Any]:
 
 def _seeds(model: Melformer, args: argparse.Namespace) -> dict[str, Any]:
     start, found = time.monotonic(), []
-    for loop in sorted(path for path in args.loops.iterdir() if path.suffix in {".wav", ".flac"}):
+    for loop in audio_files(args.loops):
         silent, stuck = faults(model, loop, args.seeds)
         found.append({"loop": loop.name, "silent": silent, "stuck": stuck})
         print(json.dumps({**found[-1], "seconds": round(time.monotonic() - start)}), flush=True)

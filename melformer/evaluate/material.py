@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from melformer.audio.grid import beat_edges, fit_to_grid
+from melformer.audio.listing import audio_files
 from melformer.audio.tempo import find_tempo
 from melformer.audio.wav import read_waveform, write_waveform
 from melformer.audio.waveform import Waveform
@@ -38,7 +39,6 @@ REAL_LOOP_BPM = {  # by length, which is a whole number of beats
 }
 N_CLIP_BEATS = 32
 FIRST_HELD_OUT_SEED = 10_000_000  # seeds from here on are never trained on
-AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif"}
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def folder_clips(folder: str | Path, max_s: float = 120.0) -> tuple[list[Clip], 
     if not folder.is_dir():
         raise AudioError(f"{folder} is no folder: give one that holds loops")
     clips, left_out = [], []
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in AUDIO_SUFFIXES):
+    for path in audio_files(folder):
         try:
             clips.append(read_clip(path, max_s))
         except MelformerError as error:

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from melformer.audio.grid import check_bpm, fit_to_grid
+from melformer.audio.listing import AUDIO_SUFFIXES, audio_files
 from melformer.audio.tempo import find_tempo
 from melformer.audio.wav import read_waveform
 from melformer.audio.waveform import Waveform
-from melformer.data import AUDIO_SUFFIXES, model_beats
+from melformer.data import model_beats
 from melformer.errors import MelformerError, RequestError
 from melformer.files import atomic_path
 
 SURE, SURE_START = 0.85, 0.6
 """From here on a tempo, and where the first beat is, count as certain (docs/tempo.md: then 19 of 20 are right)."""
-SUFFIXES = tuple(suffix for suffix in AUDIO_SUFFIXES if suffix != ".tiaf")
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ def survey(folder: Path) -> tuple[list[OwnLoop], list[str]]:
     """
     if not folder.is_dir():
         raise RequestError(f"{folder} is no folder; give one that holds your loops.")
-    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file()]
+    paths = audio_files(folder, deep=True)
     if not paths:
-        raise RequestError(f"{folder} holds no loops; put {', '.join(SUFFIXES)} files there.")
+        raise RequestError(f"{folder} holds no loops; put {', '.join(AUDIO_SUFFIXES)} files there.")
     loops, left_out = [], []
     for path in paths:
         try:
