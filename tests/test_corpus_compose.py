@@ -1,6 +1,7 @@
 """What is written on paper: in every style and metre, whole, within its bounds, and never twice the same."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +13,12 @@ from melformer.corpus.fills import COMMON_FILLS
 from melformer.corpus.frame import METRES, Span, draw_frame, lead_on
 from melformer.corpus.kits import _BASE, _FAMILIES
 from melformer.corpus.melody import Tone
+from melformer.corpus.passage import Event
 from melformer.corpus.patches import FONT_SOUNDS, SOUNDS
 from melformer.corpus.patterns import clean, fit_metre, read_steps, swing
 from melformer.corpus.style_table import HELD_OUT
 from melformer.corpus.theory import SCALES, Chord, parse_chord, scale_pitch, voice
+from melformer.corpus.wandering import wandering
 from melformer.errors import RequestError
 
 ALL = STYLES | HELD_OUT
@@ -191,6 +194,29 @@ def test_restless_passages_repeat_less_and_dynamics_move_the_level():
     assert 1 <= len(onward) <= 12
     spans = [np.ptp([np.mean([e.velocity for e in part]) for part in quarters(p)]) for p in passages]
     assert sum(span > 0.15 for span in spans) >= 2 and sum(span < 0.05 for span in spans) >= 6
+
+
+def test_long_passages_that_wander_have_no_drums_and_loops_never_wander(monkeypatch):
+    found = {}
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(sys.modules["melformer.corpus.compose"], "FREE_SHARE", share)
+        long = [compose(seed, "rock", 64, kinds=SYNTHESIS) for seed in range(6)]
+        drummed = [bool({"kick", "snare", "hats"} & {part.name for part in passage.parts}) for passage in long]
+        found[share] = drummed, compose(1, "rock", 16, kinds=SYNTHESIS).fingerprint()
+    assert any(found[0.0][0]) and not any(found[1.0][0])
+    assert found[0.0][1] == found[1.0][1]
+
+
+def test_wandering_keeps_chords_together_and_rests():
+    chords = [Event(float(beat), 0.5, pitch, 0.8) for beat in range(64) for pitch in (60, 64, 67)]
+    wandered = wandering(chords, np.random.default_rng(0))
+    assert wandered == wandering(chords, np.random.default_rng(0))
+    strokes = {}
+    for event in wandered:
+        strokes.setdefault((event.start_beats, event.velocity), set()).add(event.pitch)
+    assert all(pitches == {60, 64, 67} for pitches in strokes.values())
+    assert 20 < len(strokes) < 60  # some of the 64 are rests
+    assert all(e.start_beats >= 0.0 and 0.5 <= e.duration_beats <= 1.5 and e.velocity <= 0.8 for e in wandered)
 
 
 def quarters(passage):

@@ -165,7 +165,17 @@ class Codec(nn.Module):
 
         One beat at a time: a batch may round differently, and the same beat must always give the same codes.
         """
-        return torch.cat([self.quantizer.encode(self.encode_latents(beat[None])) for beat in beats])
+        return self.quantize(self.encode_alone(beats))
+
+    @torch.inference_mode()
+    def encode_alone(self, beats: Tensor) -> Tensor:
+        """The first half of `encode`: beats → latents (n_beats, latent_frames_per_beat, latent_dim)."""
+        return torch.cat([self.encode_latents(beat[None]) for beat in beats])
+
+    @torch.inference_mode()
+    def quantize(self, latents: Tensor) -> Tensor:
+        """The second half of `encode`: latents → codes."""
+        return torch.cat([self.quantizer.encode(beat[None]) for beat in latents])
 
     @torch.inference_mode()
     def decode(self, codes: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:

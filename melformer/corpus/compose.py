@@ -14,7 +14,11 @@ from melformer.corpus.passage import Event, Passage, Section
 from melformer.corpus.patterns import swing
 from melformer.corpus.phrases import PLAYERS, Phrase, Streams, other_ending, write_phrase
 from melformer.corpus.style_table import STYLES, find_style
+from melformer.corpus.wandering import wandering
 from melformer.errors import RequestError
+
+FREE_SHARE = 0.12
+"""Of the passages of more than eight bars: those in which nobody keeps time."""
 
 
 def streams(seed: int) -> Streams:
@@ -40,6 +44,8 @@ def compose(
     rng = stream("frame")
     drawn = str(pick(rng, tuple(STYLES)))
     frame = draw_frame(chosen or STYLES[drawn], n_beats, long, rng)
+    if frame.n_bars > 8 and stream("free").random() < FREE_SHARE:
+        frame = replace(frame, restless=True, free=True)
     tonal = [role for role in PLAYERS if stream(f"has {role}").random() < frame.style.chances.get(role, 0.5)]
     phrases = {"A": write_phrase("A", frame, tonal, None, stream)}
     plan = plan_form(frame, _choose_roles(phrases["A"], frame, tonal, stream), stream("form"))
@@ -57,6 +63,8 @@ def _choose_roles(phrase: Phrase, frame: Frame, tonal: list[str], stream: Stream
     if stream("perc").random() > frame.style.chances.get("perc", 0.5):
         drums.discard("perc")
     playing = [role for role in tonal if phrase.events[role]]
+    if frame.free and playing:
+        return set(playing)
     draw = stream("roles").random() * (1.0 if frame.n_bars <= 8 else 2.0)  # few would listen to 64 beats of that
     if (draw < 0.1 or not playing) and drums:
         return drums
@@ -88,6 +96,8 @@ def _lay_out(frame: Frame, plan: Plan, phrases: dict[str, Phrase], stream: Strea
             if layer in section.layers and first <= event.start_beats < last:
                 start = (section.start_bar - bars.start) * frame.bar_beats + event.start_beats
                 tracks[layer].append(replace(event, start_beats=start))
+    if frame.free:
+        tracks.update({role: wandering(events, stream(f"free {role}")) for role, events in tracks.items()})
     loudness = draw_dynamics(frame, plan.sections, stream("dynamics"))
     felt = {
         role: _feel(events, frame, amount, loudness, stream(f"feel {role}")) for role, events in sorted(tracks.items())

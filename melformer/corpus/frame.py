@@ -26,7 +26,7 @@ class Span:
 class Frame:
     """What every player agrees on before the first note. `bar_beats` is the length of a bar.
 
-    `restless` players seldom do the same thing twice.
+    `restless` players seldom do the same thing twice; `free` ones keep no time together either (see `wandering`).
     """
 
     style: Style
@@ -37,6 +37,7 @@ class Frame:
     mode: str
     phrase_bars: int
     restless: bool = False
+    free: bool = False
 
     @property
     def bar_beats(self) -> int:

@@ -22,6 +22,7 @@ from melformer.generate.quiet import silence
 from melformer.generate.ranking import ranked
 from melformer.generate.rebuild import rebuild
 from melformer.generate.sampling import Settings
+from melformer.generate.side_by_side import side_by_side
 from melformer.generate.state import StreamState, wake
 from melformer.generate.stream import BeatStream
 from melformer.generate.takes import Beat, Closing, TakeStreams
@@ -154,8 +155,12 @@ class Melformer(nn.Module):
         return ranked(self.transformer, takes)
 
     def _takes(self, prompt: Prompt, seeds: list[int], closing: Closing | None = None) -> TakeStreams:
-        voices = [Voice(self.codec, prompt) for _ in seeds]
-        return TakeStreams(Composer(self.transformer, prompt, seeds, self.silent_codes), voices, prompt, closing)
+        beginnings: list[Callable[[], Any]] = [
+            lambda: Voice(self.codec, prompt),
+            lambda: Composer(self.transformer, prompt, seeds, self.silent_codes),
+        ]
+        voice, composer = side_by_side(lambda begin: begin(), beginnings)
+        return TakeStreams(composer, [voice, *(voice.twin() for _ in seeds[1:])], prompt, closing)
 
     def reconstruct(self, waveform: Waveform, bpm: float, n_codebooks: int | None = None) -> Waveform:
         """Encode and decode a loop (its whole beats), from the first `n_codebooks` codebooks and its side codes.

@@ -13,6 +13,7 @@ from melformer.audio.tiaf import Tiaf
 from melformer.audio.wav import Waveform, read_waveform
 from melformer.codec.codec import Codec
 from melformer.errors import RequestError
+from melformer.generate.side_by_side import side_by_side
 
 MIN_BEATS, MAX_BEATS = 2, 64
 
@@ -102,4 +103,5 @@ def encode(codec: Codec, waveform: Waveform, bpm: float, n_beats: int) -> np.nda
     beats = Tiaf.from_waveform(mono, folded).beats[:n_model, :, 0]
     if len(beats) < n_model:  # the last edge may be a sample short of the grid's
         beats = np.concatenate([beats, np.zeros((n_model - len(beats), beats.shape[1]), np.float32)])
-    return codec.encode(torch.from_numpy(np.ascontiguousarray(beats))).numpy()
+    halves = torch.from_numpy(np.ascontiguousarray(beats)).tensor_split(min(2, len(beats)))
+    return codec.quantize(torch.cat(side_by_side(codec.encode_alone, halves))).numpy()

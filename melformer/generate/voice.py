@@ -1,8 +1,11 @@
 """One take's sound: codes in, samples at the player's own rate out, copied where they can be, decoded where not."""
 
 import math
+from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +19,7 @@ from melformer.generate.image import channel_gains, channel_phases
 from melformer.generate.own_sound import FOLLOW, GENERATE, WHOLE, Memory, OwnSound
 from melformer.generate.patches import BandPatches
 from melformer.generate.prompt import Prompt
+from melformer.generate.side_by_side import side_by_side
 
 JOIN_S, FADE_S = 0.030, 0.010
 WARM_BEATS = 8
@@ -70,10 +74,9 @@ class Voice:
         self.n_join = min(round(JOIN_S * rate), prompt.waveform.n_samples // 2)
         self.rough_seam = _is_rough(prompt.waveform.samples, round(0.003 * rate))
         self.decoded: tuple[int, np.ndarray] | None = None  # while a beat is rendered: its first sample, and all
+        beginnings: list[Callable[[], Any]] = [self._listen, self._warm_up]
+        self.own, (spectra, warm) = side_by_side(lambda begin: begin(), beginnings)
         with torch.inference_mode():
-            latents = self.codec.quantizer.decode(torch.from_numpy(prompt.codes))
-            self.own = OwnSound(latents.numpy(), prompt.codes, self.codec.scorer, self._heard())
-            spectra, warm = decoder.spectra(latents[-WARM_BEATS:].flatten(0, 1)[None], None)
             self.gains = torch.from_numpy(self._gains(spectra))
             channels = spectra * self.gains[:, None]
             samples, carry = decoder.stft.overlap_add(decoder.stft.segments(channels))
@@ -85,6 +88,24 @@ class Voice:
             warm, torch.from_numpy(prompt.codes[-HISTORY_BEATS:]), samples[:, -kept:], start, np.zeros(0, np.int64),
             np.zeros((0, self.own.n_bands), np.int64), self.own.memory.recent, 0, 0, 0, GENERATE,
         )  # fmt: skip
+
+    def twin(self) -> "Voice":
+        """Another take's voice, as this one is now; what both know of the prompt exists once."""
+        other = copy(self)
+        other.own = copy(self.own)
+        return other
+
+    @torch.inference_mode()
+    def _listen(self) -> OwnSound:
+        """What chooses the sources, with the prompt in its ear."""
+        latents = self.codec.quantizer.decode(torch.from_numpy(self.prompt.codes))
+        return OwnSound(latents.numpy(), self.prompt.codes, self.codec.scorer, self._heard())
+
+    @torch.inference_mode()
+    def _warm_up(self) -> tuple[Tensor, DecoderState]:
+        """The prompt's last beats as the decoder says them, spectra (1, frames, n_bins), and its state after them."""
+        latents = self.codec.quantizer.decode(torch.from_numpy(self.prompt.codes[-WARM_BEATS:]))
+        return self.codec.decoder.spectra(latents.flatten(0, 1)[None], None)
 
     def _heard(self) -> np.ndarray | None:
         """Levels of the prompt's samples in each latent frame and band: (P, frames, n_bands); None without a scorer."""

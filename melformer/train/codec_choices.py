@@ -77,12 +77,16 @@ def with_rotation(task: CodecTask) -> None:
 CHOICES = {
     "as shipped, small": Choice(depths=(12, 8, 5)),
     "40 latents, 5 codebooks": Choice({"latent_frames_per_beat": 40, "n_codebooks": 5}, depths=(5,)),
-    "n_fft 4500": Choice({"n_fft": 4_500, "n_bins": 1_350}),
+    "n_fft 4500": Choice({"n_fft": 4_500, "n_bins": 1_350, "n_tonal_bins": 288}),
+    "40 frames, n_fft 5000, 20 latents, 10 codebooks": Choice(
+        {"frames_per_beat": 40, "n_fft": 5_000, "n_bins": 1_500, "n_tonal_bins": 320, "latent_frames_per_beat": 20,
+         "n_codebooks": 10}, depths=(10,),
+    ),
     "no noise branch": Choice(change=without_noise),
     "complex loss below 3 kHz": Choice(change=complex_below),
     "complex loss everywhere": Choice(change=complex_everywhere),
     "rotation trick": Choice(change=with_rotation),
-}
+}  # fmt: skip
 
 
 def configuration(choice: Choice) -> Config:

@@ -34,7 +34,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     beats, flat = task_of("middle", args.tokens), FlatTask(Config(), args.tokens, OPTIONS)
-    for name, task, cost in (("beats", beats, _beat_cost), ("flat", flat, _flat_cost)):
+    for name, task, cost in (("beats", beats, beat_cost), ("flat", flat, _flat_cost)):
         found = curve(name, task, args.out / name, args.minutes)
         milliseconds, weights = cost(task)
         bits = found["points"][-1]["bits_per_beat"]
@@ -43,7 +43,7 @@ def main() -> None:
               f"{bits * milliseconds / 1e3:.1f} bits × s")  # fmt: skip
 
 
-def _beat_cost(task: TransformerTask) -> tuple[float, int]:
+def beat_cost(task: TransformerTask) -> tuple[float, int]:
     """Milliseconds and weights read of one composed beat in the shipped design."""
     transformer: BeatTransformer = task.module.transformer.eval()
     n, shape = transformer.config.context_beats, (transformer.pattern.n_frames, transformer.n_codebooks)
