@@ -20,7 +20,8 @@ from melformer.generate.sampling import mixture, sample_codes
 from melformer.generate.voice import Voice
 from melformer.transformer.saying import StepPrediction
 
-NEURAL = Settings(own_sound=0.0)
+FREE = Settings(variation=1.0)  # the tiny model is not trained: all that it says is unheard of
+NEURAL = Settings(own_sound=0.0, variation=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_lengths_are_exact_for_every_tempo_and_512_beats() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "bpm"),
-    [(Settings(), 120.0), (NEURAL, 75.0), (Settings(own_sound=0.4, variation=0.8, top_k=20), 200.0)],
+    [(FREE, 120.0), (NEURAL, 75.0), (Settings(own_sound=0.4, variation=1.0, top_k=20), 200.0)],
 )
 def test_streamed_whole_resumed_and_first_of_many_are_one(
     model: Melformer, settings: Settings, bpm: float, tmp_path: Path
@@ -93,13 +94,13 @@ def test_streamed_whole_resumed_and_first_of_many_are_one(
 
 def test_many_takes_are_what_their_seeds_give_alone(model: Melformer) -> None:
     prompt = model.prompt(loop(), bpm=120)
-    many = model.takes(prompt, 2, [3, 4, 5, 6, 7])
+    many = model.takes(prompt, 2, [3, 4, 5, 6, 7], FREE)
     for take in many:
-        alone = model.continue_loop(prompt, 2, take.seed)
+        alone = model.continue_loop(prompt, 2, take.seed, FREE)
         assert np.array_equal(alone.codes, take.codes)
 
 
-@pytest.mark.parametrize("settings", [Settings(), NEURAL])
+@pytest.mark.parametrize("settings", [FREE, NEURAL])
 def test_the_prompt_is_untouched_up_to_the_join(model: Melformer, settings: Settings) -> None:
     original = loop(4, 97.0, 44_100)
     result = model.continue_loop(original, n_beats=2, bpm=97.0, settings=settings)
@@ -113,7 +114,7 @@ def test_the_prompt_is_untouched_up_to_the_join(model: Melformer, settings: Sett
 def test_the_join_and_every_fade_are_without_a_click(model: Melformer) -> None:
     """The step across a boundary is no larger than steps that the sound itself makes nearby."""
     smooth = loop(4, 120.0, 44_100, 1)
-    for settings in (Settings(), NEURAL):
+    for settings in (FREE, NEURAL):
         result = model.continue_loop(smooth, n_beats=4, bpm=120.0, seed=2, settings=settings)
         steps = np.abs(np.diff(result.waveform.samples[:, 0]))
         edge = smooth.n_samples
@@ -293,14 +294,34 @@ def test_a_take_that_is_stuck_goes_back_to_the_prompt(model: Melformer) -> None:
     composer.most_repeats = MOST_REPEATS  # an untrained codec hears the loop's beats as one
     stuck = torch.from_numpy(prompt.codes[[2, 2]])
     for _ in range(MOST_REPEATS + 1):
-        assert torch.equal(composer._mended(stuck.clone())[0], stuck[0])
+        assert torch.equal(composer._mended(stuck.clone(), FREE)[0], stuck[0])
         composer.hear(stuck)
     place = (MOST_REPEATS + 1) % 4
-    assert np.array_equal(composer._mended(stuck.clone())[1].numpy(), prompt.codes[place])
+    assert np.array_equal(composer._mended(stuck.clone(), FREE)[1].numpy(), prompt.codes[place])
     other = (stuck + 1) % 64
-    assert torch.equal(composer._mended(other.clone()), other)
+    assert torch.equal(composer._mended(other.clone(), FREE), other)
     one = np.array([1, 2, 2, 1]).reshape(4, 1, 1)
     assert longest_run(one) == 2 and longest_run(one[1:3]) > 1_000
+
+
+def test_a_beat_of_sounds_that_the_prompt_has_not_goes_back_to_the_prompt(model: Melformer) -> None:
+    """At variation 0.5 up to half of a beat may be new; at 1 all of it."""
+    prompt = model.prompt(loop(4), bpm=120)
+    composer = Composer(model.transformer, prompt, [1, 2], model.silent_codes)
+    known, strange = torch.from_numpy(prompt.codes[[2, 2]]), torch.from_numpy(prompt.codes[[2, 2]])
+    frames = strange.shape[1]
+    missing = np.setdiff1d(np.arange(64), prompt.codes[..., 0])
+    strange[0, : frames // 2, 0] = int(missing[0])
+    strange[1, : frames // 2 + 1, 0] = int(missing[0])
+    mended = composer._mended(strange.clone(), Settings(variation=0.5))
+    assert torch.equal(mended[0], strange[0]) and np.array_equal(mended[1].numpy(), prompt.codes[0])
+    assert torch.equal(composer._mended(strange.clone(), FREE), strange)
+    assert torch.equal(composer._mended(known.clone(), Settings(variation=0.1)), known)
+    other = known.clone()
+    other[..., 1] = (other[..., 1] + 1) % 64  # each code is known, the two together may not be
+    pairs = {tuple(pair) for pair in prompt.codes[..., :2].reshape(-1, 2).tolist()}
+    share = np.mean([tuple(pair) not in pairs for pair in other[0, :, :2].tolist()])
+    assert composer.unheard(other[0].numpy()) == pytest.approx(share)
 
 
 def test_a_take_that_falls_silent_goes_back_to_the_prompt(model: Melformer) -> None:
@@ -317,9 +338,9 @@ def test_a_take_that_falls_silent_goes_back_to_the_prompt(model: Melformer) -> N
     for kind in (0, 5):  # soft in the prompt, and silence itself
         pause = torch.full_like(torch.from_numpy(codes[[1, 1]]), kind)
         for _ in range(2):
-            assert torch.equal(composer._mended(pause.clone()), pause)
+            assert torch.equal(composer._mended(pause.clone(), FREE), pause)
             composer.hear(pause)
-        back = composer._mended(pause.clone())
+        back = composer._mended(pause.clone(), FREE)
         assert torch.equal(back[1], torch.from_numpy(codes[(composer.n_composed) % 4]))
         for k in (3, 0):
             composer.hear(torch.from_numpy(codes[[k, k]]))

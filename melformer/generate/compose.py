@@ -10,6 +10,7 @@ from melformer.generate.prompt import Prompt
 from melformer.generate.quiet import Quiet
 from melformer.generate.repeats import longest_run, same_beats
 from melformer.generate.sampling import Settings, mixture, sample_codes
+from melformer.generate.unheard import Unheard
 from melformer.transformer.model import UNKNOWN_BAR_POSITION, BeatTransformer, Conditioning, TransformerState
 from melformer.transformer.saying import Speaker, StepPrediction
 
@@ -39,6 +40,7 @@ class Composer:
         self.n_prompt = len(prompt.codes)
         self.prompt_codes = torch.from_numpy(prompt.codes)
         self.most_repeats = max(MOST_REPEATS, longest_run(prompt.codes))
+        self.unheard = Unheard(prompt.codes, transformer.codebook_size)
         self.quiet = Quiet(prompt, silent_codes, transformer.codebook_size)
         remembered = transformer.config.context_beats
         self.loop_lag = min(self.n_prompt, max(1, remembered // self.bar * self.bar))  # of a long loop the last bars
@@ -87,15 +89,16 @@ class Composer:
     @torch.inference_mode()
     def next_beat(self, settings: Settings) -> Tensor:
         """The next model beat of every take: int64 (K, n_frames, n_codebooks)."""
-        codes = self._looped() if settings.variation == 0.0 else self._mended(self._drawn(settings))
+        codes = self._looped() if settings.variation == 0.0 else self._mended(self._drawn(settings), settings)
         self.hear(codes)
         return codes
 
-    def _mended(self, codes: Tensor) -> Tensor:
-        """A take that would repeat a beat, or be quiet, more often in a row than the prompt ever does goes back to the
-        prompt, at the same place in the bar."""
+    def _mended(self, codes: Tensor, settings: Settings) -> Tensor:
+        """A take that would repeat a beat, or be quiet, more often in a row than the prompt ever does, or be mostly of
+        sounds that the prompt has not, goes back to the prompt, at the same place in the bar."""
         for row, beat in enumerate(codes.numpy()):
-            if self._is_stuck(row, beat) or self._is_too_quiet(row, beat):
+            strange = self.unheard(beat) > settings.variation
+            if strange or self._is_stuck(row, beat) or self._is_too_quiet(row, beat):
                 codes[row] = self.prompt_codes[(self.state.position - self.n_prompt) % self.n_prompt]
         return codes
 

@@ -26,8 +26,9 @@ class Settings:
     """How a continuation is drawn and sounded; may change between two beats of a stream.
 
     temperature 0..3 (0: always the likeliest, 1: natural, 2: as unsure as the model is), top_k (0: all), top_p and
-    min_p (1 and 0: all), variation 0..1 (0: keep looping, 0.5: as the music suggests, 1: go somewhere else), own_sound
-    0..1 (1: the player's own samples wherever they fit, 0: all neural). Errors: RequestError for a value out of range.
+    min_p (1 and 0: all), variation 0..1 (0: keep looping, 0.5: as the music suggests, 1: go somewhere else; and
+    so much of a beat may be of sounds that the prompt has not), own_sound 0..1 (1: the player's own samples wherever
+    they fit, 0: all neural). Errors: RequestError for a value out of range.
     """
 
     temperature: float = 1.0
