@@ -29,7 +29,7 @@ class CodecConfig:
     n_fft: int = 2_500
     n_bins: int = 750
     latent_frames_per_beat: int = 16
-    n_codebooks: int = 12
+    n_codebooks: int = 8
     codebook_size: int = 1_024
     codebook_dim: int = 8
     latent_dim: int = 384
@@ -105,7 +105,7 @@ class TransformerConfig:
     embedding_dim: int = 16
     pointer_dim: int = 64
     hidden_multiple: int = 32
-    delays: tuple[int, ...] = (0, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4)
+    delays: tuple[int, ...] = (0, 1, 2, 2, 3, 3, 3, 3)
     rope_base: float = 10_000.0
     dropout: float = 0.1
 
@@ -219,4 +219,4 @@ PRESETS: dict[str, Config] = {
         ),
     ),
 }  # fmt: skip
-"""`base` is what ships; `tiny` trains in a minute, for tests; `large` (60 + 301 M parameters) wants graphics cards."""
+"""`base` is what ships; `tiny` trains in a minute, for tests; `large` (60 + 297 M parameters) wants graphics cards."""

@@ -21,6 +21,8 @@ from melformer.train.scaling import OPTIONS, SIZES, curve
 from melformer.train.tokens import write_tokens
 from melformer.train.transformer import TransformerTask
 
+DELAYS = (0, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4)
+
 
 @dataclass(frozen=True)
 class Price:
@@ -40,7 +42,7 @@ def price(checkpoint: Path, beats: Path, out: Path, n_codebooks: int, minutes: f
     write_tokens(codec.codec, beats, out / "tokens")
     tokens = out / f"tokens_{n_codebooks}"
     keep_codebooks(out / "tokens", tokens, n_codebooks)
-    delays = Config().transformer.delays[:n_codebooks]
+    delays = DELAYS[:n_codebooks]
     transformer = TransformerConfig(**SIZES["middle"], delays=delays)
     config = Config(replace(codec.config, n_codebooks=n_codebooks), transformer)
     task = TransformerTask(config, tokens, OPTIONS)

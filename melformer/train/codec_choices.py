@@ -29,7 +29,7 @@ from melformer.train.codec import CodecTask
 from melformer.train.loop import Trainer
 from melformer.train.options import TrainOptions
 
-SMALL: dict[str, Any] = {"latent_dim": 128, "frame_dim": 128}
+SMALL: dict[str, Any] = {"latent_dim": 128, "frame_dim": 128, "n_codebooks": 12}
 TRIAL_STEPS = 12
 
 
