@@ -45,9 +45,14 @@ def _read_entry(line: str, needed: tuple[str, ...], place: str) -> dict[str, Any
     return entry
 
 
+def _is_text(value: Any) -> bool:
+    """Whether it is a string that can be written to a file: JSON can hold half of a character ("\\ud800")."""
+    return isinstance(value, str) and value.encode("utf-8", "ignore").decode() == value
+
+
 def _inside(value: Any) -> str:
     """A file's name that stays in its folder, whoever wrote the list."""
-    if not isinstance(value, str) or not value.strip("./ ") or "\0" in value:
+    if not _is_text(value) or not value.strip("./ ") or "\0" in value:
         raise ValueError("it must name a file")
     path = PurePosixPath(value.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts:
@@ -67,7 +72,7 @@ def _count(low: int, high: int) -> Callable[[Any], int]:
 
 def _sources(value: Any) -> list[dict[str, Any]]:
     good = isinstance(value, list) and all(
-        isinstance(source, dict) and all(isinstance(source.get(key), str) for key in ("name", "licence"))
+        isinstance(source, dict) and all(_is_text(source.get(key)) for key in ("name", "licence"))
         for source in value
     )
     if not good:

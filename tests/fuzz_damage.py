@@ -110,7 +110,8 @@ def _damage_one(value: Any, rng: np.random.Generator) -> Any:
         value[at] = _damage_one(value[at], rng)
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool) and rng.random() < 0.4:
-        return value + [-1, 1, -value, value, 0.5, 1e9][int(rng.integers(6))]
+        step = [-1, 1, -value, value, 0.5, 1e9][int(rng.integers(6))]
+        return value + step if isinstance(value, float) or abs(value) < 2**1000 else -value
     return hostile_value(rng)
 
 

@@ -13,6 +13,7 @@ from fuzz_page import Page
 from melformer.audio.wav import Waveform
 from melformer.config import PRESETS
 from melformer.data import BeatDataset, find_clips, material_sources
+from melformer.data_listing import read_entries
 from melformer.errors import MelformerError, RequestError
 from melformer.generate import Melformer, Settings, StreamState
 from melformer.train.token_data import TokenDataset
@@ -146,3 +147,10 @@ def test_wishes_of_the_page_that_are_no_wishes(tmp_path: Path) -> None:
 
 def test_the_smallest_model_is_a_model() -> None:
     assert SMALL.codec.n_codebooks < PRESETS["tiny"].codec.n_codebooks
+
+
+@pytest.mark.parametrize("line", ['{"name": "\\ud800"}', '{"sources": [{"name": "\\udfff", "licence": "MIT"}]}'])
+def test_half_a_character_in_a_list_of_loops(tmp_path: Path, line: str) -> None:
+    (tmp_path / "clips.jsonl").write_text(line + "\n", encoding="utf-8")
+    with pytest.raises(RequestError, match="line 1"):
+        read_entries(tmp_path / "clips.jsonl", ())
