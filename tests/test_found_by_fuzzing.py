@@ -17,6 +17,7 @@ from melformer.data_listing import read_entries
 from melformer.errors import MelformerError, RequestError
 from melformer.generate import Melformer, Settings, StreamState
 from melformer.train.token_data import TokenDataset
+from melformer.ui.exports import export_take
 
 ENTRY = {"name": "a.npy", "bpm": 120.0, "beats_per_bar": 4, "n_beats": 6}
 LINES = [
@@ -139,7 +140,10 @@ def test_settings_of_every_kind(name: str, value: Any) -> None:
 def test_wishes_of_the_page_that_are_no_wishes(tmp_path: Path) -> None:
     page = Page(tmp_path)
     token = page.visit()
-    for wish in ({"do": "edit", "order": [0.5] * 4}, {"do": "example", "name": {"path": 0}}):
+    strange = (
+        {"do": "edit", "order": [0.5] * 4}, {"do": "example", "name": {"path": 0}}, {"do": "load", "path": "a\0b"},
+    )  # fmt: skip
+    for wish in strange:
         answer = page.actions.call({"token": token, **wish})
         page.surprise.throw()
         assert answer["error"].endswith(".")
@@ -154,3 +158,9 @@ def test_half_a_character_in_a_list_of_loops(tmp_path: Path, line: str) -> None:
     (tmp_path / "clips.jsonl").write_text(line + "\n", encoding="utf-8")
     with pytest.raises(RequestError, match="line 1"):
         read_entries(tmp_path / "clips.jsonl", ())
+
+
+@pytest.mark.parametrize("kind", [[1, 2], {}, None, "exe"])
+def test_kinds_of_files_that_are_none(tmp_path: Path, kind: Any) -> None:
+    with pytest.raises(RequestError, match="A take can be saved as"):
+        export_take(None, tmp_path, kind)  # type: ignore[arg-type]  # it does not come to the take

@@ -76,7 +76,7 @@ class Actions:
 
     def uploaded(self, value: Any) -> Path:
         """A path that was really uploaded here, not any file of the host. Errors: RequestError."""
-        path = Path(str(value)).resolve()
+        path = Path(str(value).replace("\0", "")).resolve()  # a zero is in no name, and an error to the system
         if not path.is_relative_to(self.uploads.resolve()) or not path.is_file():
             raise RequestError("The file did not arrive. Please choose it again.")
         return path

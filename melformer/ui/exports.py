@@ -61,7 +61,7 @@ def part_of(take: Take, part: str) -> Waveform:
 
 def export_take(take: Take, folder: Path, kind: str = "wav", part: str = "whole") -> Path:
     """Write one file into `folder` and give its path. Errors: RequestError for an unknown kind or part."""
-    if kind not in ENCODINGS:
+    if not isinstance(kind, str) or kind not in ENCODINGS:
         raise RequestError(f"A take can be saved as {', '.join(ENCODINGS)}, not as {kind!r}.")
     suffix, encoding = ENCODINGS[kind]
     waveform = part_of(take, part)
