@@ -76,7 +76,11 @@ def main() -> int:
     try:
         bundle = load_bundle(args.checkpoint)
         config, tensors = cut_codebooks(bundle, args.codebooks)
-        card = (bundle.path / "README.md").read_text(encoding="utf-8")
+        card = (bundle.path / "README.md").read_text(encoding="utf-8").rstrip()
+        card += (
+            f"\n\nOf {bundle.config.codec.n_codebooks} codebooks the first {args.codebooks} were kept; what is said above"
+            " of parameters and measures is of all.\n"
+        )
         save_bundle(args.out, config, tensors, card)
     except MelformerError as error:
         print(f"cut_codebooks: {error}", file=sys.stderr)

@@ -76,10 +76,12 @@ class Actions:
 
     def uploaded(self, value: Any) -> Path:
         """A path that was really uploaded here, not any file of the host. Errors: RequestError."""
-        path = Path(str(value).replace("\0", "")).resolve()  # a zero is in no name, and an error to the system
-        if not path.is_relative_to(self.uploads.resolve()) or not path.is_file():
-            raise RequestError("The file did not arrive. Please choose it again.")
-        return path
+        name = str(value)
+        if "\0" not in name:  # which no path can hold
+            path = Path(name).resolve()
+            if path.is_relative_to(self.uploads.resolve()) and path.is_file():
+                return path
+        raise RequestError("The file did not arrive. Please choose it again.")
 
     def example(self, name: Any) -> Path:
         if not isinstance(name, str) or name not in self.examples:
