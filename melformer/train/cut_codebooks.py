@@ -78,8 +78,8 @@ def main() -> int:
         config, tensors = cut_codebooks(bundle, args.codebooks)
         card = (bundle.path / "README.md").read_text(encoding="utf-8").rstrip()
         card += (
-            f"\n\nOf {bundle.config.codec.n_codebooks} codebooks the first {args.codebooks} were kept; what is said above"
-            " of parameters and measures is of all.\n"
+            f"\n\nOf {bundle.config.codec.n_codebooks} codebooks the first {args.codebooks} were kept; what is said"
+            " above of parameters and measures is of all.\n"
         )
         save_bundle(args.out, config, tensors, card)
     except MelformerError as error:
