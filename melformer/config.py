@@ -9,6 +9,9 @@ from typing import Any
 
 from melformer.errors import ConfigError
 
+SEGMENTS = 4
+"""Parts of a beat that have partials of their own."""
+
 
 def _check_range(section: str, name: str, value: Any, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
@@ -21,6 +24,8 @@ class CodecConfig:
 
     `n_bins` is the number of STFT bins kept: the model's band is n_bins * 40,000 / n_fft cycles per beat.
     `n_tonal_bins` is the number of the lowest bins of which the encoder also hears how far they turn each frame.
+    `n_registers` is the number of codebooks, the last ones, that say partials; where there are any, the one before them
+    says levels, and only the others are learned residual ones.
     `n_source_bands` is the number of bands that the scorer of sources tells apart; 0: there is no scorer.
     """
 
@@ -44,6 +49,7 @@ class CodecConfig:
     n_tonal_bins: int = 160
     n_source_bands: int = 0
     source_dim: int = 24
+    n_registers: int = 0
 
     LIMITS = {
         "samples_per_beat": (40_000, 40_000), "frames_per_beat": (8, 160), "n_fft": (100, 20_000),
@@ -52,7 +58,7 @@ class CodecConfig:
         "frame_dim": (8, 2_048), "n_encoder_layers": (0, 24), "n_encoder_latent_layers": (0, 24),
         "n_decoder_layers": (0, 24), "n_decoder_latent_layers": (0, 24), "expansion": (1, 8),
         "kernel_size": (1, 31), "lookahead_frames": (0, 8), "n_tonal_bins": (1, 4_000),
-        "n_source_bands": (0, 32), "source_dim": (4, 256),
+        "n_source_bands": (0, 32), "source_dim": (4, 256), "n_registers": (0, 8),
     }  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -70,6 +76,14 @@ class CodecConfig:
             raise ConfigError(f"codec.n_bins {self.n_bins} does not give a whole number of samples per beat.")
         if self.n_tonal_bins > self.n_bins:
             raise ConfigError(f"codec.n_tonal_bins {self.n_tonal_bins} must be at most n_bins {self.n_bins}.")
+        if self.n_registers and (self.n_codebooks < self.n_registers + 2 or self.codebook_size < 8):
+            raise ConfigError(
+                "codec: with registers there must be two codebooks more than those, of 8 entries or more."
+            )
+        if self.n_registers and (self.latent_frames_per_beat % SEGMENTS or not self.lookahead_frames):
+            raise ConfigError(
+                f"codec: with registers, {SEGMENTS} must divide latent_frames_per_beat, and a frame look ahead."
+            )
         if self.lookahead_frames >= self.latent_frames_per_beat:
             raise ConfigError("codec.lookahead_frames must be shorter than a beat.")
 
@@ -82,6 +96,11 @@ class CodecConfig:
     def stride(self) -> int:
         """STFT frames per latent frame."""
         return self.frames_per_beat // self.latent_frames_per_beat
+
+    @property
+    def per_segment(self) -> int:
+        """Latent frames in the part of a beat that has partials of its own: each says one partial per register."""
+        return self.latent_frames_per_beat // SEGMENTS if self.n_registers else self.latent_frames_per_beat
 
     @property
     def work_samples_per_beat(self) -> int:
@@ -198,7 +217,7 @@ def _check_fields(config: Any, section: str) -> None:
 
 
 PRESETS: dict[str, Config] = {
-    "base": Config(),
+    "base": Config(codec=CodecConfig(n_registers=4)),
     "large": Config(
         codec=CodecConfig(
             latent_dim=704, frame_dim=704, n_encoder_layers=3, n_encoder_latent_layers=3, n_decoder_layers=8,
@@ -219,4 +238,5 @@ PRESETS: dict[str, Config] = {
         ),
     ),
 }  # fmt: skip
-"""`base` is what ships; `tiny` trains in a minute, for tests; `large` (60 + 297 M parameters) wants graphics cards."""
+"""`base` is what trains by default (what ships has its sizes, but no registers); `tiny` trains in a minute, for tests;
+`large` (60 + 297 M parameters) wants graphics cards."""

@@ -24,10 +24,11 @@ FREE = Settings(variation=1.0)  # the tiny model is not trained: all that it say
 NEURAL = Settings(own_sound=0.0, variation=1.0)
 
 
-@pytest.fixture(scope="module")
-def model() -> Melformer:
+@pytest.fixture(scope="module", params=[0, 1], ids=["", "partials"])
+def model(request: pytest.FixtureRequest) -> Melformer:
     torch.manual_seed(0)
-    model = Melformer(PRESETS["tiny"])
+    tiny = PRESETS["tiny"]
+    model = Melformer(replace(tiny, codec=replace(tiny.codec, n_registers=request.param)))
     with torch.no_grad():  # untrained it would whisper, and differences hide in silence
         model.codec.decoder.head.bias[: model.config.codec.n_bins] += 4.0
     return model

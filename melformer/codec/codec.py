@@ -6,23 +6,29 @@ import torch
 from torch import Tensor, nn
 
 from melformer.codec.blocks import BlockStack
+from melformer.codec.partials import tune
 from melformer.codec.quantizer import Quantized, ResidualVectorQuantizer
 from melformer.codec.sources import SourceScorer
 from melformer.codec.stft import BeatSTFT
 from melformer.config import CodecConfig
 
+REGISTER_BIN = 32
+"""Where levels are told apart, the first bin of the high register: 1 kHz at 120 BPM."""
+
 
 class Encoder(nn.Module):
     """Spectra of one beat → latents; a beat's latents depend on that beat alone.
 
-    Complex (B, frames_per_beat, n_bins) → (B, latent_frames_per_beat, latent_dim).
+    Complex (B, frames_per_beat, n_bins) → (B, latent_frames_per_beat, latent_dim), and N_LEVELS more where the
+    configuration has registers: then latents are of `shapes`, which no level changes.
     """
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         sizes = (config.expansion, config.kernel_size, False)
-        self.n_tonal_bins = config.n_tonal_bins
-        self.project_in = nn.Linear(3 * config.n_bins + 2 * config.n_tonal_bins, config.frame_dim)
+        self.n_tonal_bins, self.apart = config.n_tonal_bins, config.n_registers > 0
+        n_inputs = config.n_bins if self.apart else 3 * config.n_bins + 2 * config.n_tonal_bins
+        self.project_in = nn.Linear(n_inputs, config.frame_dim)
         self.frame_blocks = BlockStack(config.n_encoder_layers, config.frame_dim, *sizes)
         self.stride = config.stride
         self.pool = nn.Linear(config.stride * config.frame_dim, config.latent_dim)
@@ -30,10 +36,29 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(config.latent_dim)
 
     def forward(self, spectra: Tensor) -> Tensor:
-        heard = torch.cat([features(spectra), tones(spectra[..., : self.n_tonal_bins])], dim=-1)
+        if self.apart:
+            heard, levels = shapes(spectra, self.stride)
+        else:
+            heard = torch.cat([features(spectra), tones(spectra[..., : self.n_tonal_bins])], dim=-1)
+            levels = heard[:, :: self.stride, :0]
         frames, _ = self.frame_blocks(self.project_in(heard))
         latents = self.pool(frames.unflatten(1, (-1, self.stride)).flatten(2))
-        return self.norm(self.latent_blocks(latents)[0])
+        latents = self.norm(self.latent_blocks(latents)[0])
+        return torch.cat([latents, levels.to(latents.dtype)], dim=-1)
+
+
+def shapes(spectra: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """What is heard apart from how loud it is: complex (B, T, n) → shapes (B, T, n), levels (B, T // stride, N_LEVELS).
+
+    Shapes are log10 magnitudes over the level of their register, a bin range, in their latent frame; levels are log10
+    powers. What lies 70 dB under the beat's own power, or is silence, is flat.
+    """
+    power = spectra.real.square() + spectra.imag.square()
+    power = power + 1e-7 * power.sum(dim=-1).mean(dim=1)[:, None, None] + 1e-11
+    registers = power.split([REGISTER_BIN, power.shape[-1] - REGISTER_BIN], dim=-1)
+    levels = [part.sum(dim=-1).unflatten(1, (-1, stride)).mean(dim=-1).log10() for part in registers]
+    parts = [part.log10() - level[..., None].repeat_interleave(stride, dim=1) for part, level in zip(registers, levels)]
+    return 0.5 * torch.cat(parts, dim=-1) + 1.2, torch.stack(levels, dim=-1)
 
 
 def features(spectra: Tensor, power: float = 0.3) -> Tensor:
@@ -61,12 +86,14 @@ def tones(spectra: Tensor) -> Tensor:
 
 @dataclass
 class DecoderState:
-    """What a decoder carries from beat to beat: the inputs its convolutions still see, and unfinished samples."""
+    """What a decoder carries from beat to beat: the inputs its convolutions still see, unfinished samples, and the
+    last segment's partials (B, 1, per_segment, 2 · n_registers)."""
 
     latent_blocks: list[Tensor]
     frame_blocks: list[Tensor]
     carry: Tensor
     frame: int
+    partials: Tensor
 
 
 class Decoder(nn.Module):
@@ -86,6 +113,7 @@ class Decoder(nn.Module):
             config.work_samples_per_beat, config.frames_per_beat, round(config.n_fft * ratio), config.n_bins
         )
         self.stride, self.lookahead = config.stride, config.lookahead_frames
+        self.latent_dim, self.per_segment = config.latent_dim, config.per_segment
         self.latent_blocks = BlockStack(config.n_decoder_latent_layers, config.latent_dim, *sizes)
         self.expand = nn.Linear(config.latent_dim, config.stride * config.frame_dim)
         self.frame_blocks = BlockStack(config.n_decoder_layers, config.frame_dim, *sizes)
@@ -106,20 +134,30 @@ class Decoder(nn.Module):
         """Samples (of the work grid) by which the output of a stream is late."""
         return (self.lookahead * self.stride + self.stft.delay_frames) * self.stft.hop_length
 
-    def spectra(self, latents: Tensor, state: DecoderState | None) -> tuple[Tensor, DecoderState]:
-        """(B, T, latent_dim) → complex (B, T·stride, n_bins), `lookahead` latent frames late."""
+    def spectra(self, latents: Tensor, state: DecoderState | None, beat: int = 0) -> tuple[Tensor, DecoderState]:
+        """(B, T, latent_dim + 2 · n_registers) → complex (B, T·stride, n_bins), `lookahead` latent frames late.
+
+        Without a `state`, `beat` is how many beats of the stream came before. Where latents come without partials,
+        nothing is tuned.
+        """
+        latents, partials = latents.split([self.latent_dim, latents.shape[-1] - self.latent_dim], dim=-1)
         frames, latent_states = self.latent_blocks(latents, state.latent_blocks if state else None)
         frames = self.expand(frames).unflatten(-1, (self.stride, -1)).flatten(1, 2)
         frames, frame_states = self.frame_blocks(frames, state.frame_blocks if state else None)
         magnitude, noise_magnitude, real, imaginary = self.head(self.norm(frames)).float().chunk(4, dim=-1)
-        first = state.frame if state else -self.lookahead * self.stride
+        first = state.frame if state else beat * self.stft.frames_per_beat - self.lookahead * self.stride
         position = (first + torch.arange(frames.shape[1], device=frames.device)) % self.stft.frames_per_beat
         length = (real.square() + imaginary.square() + 1e-6).sqrt()
         direction = torch.complex(real / length, imaginary / length) * self.stft.advance(first, frames.shape[1])
         spectra = _magnitude(magnitude) * direction
         spectra = spectra + _magnitude(noise_magnitude) * torch.view_as_complex(self.noise)[position]
+        segments = partials.unflatten(1, (-1, self.per_segment))
+        if partials.shape[-1]:
+            segments = torch.cat([state.partials if state else torch.zeros_like(segments[:, :1]), segments], dim=1)
+            spectra = tune(spectra, segments, first, self.stft)
         carry = state.carry if state else spectra.real.new_zeros(0)
-        return spectra, DecoderState(latent_states, frame_states, carry, int(first + frames.shape[1]))
+        frame = int(first + frames.shape[1])
+        return spectra, DecoderState(latent_states, frame_states, carry, frame, segments[:, -1:])
 
     def forward(self, latents: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
         """(B, T, latent_dim) → samples (B, T·stride·hop), late by `delay_samples`, and the state to go on with."""
@@ -127,9 +165,7 @@ class Decoder(nn.Module):
         if state is None:  # what comes out before the first latent's own frames is no sound of anybody's
             late = self.lookahead * self.stride
             spectra = torch.cat([torch.zeros_like(spectra[:, :late]), spectra[:, late:]], dim=1)
-        samples, new_state.carry = self.stft.overlap_add(
-            self.stft.segments(spectra), state.carry if state else None
-        )
+        samples, new_state.carry = self.stft.overlap_add(self.stft.segments(spectra), state.carry if state else None)
         return samples, new_state
 
 
@@ -146,18 +182,30 @@ class Codec(nn.Module):
         self.stft = BeatSTFT(config.samples_per_beat, config.frames_per_beat, config.n_fft, config.n_bins)
         self.encoder = Encoder(config)
         self.quantizer = ResidualVectorQuantizer(
-            config.latent_dim, config.n_codebooks, config.codebook_size, config.codebook_dim
+            config.latent_dim,
+            config.n_codebooks,
+            config.codebook_size,
+            config.codebook_dim,
+            config.n_registers,
+            config.per_segment,
         )
         self.decoder = Decoder(config)
         self.scorer: SourceScorer | None = None
         if config.n_source_bands:
             self.scorer = SourceScorer(config.latent_dim, config.n_source_bands, config.source_dim)
 
-    def encode_latents(self, beats: Tensor) -> Tensor:
-        """Beats (B, samples_per_beat), 40,000 samples or the work grid's → latents before quantising."""
+    def encode_latents(self, beats: Tensor, with_partials: bool = True) -> Tensor:
+        """Beats (B, samples_per_beat), 40,000 samples or the work grid's → latents before quantising.
+
+        They are (B, latent_frames_per_beat, latent_dim), and where the configuration has registers N_LEVELS more for
+        levels and 2 · n_registers for partials, which training does not need.
+        """
         stft = self.decoder.stft if beats.shape[-1] == self.decoder.stft.samples_per_beat else self.stft
         spectra = stft.analyse(beats)
-        return self.encoder(spectra * stft.advance(0, spectra.shape[1]).conj())
+        if not self.config.n_registers:
+            return self.encoder(spectra * stft.advance(0, spectra.shape[1]).conj())
+        latents = self.encoder(spectra)
+        return torch.cat([latents.float(), self.quantizer.partials.find(beats)], dim=-1) if with_partials else latents
 
     @torch.inference_mode()
     def encode(self, beats: Tensor) -> Tensor:
@@ -201,13 +249,14 @@ class Codec(nn.Module):
 
         `nearly` (B, n, work samples) are the first n beats of each crop, slightly changed: their latents should not be.
         """
-        latents = self.encode_latents(beats.flatten(0, 1)).unflatten(0, beats.shape[:2]).flatten(1, 2)
+        latents = self.encode_latents(beats.flatten(0, 1), False).unflatten(0, beats.shape[:2]).flatten(1, 2)
         quantized = self.quantizer(latents.float(), depths, bypass)
         samples, _ = self.decoder(quantized.latents)
         stability = samples.new_zeros(())
         if nearly is not None:
-            changed = self.encode_latents(nearly.flatten(0, 1)).unflatten(0, nearly.shape[:2]).flatten(1, 2).float()
-            same = latents[:, : changed.shape[1]].float().detach()
+            changed = self.encode_latents(nearly.flatten(0, 1), False).unflatten(0, nearly.shape[:2]).flatten(1, 2)
+            changed, dim = changed.float()[..., : self.config.latent_dim], self.config.latent_dim
+            same = latents[:, : changed.shape[1], :dim].float().detach()
             stability = (changed - same).square().mean() / same.var(dim=(0, 1)).mean()
         return Outcome(samples, quantized, stability)
 

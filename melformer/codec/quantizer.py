@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from melformer.codec.partials import PartialsCodebook
+
 
 @dataclass(frozen=True)
 class Quantized:
@@ -105,31 +107,104 @@ class VectorQuantizer(nn.Module):
         return len(dead)
 
 
-class ResidualVectorQuantizer(nn.Module):
-    """Codebooks in a row, each quantising what the earlier ones left over (SoundStream)."""
+N_LEVELS = 2
 
-    def __init__(self, latent_dim: int, n_codebooks: int, codebook_size: int, codebook_dim: int) -> None:
+
+class LevelQuantizer(nn.Module):
+    """One codebook for the levels of two registers, log10 powers, fitted by k-means and then fixed."""
+
+    codebook: Tensor
+
+    def __init__(self, latent_dim: int, codebook_size: int) -> None:
         super().__init__()
+        self.register_buffer("codebook", torch.randn(codebook_size, N_LEVELS))
+        self.project_out = nn.Sequential(nn.Linear(N_LEVELS, 96), nn.GELU(), nn.Linear(96, latent_dim))
+
+    def encode(self, levels: Tensor) -> Tensor:
+        """Nearest entries: (B, T, N_LEVELS) → int64 (B, T)."""
+        levels = levels.float()
+        return (levels @ self.codebook.float().T - 0.5 * self.codebook.float().square().sum(dim=-1)).argmax(dim=-1)
+
+    def latents(self, levels: Tensor) -> Tensor:
+        """(B, T, N_LEVELS) → (B, T, latent_dim)."""
+        return self.project_out(0.3 * levels.float() + 1.0)
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """int64 (B, T) → (B, T, latent_dim)."""
+        return self.latents(F.embedding(codes, self.codebook))
+
+    @torch.no_grad()
+    def fit(self, levels: Tensor, generator: torch.Generator, rounds: int = 20) -> None:
+        """Entries by k-means of levels (N, N_LEVELS)."""
+        levels, size = levels.float(), len(self.codebook)
+        entries = levels[torch.randint(len(levels), (size,), generator=generator)]
+        for _ in range(rounds):
+            self.codebook.copy_(entries)
+            nearest = self.encode(levels)
+            counts = torch.bincount(nearest, minlength=size)
+            sums = torch.zeros_like(entries).index_add_(0, nearest, levels)
+            anew = levels[torch.randint(len(levels), (size,), generator=generator)]
+            entries = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], anew)
+        self.codebook.copy_(entries)
+
+
+class ResidualVectorQuantizer(nn.Module):
+    """Codebooks in a row, each quantising what the earlier ones left over (SoundStream).
+
+    With `n_registers` the last of `n_codebooks` are fixed ones for partials, and the one before them says levels.
+    """
+
+    def __init__(
+        self, latent_dim: int, n_codebooks: int, codebook_size: int, codebook_dim: int, n_registers: int = 0,
+        per_segment: int = 1,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        n_learned = n_codebooks - n_registers - (n_registers > 0)
+        self.latent_dim, self.n_learned = latent_dim, n_learned
         self.codebooks = nn.ModuleList(
-            VectorQuantizer(latent_dim, codebook_size, codebook_dim) for _ in range(n_codebooks)
+            VectorQuantizer(latent_dim, codebook_size, codebook_dim) for _ in range(n_learned)
         )
+        self.level = LevelQuantizer(latent_dim, codebook_size) if n_registers else None
+        self.partials = PartialsCodebook(n_registers, codebook_size, per_segment)
 
     def books(self) -> Iterator[VectorQuantizer]:
         """The codebooks, coarsest first."""
         return (book for book in self.codebooks if isinstance(book, VectorQuantizer))
 
     def encode(self, latents: Tensor) -> Tensor:
-        """(B, T, latent_dim) → codes int64 (B, T, n_codebooks)."""
+        """Latents (B, T, …) as `Codec.encode_latents` gives them → codes int64 (B, T, n_codebooks).
+
+        Of latents without partials: the codebooks before those.
+        """
+        latents, levels, partials = self._split(latents)
         codes = []
         for codebook in self.codebooks:
             codes.append(codebook.encode(latents))
             latents = latents - codebook.lookup(codes[-1])
-        return torch.stack(codes, dim=-1)
+        if self.level is not None:
+            codes.append(self.level.encode(levels))
+        learned = torch.stack(codes, dim=-1)
+        return torch.cat([learned, self.partials.encode(partials)], dim=-1) if partials.shape[-1] else learned
+
+    def _split(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents of shapes, levels, and partials."""
+        n_levels = 0 if self.level is None else N_LEVELS
+        rest = latents.shape[-1] - self.latent_dim - n_levels
+        shape, levels, partials = latents.split([self.latent_dim, n_levels, rest], dim=-1)
+        return shape, levels, partials
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes int64 (B, T, n) of the first n codebooks → latents (B, T, latent_dim)."""
+        """Codes int64 (B, T, n) of the first n codebooks → latents (B, T, latent_dim), and 2 · n_registers more."""
         found = [book.lookup(codes[..., q]) for q, book in zip(range(codes.shape[-1]), self.codebooks)]
-        return torch.stack(found).sum(dim=0)
+        latents = torch.stack(found).sum(dim=0)
+        if self.level is None:
+            return latents
+        latents = latents + self.level.lookup(codes[..., self.n_learned])
+        return torch.cat([latents, self.partials.lookup(codes[..., self.n_learned + 1 :])], dim=-1)
+
+    def colours(self, codes: Tensor) -> Tensor:
+        """Codes int64 (B, T, n_codebooks) → latents without partials (B, T, latent_dim)."""
+        return self.decode(codes)[..., : self.latent_dim]
 
     def forward(self, latents: Tensor, depths: Tensor | None = None, bypass: bool = False) -> Quantized:
         """Quantise; `depths` (B,) limits how many codebooks each item uses (quantizer dropout).
@@ -139,7 +214,12 @@ class ResidualVectorQuantizer(nn.Module):
         if bypass:
             # the codebooks take part with no weight: processes that average gradients must all have one for everything
             nothing = 0.0 * torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
-            return Quantized(latents + nothing, self.encode(latents.detach()), nothing, nothing)
+            codes_now = self.encode(latents.detach())
+            latents, levels, _ = self._split(latents)
+            if self.level is not None:
+                latents = latents + self.level.latents(levels)
+            return Quantized(latents + nothing, codes_now, nothing, nothing)
+        latents, levels, _ = self._split(latents)
         residual, total, codes = latents, torch.zeros_like(latents), []
         losses = [latents.new_zeros(()), latents.new_zeros(())]
         for q, codebook in enumerate(self.codebooks):
@@ -150,19 +230,25 @@ class ResidualVectorQuantizer(nn.Module):
             codes.append(book_codes)
             for i, part in enumerate(parts):
                 losses[i] = losses[i] + (part.mean(dim=1) * mask).mean()
+        if self.level is not None:
+            codes.append(self.level.encode(levels))
+            total = total + self.level.lookup(codes[-1])
         return Quantized(total, torch.stack(codes, dim=-1), *losses)
 
     @torch.no_grad()
     def fit(self, latents: Tensor, generator: torch.Generator) -> None:
-        """Start every codebook from latents (N, latent_dim), each from what the earlier ones leave over."""
+        """Start every codebook from latents (N, …), each from what the earlier ones leave over."""
+        latents, levels, _ = self._split(latents)
+        if self.level is not None:
+            self.level.fit(levels, generator)
         for codebook in self.books():
             codebook.fit(latents, generator)
             latents = latents - codebook.lookup(codebook.encode(latents))
 
     @torch.no_grad()
     def restart(self, latents: Tensor, generator: torch.Generator, threshold: float = 0.03) -> int:
-        """Restart little-used entries of every codebook from latents (B, T, latent_dim); says how many moved."""
-        moved = 0
+        """Restart little-used entries of every learned codebook from latents (B, T, …); says how many moved."""
+        latents, moved = self._split(latents)[0], 0
         for codebook in self.codebooks:
             moved += codebook.restart(latents, generator, threshold)
             latents = latents - codebook.lookup(codebook.encode(latents))

@@ -112,6 +112,7 @@ def check_voice(voice: "Voice", state: Any) -> None:
         for own, other in zip(getattr(state.decoder, stack), getattr(fresh.decoder, stack)):
             check_tensor(stack, own, tuple(other.shape))
     check_tensor("voice.carry", state.decoder.carry, tuple(fresh.decoder.carry.shape))
+    check_tensor("voice.partials", state.decoder.partials, tuple(fresh.decoder.partials.shape))
     lags, bands, recent = (torch.from_numpy(getattr(state, name)) for name in ("lags", "bands", "recent"))
     check_tensor("voice.lags", lags, (kept * voice.frames,), torch.int64)
     check_tensor("voice.bands", bands, (kept * voice.frames, voice.own.n_bands), torch.int64)

@@ -35,7 +35,7 @@ from melformer.transformer.column import BeatRing
 from melformer.transformer.kv_cache import KVCache
 from melformer.transformer.model import BeatTransformer, TransformerState
 
-VERSION = 4
+VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ def snapshot(takes: TakeStreams, settings: Settings, seed: int) -> StreamState:
     tensors = {
         "prompt.samples": torch.from_numpy(prompt.waveform.samples), "prompt.codes": torch.from_numpy(prompt.codes),
         "composer.contexts": composer.contexts,
-        "voice.carry": voice.state.decoder.carry, "voice.buffer": voice.state.buffer,
+        "voice.carry": voice.state.decoder.carry, "voice.partials": voice.state.decoder.partials,
+        "voice.buffer": voice.state.buffer,
         "voice.lags": torch.from_numpy(voice.state.lags), "voice.bands": torch.from_numpy(voice.state.bands),
         "voice.recent": torch.from_numpy(voice.state.recent),
         "codes": torch.from_numpy(np.stack(takes.codes)) if takes.codes else empty,
@@ -143,8 +144,9 @@ def _wake_voice(
     ]
     buffer, lags = take(tensors, "voice.buffer"), take(tensors, "voice.lags").numpy()
     frame = fresh.frame + n_decoded * decoder.stft.frames_per_beat
+    carried = DecoderState(blocks[0], blocks[1], take(tensors, "voice.carry"), frame, take(tensors, "voice.partials"))
     state = VoiceState(
-        decoder=DecoderState(blocks[0], blocks[1], take(tensors, "voice.carry"), frame), history=history, buffer=buffer,
+        decoder=carried, history=history, buffer=buffer,
         buffer_start=n_decoded * voice.work - decoder.delay_samples - buffer.shape[-1], lags=lags,
         bands=take(tensors, "voice.bands").numpy(), recent=take(tensors, "voice.recent").numpy(),
         lags_start=n_pushed * voice.frames - len(lags), n_pushed=n_pushed, n_decoded=n_decoded,

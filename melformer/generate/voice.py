@@ -98,7 +98,7 @@ class Voice:
     @torch.inference_mode()
     def _listen(self) -> OwnSound:
         """What chooses the sources, with the prompt in its ear."""
-        latents = self.codec.quantizer.decode(torch.from_numpy(self.prompt.codes))
+        latents = self.codec.quantizer.colours(torch.from_numpy(self.prompt.codes))
         return OwnSound(latents.numpy(), self.prompt.codes, self.codec.scorer, self._heard())
 
     @torch.inference_mode()
@@ -135,7 +135,7 @@ class Voice:
     def push(self, codes: Tensor, own_sound: float) -> None:
         """Take the next model beat: codes int64 (n_frames, n_codebooks)."""
         state, kept = self.state, self.n_kept * self.frames
-        latents = self.codec.quantizer.decode(codes[None])
+        latents = self.codec.quantizer.colours(codes[None])
         position = len(self.prompt.codes) + state.n_pushed
         last_bands = state.bands[-1] if len(state.bands) else np.full(self.own.n_bands, FOLLOW)
         self.own.memory = Memory(state.last_lag, last_bands, state.recent)
@@ -160,7 +160,8 @@ class Voice:
         goes_on = state.n_decoded == index
         said = codes[None] if goes_on else torch.cat([state.history, codes[None]])
         latents = self.codec.quantizer.decode(said.flatten(0, 1)[None])
-        spectra, new_state = decoder.spectra(latents, state.decoder if goes_on else None)
+        n_before = min(WARM_BEATS, len(self.prompt.codes)) + index - len(state.history)
+        spectra, new_state = decoder.spectra(latents, state.decoder if goes_on else None, n_before)
         segments = decoder.stft.segments(spectra * self.gains[:, None])
         samples, new_state.carry = decoder.stft.overlap_add(segments, state.decoder.carry if goes_on else None)
         if goes_on:

@@ -41,10 +41,8 @@ class CodecTask:
     def loss(self, model: nn.Module, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
         size = self.options.batch_size
         crops = self.train_set.crops(rng, size, self.crop_beats)
-        n_codebooks = self.config.codec.n_codebooks
-        depths = torch.from_numpy(
-            np.where(rng.random(size) < 0.5, n_codebooks, rng.integers(1, n_codebooks + 1, size))
-        )
+        n_codebooks = self.module.quantizer.n_learned
+        depths = torch.from_numpy(np.where(rng.random(size) < 0.5, n_codebooks, rng.integers(1, n_codebooks + 1, size)))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         beats = torch.from_numpy(crops).to(self.device)
         nearly = None
@@ -92,7 +90,7 @@ class CodecTask:
     def _fresh_latents(self, rng: np.random.Generator, n_crops: int = 24) -> Tensor:
         """Latents (n_crops · crop_beats, T, latent_dim) of random crops."""
         crops = self.train_set.crops(rng, n_crops, self.crop_beats).reshape(n_crops * self.crop_beats, -1)
-        return self.module.encode_latents(torch.from_numpy(crops).to(self.device)).float()
+        return self.module.encode_latents(torch.from_numpy(crops).to(self.device), False).float()
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:

@@ -53,7 +53,7 @@ def fit_reader(scorer: SourceScorer, codec: Codec, pairs: Sequence[Pair]) -> Non
     inputs, levels = [], []
     for pair in pairs:
         for codes, sound in ((pair.prompt_codes, pair.prompt), (pair.codes, pair.truth)):
-            around = F.pad(codec.quantizer.decode(codes), (0, 0, 1, 1))
+            around = F.pad(codec.quantizer.colours(codes), (0, 0, 1, 1))
             inputs.append(torch.cat([around[:, :-2], around[:, 1:-1], around[:, 2:]], dim=-1).flatten(0, 1))
             levels.append(sound.levels())
     x, y = torch.cat(inputs).double(), torch.cat(levels).double()
@@ -68,7 +68,7 @@ def fit_reader(scorer: SourceScorer, codec: Codec, pairs: Sequence[Pair]) -> Non
 def lesson(scorer: SourceScorer, codec: Codec, pair: Pair) -> Lesson:
     """Everything about a pair that does not change while the scorer learns."""
     n_frames = pair.codes.shape[1]
-    latents, prompt_latents = (codec.quantizer.decode(codes) for codes in (pair.codes, pair.prompt_codes))
+    latents, prompt_latents = (codec.quantizer.colours(codes) for codes in (pair.codes, pair.prompt_codes))
     heard = pair.prompt.levels().unflatten(0, (-1, n_frames))
     prompt = scorer.record(prompt_latents, pair.prompt_codes, heard)
     apart = torch.stack([(prompt.latents - new).square().sum(dim=-1).mean(dim=1) for new in latents])

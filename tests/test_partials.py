@@ -1,0 +1,132 @@
+"""Levels and partials told apart from shapes: codes that repeat, tones that keep their pitch."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from melformer.codec.codec import Codec
+from melformer.codec.partials import PartialsCodebook, tune
+from melformer.codec.stft import BeatSTFT
+from melformer.config import PRESETS, CodecConfig
+from melformer.errors import ConfigError
+
+SAMPLES = 40_000
+CODEC = dataclasses.replace(PRESETS["tiny"].codec, n_codebooks=5, codebook_size=256, n_registers=2)
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    torch.manual_seed(0)
+    codec = Codec(CODEC).eval()
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(8, SAMPLES, generator=generator) * torch.logspace(-3, -1, 8)[:, None]
+    with torch.inference_mode():
+        codec.quantizer.fit(codec.encode_latents(noise).flatten(0, 1), generator)
+    return codec
+
+
+def tone(cycles: float, size: float = 0.3) -> torch.Tensor:
+    return size * torch.sin(2.0 * torch.pi * cycles * torch.arange(SAMPLES, dtype=torch.float64) / SAMPLES).float()
+
+
+def test_every_code_comes_back() -> None:
+    book = PartialsCodebook(4, 1_024, 4)
+    codes = torch.arange(1 + 5 * book.n_frequencies)[:, None].expand(-1, 4)
+    assert torch.equal(book.encode(book.lookup(codes)), codes)
+    unknown = book.lookup(torch.tensor([[1_023] * 4]))
+    assert not unknown[..., 4:].any()
+
+
+def cents(heard: torch.Tensor, true: float) -> float:
+    return 1_200.0 * abs(float(torch.log2(heard / true)))
+
+
+@pytest.mark.parametrize("cycles", [40.3, 111.1, 220.0, 777.7, 1_500.2])
+def test_a_tone_is_found_within_three_cents(cycles: float) -> None:
+    found = PartialsCodebook(4, 1_024, 4).find(tone(cycles)[None])[0]
+    frequency, weight = found.chunk(2, dim=-1)
+    strongest = frequency[::4][weight[::4] == 1.0]
+    assert len(strongest) == 4
+    assert max(cents(heard, cycles) for heard in strongest) < 3.0
+
+
+def test_two_tones_of_one_register_stand_in_the_order_of_their_strength() -> None:
+    book = PartialsCodebook(4, 1_024, 4)
+    codes = book.encode(book.find((tone(300.0, 0.1) + tone(400.0, 0.3))[None]))[0]
+    said = book.lookup(codes)
+    assert cents(said[0, 2], 400.0) < 6.0
+    assert cents(said[1, 2], 300.0) < 6.0
+    assert float(said[1, 6]) == pytest.approx(1 / 3, abs=0.1)  # to the nearest 6 dB
+
+
+def test_silence_and_noise_have_few_partials() -> None:
+    book = PartialsCodebook(4, 1_024, 4)
+    assert not book.encode(book.find(torch.zeros(1, SAMPLES))).any()
+    noise = 0.1 * torch.randn(4, SAMPLES, generator=torch.Generator().manual_seed(1))
+    assert (book.encode(book.find(noise)) > 0).float().mean() < 0.5
+
+
+def test_a_blurred_tone_gets_its_pitch_back_and_keeps_its_energy() -> None:
+    stft = BeatSTFT(24_000, 80, 1_500, 750)
+    spectra = stft.frames(torch.nn.functional.pad(tone(220.0)[::5][None].repeat_interleave(3, dim=1), (600, 600)))
+    turned = torch.polar(torch.ones(80, 750), torch.rand(80, 750, generator=torch.Generator().manual_seed(2)) * 6.28)
+    blurred = spectra.abs() * turned
+    partials = PartialsCodebook(4, 1_024, 4).find(tone(220.0)[None]).unflatten(1, (4, 4))
+    partials = torch.cat([partials[:, :1], partials], dim=1)
+    tuned = tune(blurred, partials, 0, stft)
+    sound = stft.overlap_add(stft.segments(tuned))[0][0, 2_400:-2_400].numpy()
+    line = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), 8 * len(sound)))
+    cycles = line.argmax() / (8.0 * len(sound) / 24_000)
+    assert cents(torch.tensor(cycles), 220.0) < 5.0
+    energy = np.square(sound).mean() / (0.3**2 / 2.0)
+    assert abs(10.0 * np.log10(energy)) < 1.5
+    near = slice(line.argmax() - 80, line.argmax() + 80)
+    assert np.square(line[near]).sum() > 0.9 * np.square(line).sum()
+
+
+def test_without_partials_nothing_is_touched() -> None:
+    stft = BeatSTFT(24_000, 80, 1_500, 750)
+    spectra = torch.randn(1, 80, 750, dtype=torch.complex64)
+    none = torch.zeros(1, 5, 4, 8)
+    assert (tune(spectra, none, 0, stft) - spectra).abs().max() < 1e-5
+
+
+def test_streamed_equals_whole(codec: Codec) -> None:
+    codes = torch.randint(0, 256, (1, 5, 16, 5), generator=torch.Generator().manual_seed(3))
+    whole, _ = codec.decode(codes)
+    state, parts = None, []
+    for beat in codes.split(1, dim=1):
+        part, state = codec.decode(beat, state)
+        parts.append(part)
+    assert (torch.cat(parts, dim=1) - whole).abs().max() < 1e-5
+
+
+def test_a_louder_beat_has_the_same_codes_but_for_its_levels(codec: Codec) -> None:
+    generator = torch.Generator().manual_seed(4)
+    beats = 0.1 * torch.randn(2, SAMPLES, generator=generator) + tone(220.0) + tone(330.0)
+    codes, louder = codec.encode(beats), codec.encode(beats * 1.7)
+    same = (codes == louder).float().mean(dim=(0, 1))
+    assert same[[0, 1, 3, 4]].min() > 0.97
+    assert same[2] < 0.5
+
+
+def test_a_beats_codes_do_not_depend_on_its_neighbours(codec: Codec) -> None:
+    beats = 0.1 * torch.randn(3, SAMPLES, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(codec.encode(beats)[1:2], codec.encode(beats[1:2]))
+
+
+def test_training_leaves_partials_out(codec: Codec) -> None:
+    beats = 0.1 * torch.randn(2, 2, 24_000, generator=torch.Generator().manual_seed(6))
+    for bypass in (True, False):
+        outcome = codec(beats, torch.tensor([1, 2]), bypass, beats[:, :1] * 1.05)
+        assert outcome.samples.shape == (2, 48_000)
+        assert outcome.stability < 1e-3
+        assert outcome.quantized.codes.shape == (2, 32, 3)
+
+
+@pytest.mark.parametrize("wrong", [{"n_codebooks": 5}, {"latent_frames_per_beat": 10}, {"lookahead_frames": 0}])
+def test_registers_that_do_not_fit_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="registers"):
+        dataclasses.replace(CodecConfig(n_registers=4), **wrong)
