@@ -24,6 +24,7 @@ PROMINENCE_DB, FLOOR_DB, SILENCE_DB = 9.0, 50.0, -75.0
 NEAR_BINS = 15
 SIDE_BINS, SIDE_DB = 5, 18.0
 FADE_FRAMES = 5
+HELD_CENTS = 16.0
 KERNEL_BINS = 3
 
 
@@ -87,9 +88,22 @@ class PartialsCodebook(nn.Module):
         for r in range(self.n_registers):
             here = torch.where(stands_out & (register == r), spectra[..., 1:-1], 0.0)
             strength, index = here.topk(self.per_segment, dim=-1)
-            columns.append((frequency.gather(-1, index), strength / strength[..., :1].clamp_min(1e-9)))
+            heard = _held(frequency.gather(-1, index), strength)
+            columns.append((heard, strength / strength[..., :1].clamp_min(1e-9)))
         found = torch.cat([torch.stack(column, dim=-1) for column in zip(*columns)], dim=-1)
         return found.flatten(1, 2)
+
+
+def _held(frequency: Tensor, strength: Tensor) -> Tensor:
+    """Let partials of a segment that differ from one before by less than HELD_CENTS go on as that one: (B, SEGMENTS, n)
+    twice → frequencies. A steady tone that jumps between two neighbouring codes would beat with itself."""
+    held = [frequency[:, 0]]
+    for segment in range(1, SEGMENTS):
+        gaps = (frequency[:, segment, :, None] / held[-1][:, None]).log2().abs() * 1_200.0
+        gaps = gaps + 1e6 * (strength[:, segment - 1, None] <= 0.0)
+        nearest, which = gaps.min(dim=-1)
+        held.append(torch.where(nearest < HELD_CENTS, held[-1].gather(-1, which), frequency[:, segment]))
+    return torch.stack(held, dim=1)
 
 
 def tune(spectra: Tensor, partials: Tensor, first: int, stft: BeatSTFT) -> Tensor:
