@@ -80,9 +80,11 @@ class CodecConfig:
             raise ConfigError(
                 "codec: with registers there must be two codebooks more than those, of 8 entries or more."
             )
-        if self.n_registers and (self.latent_frames_per_beat % SEGMENTS or not self.lookahead_frames):
+        if self.n_registers and self.latent_frames_per_beat % SEGMENTS:
+            raise ConfigError(f"codec: with registers, {SEGMENTS} must divide latent_frames_per_beat.")
+        if self.n_registers and not 0 < 2 * SEGMENTS * self.lookahead_frames <= self.latent_frames_per_beat:
             raise ConfigError(
-                f"codec: with registers, {SEGMENTS} must divide latent_frames_per_beat, and a frame look ahead."
+                f"codec: with registers, lookahead_frames must be 1 to {self.latent_frames_per_beat // (2 * SEGMENTS)}."
             )
         if self.lookahead_frames >= self.latent_frames_per_beat:
             raise ConfigError("codec.lookahead_frames must be shorter than a beat.")
@@ -100,7 +102,7 @@ class CodecConfig:
     @property
     def per_segment(self) -> int:
         """Latent frames in the part of a beat that has partials of its own: each says one partial per register."""
-        return self.latent_frames_per_beat // SEGMENTS if self.n_registers else self.latent_frames_per_beat
+        return self.latent_frames_per_beat // SEGMENTS if self.n_registers else 1
 
     @property
     def work_samples_per_beat(self) -> int:

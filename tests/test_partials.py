@@ -75,7 +75,7 @@ def test_a_blurred_tone_gets_its_pitch_back_and_keeps_its_energy() -> None:
     blurred = spectra.abs() * turned
     partials = PartialsCodebook(4, 1_024, 4).find(tone(220.0)[None]).unflatten(1, (4, 4))
     partials = torch.cat([partials[:, :1], partials], dim=1)
-    tuned = tune(blurred, partials, 0, stft)
+    tuned = tune(blurred, partials, 0, stft, 5)
     sound = stft.overlap_add(stft.segments(tuned))[0][0, 2_400:-2_400].numpy()
     line = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), 8 * len(sound)))
     cycles = line.argmax() / (8.0 * len(sound) / 24_000)
@@ -90,17 +90,29 @@ def test_without_partials_nothing_is_touched() -> None:
     stft = BeatSTFT(24_000, 80, 1_500, 750)
     spectra = torch.randn(1, 80, 750, dtype=torch.complex64)
     none = torch.zeros(1, 5, 4, 8)
-    assert (tune(spectra, none, 0, stft) - spectra).abs().max() < 1e-5
+    assert (tune(spectra, none, 0, stft, 5) - spectra).abs().max() < 1e-5
 
 
-def test_streamed_equals_whole(codec: Codec) -> None:
-    codes = torch.randint(0, 256, (1, 5, 16, 5), generator=torch.Generator().manual_seed(3))
+@pytest.mark.parametrize(("n_latents", "lookahead"), [(16, 1), (16, 2), (40, 3)])
+def test_streamed_equals_whole(n_latents: int, lookahead: int) -> None:
+    torch.manual_seed(0)
+    codec = Codec(dataclasses.replace(CODEC, latent_frames_per_beat=n_latents, lookahead_frames=lookahead)).eval()
+    codes = torch.randint(0, 256, (1, 5, n_latents, 5), generator=torch.Generator().manual_seed(3))
     whole, _ = codec.decode(codes)
     state, parts = None, []
     for beat in codes.split(1, dim=1):
         part, state = codec.decode(beat, state)
         parts.append(part)
     assert (torch.cat(parts, dim=1) - whole).abs().max() < 1e-5
+
+
+def test_far_into_a_stream_beginning_again_equals_going_on(codec: Codec) -> None:
+    codes = torch.randint(0, 256, (1, 8, 16, 5), generator=torch.Generator().manual_seed(7)).flatten(1, 2)
+    latents = codec.quantizer.decode(codes)
+    with torch.inference_mode():
+        going_on, _ = codec.decoder.spectra(latents, None, 10_000)
+        begun, _ = codec.decoder.spectra(codec.quantizer.decode(codes[:, 64:]), None, 10_004)
+    assert (going_on[:, -80:] - begun[:, -80:]).abs().max() < 1e-5
 
 
 def test_a_louder_beat_has_the_same_codes_but_for_its_levels(codec: Codec) -> None:
@@ -126,7 +138,9 @@ def test_training_leaves_partials_out(codec: Codec) -> None:
         assert outcome.quantized.codes.shape == (2, 32, 3)
 
 
-@pytest.mark.parametrize("wrong", [{"n_codebooks": 5}, {"latent_frames_per_beat": 10}, {"lookahead_frames": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"n_codebooks": 5}, {"latent_frames_per_beat": 10}, {"lookahead_frames": 0}, {"lookahead_frames": 3}]
+)
 def test_registers_that_do_not_fit_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="registers"):
         dataclasses.replace(CodecConfig(n_registers=4), **wrong)

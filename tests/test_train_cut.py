@@ -1,5 +1,6 @@
 """A checkpoint cut to its first codebooks: the same codes, and a transformer that hears the same beats."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,3 +50,6 @@ def test_what_cannot_be_cut_is_said(tmp_path: Path) -> None:
     for n in (0, 3, 4):
         with pytest.raises(RequestError, match="of 3, 1 to 2 can be kept"):
             cut_codebooks(bundle, n)
+    apart = replace(PRESETS["tiny"], codec=replace(PRESETS["tiny"].codec, n_registers=1))
+    with pytest.raises(RequestError, match="partials"):
+        cut_codebooks(load_bundle(saved(Melformer(apart), tmp_path / "apart")), 2)

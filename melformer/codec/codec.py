@@ -36,15 +36,15 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(config.latent_dim)
 
     def forward(self, spectra: Tensor) -> Tensor:
+        levels = None
         if self.apart:
             heard, levels = shapes(spectra, self.stride)
         else:
             heard = torch.cat([features(spectra), tones(spectra[..., : self.n_tonal_bins])], dim=-1)
-            levels = heard[:, :: self.stride, :0]
         frames, _ = self.frame_blocks(self.project_in(heard))
         latents = self.pool(frames.unflatten(1, (-1, self.stride)).flatten(2))
         latents = self.norm(self.latent_blocks(latents)[0])
-        return torch.cat([latents, levels.to(latents.dtype)], dim=-1)
+        return latents if levels is None else torch.cat([latents, levels.to(latents.dtype)], dim=-1)
 
 
 def shapes(spectra: Tensor, stride: int) -> tuple[Tensor, Tensor]:
@@ -154,7 +154,7 @@ class Decoder(nn.Module):
         segments = partials.unflatten(1, (-1, self.per_segment))
         if partials.shape[-1]:
             segments = torch.cat([state.partials if state else torch.zeros_like(segments[:, :1]), segments], dim=1)
-            spectra = tune(spectra, segments, first, self.stft)
+            spectra = tune(spectra, segments, first, self.stft, self.lookahead * self.stride)
         carry = state.carry if state else spectra.real.new_zeros(0)
         frame = int(first + frames.shape[1])
         return spectra, DecoderState(latent_states, frame_states, carry, frame, segments[:, -1:])

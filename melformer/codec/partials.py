@@ -23,7 +23,6 @@ PADDED = 2
 PROMINENCE_DB, FLOOR_DB, SILENCE_DB = 9.0, 50.0, -75.0
 NEAR_BINS = 15
 SIDE_BINS, SIDE_DB = 5, 18.0
-FADE_FRAMES = 5
 HELD_CENTS = 16.0
 KERNEL_BINS = 3
 
@@ -34,12 +33,21 @@ class PartialsCodebook(nn.Module):
     Entry 0 is no partial; entry 1 + N_WEIGHTS · k + w the k-th frequency of the register, w · 6 dB under the strongest.
     """
 
+    frequencies: Tensor
+    weights: Tensor
+
     def __init__(self, n_registers: int, codebook_size: int, per_segment: int) -> None:
         super().__init__()
         self.n_registers, self.per_segment = n_registers, per_segment
         self.n_frequencies = (codebook_size - 1) // N_WEIGHTS
         self.low, span = math.log2(LOWEST), math.log2(HIGHEST / LOWEST)
         self.span = span / max(1, n_registers)
+        steps = torch.arange(n_registers * self.n_frequencies, dtype=torch.float64) + 0.5
+        table = torch.exp2(self.low + self.span * steps / max(1, self.n_frequencies))
+        weights = 10.0 ** (-WEIGHT_DB / 20.0 * torch.arange(N_WEIGHTS, dtype=torch.float64))
+        self.register_buffer("weights", weights.float(), persistent=False)
+        # a table, since powers round differently in long and short tensors, and phases would drift apart by it
+        self.register_buffer("frequencies", table.float().view(n_registers, self.n_frequencies), persistent=False)
 
     def encode(self, found: Tensor) -> Tensor:
         """Partials (..., 2 · n_registers) → codes int64 (..., n_registers)."""
@@ -53,11 +61,11 @@ class PartialsCodebook(nn.Module):
     def lookup(self, codes: Tensor) -> Tensor:
         """Codes int64 (..., n_registers) → partials (..., 2 · n_registers)."""
         step = torch.div(codes - 1, N_WEIGHTS, rounding_mode="floor")
-        register = torch.arange(self.n_registers, device=codes.device)
-        place = self.low + self.span * (register + (step + 0.5) / self.n_frequencies)
-        weight = torch.pow(10.0, -WEIGHT_DB / 20.0 * ((codes - 1) % N_WEIGHTS).float())
         known = (codes > 0) & (step < self.n_frequencies)
-        return torch.cat([torch.exp2(place), torch.where(known, weight, 0.0)], dim=-1).float()
+        register = torch.arange(self.n_registers, device=codes.device)
+        frequency = self.frequencies[register, step.clamp(0, self.n_frequencies - 1)]
+        weight = self.weights[(codes - 1) % N_WEIGHTS]
+        return torch.cat([frequency, torch.where(known, weight, 0.0)], dim=-1)
 
     @torch.no_grad()
     def find(self, beats: Tensor) -> Tensor:
@@ -106,14 +114,15 @@ def _held(frequency: Tensor, strength: Tensor) -> Tensor:
     return torch.stack(held, dim=1)
 
 
-def tune(spectra: Tensor, partials: Tensor, first: int, stft: BeatSTFT) -> Tensor:
+def tune(spectra: Tensor, partials: Tensor, first: int, stft: BeatSTFT, n_fade: int) -> Tensor:
     """Gather energy into tones: complex spectra (B, T, n_bins), frames `first` … of a stream, → the same shape.
 
     `partials` (B, n_segments, per_segment, 2 · n_registers) begin with the segment before that of frame
-    `first` + FADE_FRAMES. Phases are a function of frequency and time alone, so a tone goes on through all beats.
+    `first` + `n_fade`; over `n_fade` frames on either side of an edge two segments fade into each other. Phases are a
+    function of frequency and time alone, so a tone goes on through all beats.
     """
     n_frames, n_bins = spectra.shape[1:]
-    frequency, weight, fade = _heard(partials, first, n_frames, stft.frames_per_beat // SEGMENTS)
+    frequency, weight, fade = _heard(partials, first, n_frames, stft.frames_per_beat // SEGMENTS, n_fade)
     middle = (frequency * (stft.n_fft / stft.samples_per_beat)).round()
     offsets = torch.arange(-KERNEL_BINS, KERNEL_BINS + 1, device=spectra.device)
     apart = offsets + (middle - frequency * (stft.n_fft / stft.samples_per_beat))[..., None]
@@ -135,16 +144,18 @@ def tune(spectra: Tensor, partials: Tensor, first: int, stft: BeatSTFT) -> Tenso
     return torch.complex(kept.real.scatter_add(2, index, tones.real), kept.imag.scatter_add(2, index, tones.imag))
 
 
-def _heard(partials: Tensor, first: int, n_frames: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
+def _heard(
+    partials: Tensor, first: int, n_frames: int, length: int, n_fade: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """The partials that each frame hears, its own segment's and, near an edge, its neighbour's: frequencies, weights
     and fades, (B, n_frames, n) each."""
     frame = torch.arange(first, first + n_frames, device=partials.device)
     place, segment = frame % length, torch.div(frame, length, rounding_mode="floor")
-    before, after = place < FADE_FRAMES, place >= length - FADE_FRAMES
-    other = (FADE_FRAMES - 0.5 - torch.where(before, place, length - 1 - place)) / (2.0 * FADE_FRAMES)
+    before, after = place < n_fade, place >= length - n_fade
+    other = (n_fade - 0.5 - torch.where(before, place, length - 1 - place)) / (2.0 * n_fade)
     other = torch.where(before | after, other, 0.0)
     neighbour = segment + after.long() - before.long()
-    origin = (first + FADE_FRAMES) // length - 1
+    origin = (first + n_fade) // length - 1
     last = partials.shape[1] - 1
     slots = [partials[:, (s - origin).clamp(0, last)] for s in (segment, neighbour)]
     frequency, weight = torch.cat(slots, dim=2).chunk(2, dim=-1)

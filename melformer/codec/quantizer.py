@@ -12,12 +12,31 @@ from melformer.codec.partials import PartialsCodebook
 
 @dataclass(frozen=True)
 class Quantized:
-    """Quantised latents (B, T, latent_dim), codes (B, T, n_codebooks), and the two training losses (scalars)."""
+    """Quantised latents (B, T, latent_dim), codes (B, T, n_codebooks without those of partials), and the two training
+    losses (scalars)."""
 
     latents: Tensor
     codes: Tensor
     codebook_loss: Tensor
     commitment_loss: Tensor
+
+
+def nearest_entries(points: Tensor, entries: Tensor) -> Tensor:
+    """The nearest of entries (n, dim) to each point (..., dim), by Euclid: int64 (...)."""
+    scores = points.float() @ entries.float().T - 0.5 * entries.float().square().sum(dim=-1)
+    return scores.argmax(dim=-1)
+
+
+def k_means(points: Tensor, n_entries: int, generator: torch.Generator, rounds: int) -> Tensor:
+    """Entries (n_entries, dim) for points (N, dim) by Lloyd 1982; one that has no points moves onto a random point."""
+    entries = points[torch.randint(len(points), (n_entries,), generator=generator)]
+    for _ in range(rounds):
+        nearest = nearest_entries(points, entries)
+        counts = torch.bincount(nearest, minlength=n_entries)
+        sums = torch.zeros_like(entries).index_add_(0, nearest, points)
+        anew = points[torch.randint(len(points), (n_entries,), generator=generator)]
+        entries = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], anew)
+    return entries
 
 
 class VectorQuantizer(nn.Module):
@@ -45,8 +64,7 @@ class VectorQuantizer(nn.Module):
         return self._nearest(self.project_in(latents))
 
     def _nearest(self, projected: Tensor) -> Tensor:
-        scores = projected.float() @ self.codebook.float().T - 0.5 * self.codebook.float().square().sum(dim=-1)
-        return scores.argmax(dim=-1)
+        return nearest_entries(projected, self.codebook)
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Training step: → latents (B, T, latent_dim), codes (B, T), codebook and commitment loss (B, T).
@@ -82,17 +100,7 @@ class VectorQuantizer(nn.Module):
         self.project_in.bias.copy_(-directions @ centre)
         self.project_out.weight.copy_(directions.T)
         self.project_out.bias.copy_(centre)
-        projected = self.project_in(latents)
-        size = len(self.codebook)
-        entries = projected[torch.randint(len(projected), (size,), generator=generator)]
-        for _ in range(rounds):
-            self.codebook.copy_(entries)
-            nearest = self._nearest(projected)
-            counts = torch.bincount(nearest, minlength=size)
-            sums = torch.zeros_like(entries).index_add_(0, nearest, projected)
-            anew = projected[torch.randint(len(projected), (size,), generator=generator)]
-            entries = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], anew)
-        self.codebook.copy_(entries)
+        self.codebook.copy_(k_means(self.project_in(latents), len(self.codebook), generator, rounds))
         self.usage.fill_(1.0)
 
     @torch.no_grad()
@@ -122,8 +130,7 @@ class LevelQuantizer(nn.Module):
 
     def encode(self, levels: Tensor) -> Tensor:
         """Nearest entries: (B, T, N_LEVELS) → int64 (B, T)."""
-        levels = levels.float()
-        return (levels @ self.codebook.float().T - 0.5 * self.codebook.float().square().sum(dim=-1)).argmax(dim=-1)
+        return nearest_entries(levels, self.codebook)
 
     def latents(self, levels: Tensor) -> Tensor:
         """(B, T, N_LEVELS) → (B, T, latent_dim)."""
@@ -136,16 +143,7 @@ class LevelQuantizer(nn.Module):
     @torch.no_grad()
     def fit(self, levels: Tensor, generator: torch.Generator, rounds: int = 20) -> None:
         """Entries by k-means of levels (N, N_LEVELS)."""
-        levels, size = levels.float(), len(self.codebook)
-        entries = levels[torch.randint(len(levels), (size,), generator=generator)]
-        for _ in range(rounds):
-            self.codebook.copy_(entries)
-            nearest = self.encode(levels)
-            counts = torch.bincount(nearest, minlength=size)
-            sums = torch.zeros_like(entries).index_add_(0, nearest, levels)
-            anew = levels[torch.randint(len(levels), (size,), generator=generator)]
-            entries = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], anew)
-        self.codebook.copy_(entries)
+        self.codebook.copy_(k_means(levels.float(), len(self.codebook), generator, rounds))
 
 
 class ResidualVectorQuantizer(nn.Module):
@@ -194,7 +192,10 @@ class ResidualVectorQuantizer(nn.Module):
         return shape, levels, partials
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes int64 (B, T, n) of the first n codebooks → latents (B, T, latent_dim), and 2 · n_registers more."""
+        """Codes int64 (B, T, n) of the first n codebooks → latents (B, T, latent_dim).
+
+        With registers n is all of them, and latents are 2 · n_registers wider, by the partials.
+        """
         found = [book.lookup(codes[..., q]) for q, book in zip(range(codes.shape[-1]), self.codebooks)]
         latents = torch.stack(found).sum(dim=0)
         if self.level is None:

@@ -26,6 +26,8 @@ def cut_codebooks(bundle: Bundle, n: int) -> tuple[Config, dict[str, Tensor]]:
     had = bundle.config.codec.n_codebooks
     if not 1 <= n < had:
         raise RequestError(f"{n} codebooks were asked for; of {had}, 1 to {had - 1} can be kept.")
+    if bundle.config.codec.n_registers:
+        raise RequestError("Its last codebooks say levels and partials, which nothing else does: they cannot be cut.")
     delays = bundle.config.transformer.delays[:n]
     config = replace(
         bundle.config, codec=replace(bundle.config.codec, n_codebooks=n),
