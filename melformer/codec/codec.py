@@ -198,7 +198,7 @@ class Codec(nn.Module):
         """Beats (B, samples_per_beat), 40,000 samples or the work grid's → latents before quantising.
 
         They are (B, latent_frames_per_beat, latent_dim), and where the configuration has registers N_LEVELS more for
-        levels and 2 · n_registers for partials, which training does not need.
+        levels and 2 · n_registers for partials, unless only the others are wanted.
         """
         stft = self.decoder.stft if beats.shape[-1] == self.decoder.stft.samples_per_beat else self.stft
         spectra = stft.analyse(beats)
@@ -249,7 +249,7 @@ class Codec(nn.Module):
 
         `nearly` (B, n, work samples) are the first n beats of each crop, slightly changed: their latents should not be.
         """
-        latents = self.encode_latents(beats.flatten(0, 1), False).unflatten(0, beats.shape[:2]).flatten(1, 2)
+        latents = self.encode_latents(beats.flatten(0, 1)).unflatten(0, beats.shape[:2]).flatten(1, 2)
         quantized = self.quantizer(latents.float(), depths, bypass)
         samples, _ = self.decoder(quantized.latents)
         stability = samples.new_zeros(())

@@ -21,7 +21,7 @@ N_WEIGHTS, WEIGHT_DB = 5, 6.0
 WINDOW = 0.35
 PADDED = 2
 PROMINENCE_DB, FLOOR_DB, SILENCE_DB = 9.0, 50.0, -75.0
-NEAR_BINS = 15
+NEAR_BINS, USUAL_STEP = 15, 4
 SIDE_BINS, SIDE_DB = 5, 18.0
 HELD_CENTS = 16.0
 KERNEL_BINS = 3
@@ -82,8 +82,9 @@ class PartialsCodebook(nn.Module):
         level = 20.0 * (spectra + 1e-7).log10()
         left, peak, right = level[..., :-2], level[..., 1:-1], level[..., 2:]
         reach = NEAR_BINS * PADDED
-        around = F.pad(level, (reach - 1, reach - 1), mode="reflect").unfold(-1, 2 * reach - 1, 1)[..., ::PADDED]
-        usual = around.median(dim=-1).values
+        margins = (reach - 1 - USUAL_STEP // 2, reach - 1 + USUAL_STEP)
+        around = F.pad(level, margins, mode="reflect").unfold(-1, 2 * reach - 1, USUAL_STEP)[..., ::PADDED]
+        usual = around.median(dim=-1).values.repeat_interleave(USUAL_STEP, dim=-1)[..., :top]
         stands_out = (peak > left) & (peak >= right) & (peak > usual[..., 1:-1] + PROMINENCE_DB)
         beside = F.max_pool1d(level, 2 * SIDE_BINS * PADDED + 1, 1, SIDE_BINS * PADDED)[..., 1:-1]
         stands_out &= peak > beside - SIDE_DB  # the window's own side lobes do not

@@ -12,8 +12,8 @@ from melformer.codec.partials import PartialsCodebook
 
 @dataclass(frozen=True)
 class Quantized:
-    """Quantised latents (B, T, latent_dim), codes (B, T, n_codebooks without those of partials), and the two training
-    losses (scalars)."""
+    """Quantised latents as the decoder takes them, codes (B, T, n_codebooks without those of partials), and the two
+    training losses (scalars)."""
 
     latents: Tensor
     codes: Tensor
@@ -215,12 +215,12 @@ class ResidualVectorQuantizer(nn.Module):
         if bypass:
             # the codebooks take part with no weight: processes that average gradients must all have one for everything
             nothing = 0.0 * torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
-            codes_now = self.encode(latents.detach())
-            latents, levels, _ = self._split(latents)
+            codes_now = self.encode(latents.detach())[..., : self.n_learned + (self.level is not None)]
+            latents, levels, partials = self._split(latents)
             if self.level is not None:
                 latents = latents + self.level.latents(levels)
-            return Quantized(latents + nothing, codes_now, nothing, nothing)
-        latents, levels, _ = self._split(latents)
+            return Quantized(self._beside(latents + nothing, partials), codes_now, nothing, nothing)
+        latents, levels, partials = self._split(latents)
         residual, total, codes = latents, torch.zeros_like(latents), []
         losses = [latents.new_zeros(()), latents.new_zeros(())]
         for q, codebook in enumerate(self.codebooks):
@@ -234,7 +234,13 @@ class ResidualVectorQuantizer(nn.Module):
         if self.level is not None:
             codes.append(self.level.encode(levels))
             total = total + self.level.lookup(codes[-1])
-        return Quantized(total, torch.stack(codes, dim=-1), *losses)
+        return Quantized(self._beside(total, partials), torch.stack(codes, dim=-1), *losses)
+
+    def _beside(self, latents: Tensor, partials: Tensor) -> Tensor:
+        """Latents (B, T, latent_dim), and beside them what partials' codes will say: as `decode` gives them."""
+        if not partials.shape[-1]:
+            return latents
+        return torch.cat([latents, self.partials.lookup(self.partials.encode(partials))], dim=-1)
 
     @torch.no_grad()
     def fit(self, latents: Tensor, generator: torch.Generator) -> None:

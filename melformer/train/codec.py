@@ -22,11 +22,12 @@ from melformer.train.options import TrainOptions
 from melformer.train.processes import training_device
 
 STABILITY_WEIGHT = 0.5
+FEWER_CODEBOOKS = 0.25
 LATENTS_PER_ENTRY = 25
 
 
 class CodecTask:
-    """Reconstruct random crops of a few whole beats, with some codebooks left out half of the time."""
+    """Reconstruct random crops of a few whole beats, with the last codebooks left out in some."""
 
     def __init__(self, config: Config, cache: Path, options: TrainOptions, crop_beats: int = 2) -> None:
         torch.manual_seed(options.seed)
@@ -42,7 +43,8 @@ class CodecTask:
         size = self.options.batch_size
         crops = self.train_set.crops(rng, size, self.crop_beats)
         n_codebooks = self.module.quantizer.n_learned
-        depths = torch.from_numpy(np.where(rng.random(size) < 0.5, n_codebooks, rng.integers(1, n_codebooks + 1, size)))
+        fewer = rng.random(size) < FEWER_CODEBOOKS
+        depths = torch.from_numpy(np.where(fewer, rng.integers(1, n_codebooks + 1, size), n_codebooks))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         beats = torch.from_numpy(crops).to(self.device)
         nearly = None
