@@ -1,6 +1,7 @@
 """A musician's loop, fitted to its beat grid and written in codes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,8 @@ import torch
 
 from melformer.audio.fold import fold_bpm
 from melformer.audio.grid import beat_edges, check_bpm, fit_to_grid
+from melformer.audio.resample import resample_span
 from melformer.audio.tempo import Tempo, find_tempo
-from melformer.audio.tiaf import Tiaf
 from melformer.audio.wav import Waveform, read_waveform
 from melformer.codec.codec import Codec
 from melformer.errors import RequestError
@@ -24,7 +25,8 @@ class Prompt:
 
     `waveform` is the user's own samples, whole beats of them, at their own rate. `codes` is int64 (model beats,
     frames, n_codebooks): the model's tempo lies in [90, 180) BPM, so a beat is `model_beats_per_beat` (1/2, 1, 2 or
-    4) model beats. `messages` tell the user what was found and changed.
+    4) model beats. `messages` tell the user what was found and changed. `beats` are `work_beats` of it, where they
+    are at hand.
     """
 
     waveform: Waveform
@@ -35,6 +37,7 @@ class Prompt:
     codes: np.ndarray
     messages: list[str]
     name: str
+    beats: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     @property
     def model_bpm(self) -> float:
@@ -87,21 +90,31 @@ def make_prompt(
         waveform = waveform.slice(int(edges[n_beats - kept]), int(edges[n_beats]))
         messages.append(f"The loop has {n_beats} beats; its last {kept} are continued.")
         n_beats = kept
-    codes = encode(codec, waveform, tempo.bpm, n_beats)
-    return Prompt(waveform, tempo.bpm, tempo, n_beats, beats_per_bar, codes, messages, path.stem if path else "loop")
+    beats = work_beats(codec, waveform, tempo.bpm, n_beats)
+    name = path.stem if path else "loop"
+    return Prompt(
+        waveform, tempo.bpm, tempo, n_beats, beats_per_bar, encode_beats(codec, beats), messages, name, beats
+    )
 
 
 def encode(codec: Codec, waveform: Waveform, bpm: float, n_beats: int) -> np.ndarray:
-    """Codes of the last whole model beats: int64 (model beats, frames, n_codebooks).
+    """Codes of a waveform's `work_beats`: int64 (model beats, frames, n_codebooks)."""
+    return encode_beats(codec, work_beats(codec, waveform, bpm, n_beats))
+
+
+def encode_beats(codec: Codec, beats: np.ndarray) -> np.ndarray:
+    """Codes of beats (n, work samples): int64 (n, frames, n_codebooks)."""
+    halves = torch.from_numpy(beats).tensor_split(min(2, len(beats)))
+    return codec.quantize(torch.cat(side_by_side(codec.encode_alone, halves))).numpy()
+
+
+def work_beats(codec: Codec, waveform: Waveform, bpm: float, n_beats: int) -> np.ndarray:
+    """The last whole model beats of `n_beats`, mono, on the grid that the codec works on: float32 (n, work samples).
 
     An odd beat before the first whole model beat (above 180 BPM) is left out, so that beats end together.
     """
     folded, factor = fold_bpm(bpm)
-    n_model = int(n_beats * factor)
+    n_model, work = int(n_beats * factor), codec.decoder.stft.samples_per_beat
     skipped = int(beat_edges(n_beats, bpm, waveform.sample_rate)[round(n_beats - n_model / factor)])
-    mono = waveform.mono().slice(skipped, waveform.n_samples)
-    beats = Tiaf.from_waveform(mono, folded).beats[:n_model, :, 0]
-    if len(beats) < n_model:  # the last edge may be a sample short of the grid's
-        beats = np.concatenate([beats, np.zeros((n_model - len(beats), beats.shape[1]), np.float32)])
-    halves = torch.from_numpy(np.ascontiguousarray(beats)).tensor_split(min(2, len(beats)))
-    return codec.quantize(torch.cat(side_by_side(codec.encode_alone, halves))).numpy()
+    step = Fraction(60 * waveform.sample_rate) / Fraction(folded).limit_denominator(10**6) / work
+    return resample_span(waveform.mono().samples, step, 0, n_model * work, skipped).reshape(n_model, work)

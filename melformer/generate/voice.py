@@ -18,7 +18,7 @@ from melformer.generate.fades import crossfade
 from melformer.generate.image import channel_gains, channel_phases
 from melformer.generate.own_sound import FOLLOW, GENERATE, WHOLE, Memory, OwnSound
 from melformer.generate.patches import BandPatches
-from melformer.generate.prompt import Prompt
+from melformer.generate.prompt import Prompt, work_beats
 from melformer.generate.side_by_side import side_by_side
 
 JOIN_S, FADE_S = 0.030, 0.010
@@ -111,11 +111,12 @@ class Voice:
         """Levels of the prompt's samples in each latent frame and band: (P, frames, n_bands); None without a scorer."""
         if self.codec.scorer is None:
             return None
-        n_beats, n_bands = len(self.prompt.codes), self.codec.scorer.n_bands
-        skipped = round((self.prompt.n_model_beats - n_beats) * self.samples_per_model_beat)
-        mono = self.prompt.waveform.mono().samples
-        samples = resample_span(mono, 1 / self.step, 0, n_beats * self.work, skipped)[:, 0]
-        levels = band_levels(torch.from_numpy(samples), n_beats * self.frames, n_bands, self.work)
+        prompt, n_bands = self.prompt, self.codec.scorer.n_bands
+        beats = prompt.beats
+        if beats is None:
+            beats = work_beats(self.codec, prompt.waveform, prompt.bpm, prompt.n_beats)
+        n_beats = len(beats)
+        levels = band_levels(torch.from_numpy(beats).flatten(), n_beats * self.frames, n_bands, self.work)
         return levels.reshape(n_beats, self.frames, n_bands).numpy()
 
     def _gains(self, spectra: Tensor) -> np.ndarray:

@@ -1,22 +1,20 @@
 """A loop cut in two for the scorer of sources: prompt and true continuation, and how both sound, band by band."""
 
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from melformer.audio.fold import fold_bpm
 from melformer.audio.grid import beat_edges
-from melformer.audio.resample import resample, resample_span
+from melformer.audio.resample import resample
 from melformer.audio.tempo import Tempo
 from melformer.audio.waveform import Waveform
 from melformer.codec.codec import Codec
 from melformer.codec.sources import view_levels
 from melformer.files import atomic_path
-from melformer.generate.prompt import Prompt, encode
+from melformer.generate.prompt import Prompt, encode_beats, work_beats
 from melformer.generate.voice import Voice
 
 LOOP_BEATS = 16
@@ -98,12 +96,13 @@ def make_pair(
     before, truth = waveform.slice(start, middle), waveform.slice(middle, min(end, waveform.n_samples))
     if rng.random() < 0.65:
         truth = roughened(truth, other if rng.random() < 0.5 else None, rng)
-    prompt_codes, codes = encode(codec, before, bpm, n_prompt), encode(codec, truth, bpm, n_new)
+    beats = [work_beats(codec, sound, bpm, n) for sound, n in ((before, n_prompt), (truth, n_new))]
+    prompt_codes, codes = (encode_beats(codec, part) for part in beats)
     tempo = Tempo(bpm, "argument", 1.0, 0.0, 1.0)
     prompt = Prompt(before, bpm, tempo, n_prompt, 4, prompt_codes, [], "")
     decoded = _decoded(codec, prompt, torch.from_numpy(codes))
     work = codec.decoder.stft.samples_per_beat
-    beats = [_on_grid(sound, bpm, n, work) for sound, n in ((before, len(prompt_codes)), (truth, len(codes)))]
+    heard, true = (torch.from_numpy(part).flatten() for part in beats)
     silence = torch.zeros(work)
 
     def sound(samples: Tensor, lead: Tensor, after: Tensor) -> Sound:
@@ -111,16 +110,9 @@ def make_pair(
         return Sound(view_levels(samples, lead, after, frames, n_bands, work))
 
     return Pair(
-        torch.from_numpy(prompt_codes), torch.from_numpy(codes), sound(beats[0], beats[0], beats[0]),
-        sound(beats[1], beats[0], silence), sound(decoded, beats[0], silence),
+        torch.from_numpy(prompt_codes), torch.from_numpy(codes), sound(heard, heard, heard),
+        sound(true, heard, silence), sound(decoded, heard, silence),
     )  # fmt: skip
-
-
-def _on_grid(waveform: Waveform, bpm: float, n_beats: int, work: int) -> Tensor:
-    """Mono samples of the work grid: (n_beats · work,), the last whole model beats of a prompt."""
-    beat = Fraction(60 * waveform.sample_rate) / Fraction(fold_bpm(bpm)[0]).limit_denominator(10**6)
-    skipped = max(0, round(waveform.n_samples - n_beats * beat)) if waveform.n_samples > n_beats * beat + 2 else 0
-    return torch.from_numpy(resample_span(waveform.mono().samples, beat / work, 0, n_beats * work, skipped)[:, 0])
 
 
 @torch.inference_mode()
