@@ -19,7 +19,7 @@ from melformer.generate import Melformer
 from melformer.hub import load_bundle, save_bundle
 from melformer.train import add_arguments, run
 from melformer.train.start import read_codec
-from melformer.train.token_data import TokenDataset, loop_codes
+from melformer.train.token_data import MOST_ROUND, TokenDataset, loop_codes, passage_at
 from melformer.train.tokens import encode_beats, token_facts, tokenise, write_tokens
 
 TINY = PRESETS["tiny"]
@@ -148,3 +148,15 @@ def test_a_misfit_start_is_named(bundle: Path, tokens: Path, tmp_path: Path) -> 
         run(transformer_arguments("--tokens", str(tmp_path / "x"), "-o", str(tmp_path / "run")))
 
 
+
+
+def test_bars_that_come_back_leave_again() -> None:
+    codes = np.arange(64).reshape(64, 1, 1)
+    for seed in range(20):
+        passage, _, positions = passage_at(codes, 120.0, 4, 40, np.random.default_rng(seed), played_round=1.0)
+        beats = passage[:, 0, 0]
+        returns = np.flatnonzero(np.diff(beats) != 1) + 1
+        assert 1 <= len(returns) <= MOST_ROUND
+        assert set(beats[returns]) == {beats[0]}
+        assert len(beats) - returns[-1] > returns[0] or returns[-1] + returns[0] > len(beats)
+        np.testing.assert_array_equal(positions, beats % 4)

@@ -9,7 +9,7 @@ from melformer.audio.wav import Waveform
 from melformer.codec.codec import Codec
 from melformer.corpus import Passage, iterate
 from melformer.data import model_beats, roughened
-from melformer.train.token_data import TokenBatch, passage_at, token_batch
+from melformer.train.token_data import PLAYED_ROUND, TokenBatch, passage_at, token_batch
 from melformer.train.tokens import encode_beats
 
 CROPS_PER_PASSAGE = 4
@@ -56,5 +56,5 @@ class FreshTokens:
             if len(beats) > 1:
                 with torch.random.fork_rng():
                     codes = encode_beats(self.codec, beats)
-                found.append(passage_at(codes, passage.bpm, passage.beats_per_bar, n_beats, rng))
+                found.append(passage_at(codes, passage.bpm, passage.beats_per_bar, n_beats, rng, PLAYED_ROUND))
         return token_batch(found)

@@ -12,6 +12,9 @@ from melformer.audio.fold import fold_bpm
 from melformer.data import BeatDataset
 from melformer.data_listing import load_array
 
+PLAYED_ROUND, BARS_ROUND, MOST_ROUND = 0.25, (1, 2, 4), 3
+"""Of a training's passages, the share that begins with bars played round; how many bars; how often they come back."""
+
 
 @dataclass(frozen=True)
 class TokenBatch:
@@ -30,6 +33,7 @@ class TokenDataset:
 
     def __init__(self, folder: Path, held_out: bool) -> None:
         self.beats = BeatDataset(folder, held_out, minimum_beats=2)
+        self.played_round = 0.0 if held_out else PLAYED_ROUND
 
     def batch(self, rng: np.random.Generator, size: int, n_beats: int) -> TokenBatch:
         """Random passages of `n_beats` beats each."""
@@ -37,7 +41,8 @@ class TokenDataset:
 
     def _passage(self, rng: np.random.Generator, n_beats: int) -> tuple[np.ndarray, float, np.ndarray]:
         entry = self.beats.draw(rng)
-        return passage_at(loop_codes(self.beats.cache, entry), entry["bpm"], entry["beats_per_bar"], n_beats, rng)
+        codes = loop_codes(self.beats.cache, entry)
+        return passage_at(codes, entry["bpm"], entry["beats_per_bar"], n_beats, rng, self.played_round)
 
 
 def token_batch(passages: Sequence[tuple[np.ndarray, float, np.ndarray]]) -> TokenBatch:
@@ -57,11 +62,19 @@ def loop_codes(folder: Path, entry: dict[str, Any]) -> np.ndarray:
 
 
 def passage_at(
-    codes: np.ndarray, bpm: float, beats_per_bar: int, n_beats: int, rng: np.random.Generator
+    codes: np.ndarray, bpm: float, beats_per_bar: int, n_beats: int, rng: np.random.Generator,
+    played_round: float = 0.0,
 ) -> tuple[np.ndarray, float, np.ndarray]:
-    """A random passage of a loop: codes (n_beats, …), log2(model BPM / 120), bar positions (n_beats,)."""
+    """A random passage of a loop: codes (n_beats, …), log2(model BPM / 120), bar positions (n_beats,).
+
+    A share `played_round` begins with a few bars that come back, and then goes on: what repeats may yet leave.
+    """
     folded, factor = fold_bpm(bpm)
     bar = max(1, round(beats_per_bar * factor))
     start = int(rng.integers(max(1, len(codes) - n_beats + 1))) if len(codes) > n_beats else 0
-    where = (start + np.arange(n_beats)) % len(codes)
+    where = np.arange(n_beats)
+    if rng.random() < played_round:
+        n_round = bar * int(rng.choice(BARS_ROUND))
+        where = np.maximum(where % n_round, where - n_round * int(rng.integers(1, MOST_ROUND + 1)))
+    where = (start + where) % len(codes)
     return codes[where], float(np.log2(folded / 120.0)), where % bar
