@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from melformer.codec.codec import Codec
+from melformer.codec.codec import Codec, moments
 from melformer.codec.partials import PartialsCodebook, tune
 from melformer.codec.stft import BeatSTFT
 from melformer.config import PRESETS, CodecConfig
@@ -129,7 +129,7 @@ def test_a_beats_codes_do_not_depend_on_its_neighbours(codec: Codec) -> None:
     assert torch.equal(codec.encode(beats)[1:2], codec.encode(beats[1:2]))
 
 
-def test_training_leaves_partials_out(codec: Codec) -> None:
+def test_in_training_the_decoder_hears_partials_and_codes_are_of_the_others(codec: Codec) -> None:
     beats = 0.1 * torch.randn(2, 2, 24_000, generator=torch.Generator().manual_seed(6))
     for bypass in (True, False):
         outcome = codec(beats, torch.tensor([1, 2]), bypass, beats[:, :1] * 1.05)
@@ -144,3 +144,19 @@ def test_training_leaves_partials_out(codec: Codec) -> None:
 def test_registers_that_do_not_fit_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="registers"):
         dataclasses.replace(CodecConfig(n_registers=4), **wrong)
+
+
+def test_moments_tell_where_in_a_window_an_attack_lies_and_nothing_of_its_level(codec: Codec) -> None:
+    stft, bands = codec.stft, codec.encoder.bands
+    hop, frame = stft.hop_length, stft.frames_per_beat // 2
+    heard = []
+    for late, size in ((-300, 0.5), (0, 0.5), (300, 0.5), (300, 0.05)):
+        click = torch.zeros(1, SAMPLES)
+        click[0, frame * hop + hop // 2 + late] = size
+        found = moments(stft.analyse(click), stft.analyse(click, late=True), bands)[0, frame]
+        heard.append(found[found.abs().argmax()].item())
+    assert heard[0] < -0.2 < 0.2 < heard[2]
+    assert abs(heard[1]) < 0.05
+    assert heard[3] == pytest.approx(heard[2], abs=2e-3)
+    silence = torch.zeros(1, SAMPLES)
+    assert not moments(stft.analyse(silence), stft.analyse(silence, late=True), bands).any()

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from melformer.codec.blocks import BlockStack
+from melformer.codec.losses import HEARD_HZ, REFERENCE_BPM, mel_filters
 from melformer.codec.partials import tune
 from melformer.codec.quantizer import Quantized, ResidualVectorQuantizer
 from melformer.codec.sources import SourceScorer
 from melformer.codec.stft import BeatSTFT
 from melformer.config import CodecConfig
 
+N_MOMENTS = 24
 REGISTER_BIN = 32
 """Where levels are told apart, the first bin of the high register: 1 kHz at 120 BPM."""
 
@@ -20,14 +22,18 @@ class Encoder(nn.Module):
     """Spectra of one beat → latents; a beat's latents depend on that beat alone.
 
     Complex (B, frames_per_beat, n_bins) → (B, latent_frames_per_beat, latent_dim), and N_LEVELS more where the
-    configuration has registers: then latents are of `shapes`, which no level changes.
+    configuration has registers: then latents are of `shapes` and `moments`, which no level changes.
     """
+
+    bands: Tensor
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         sizes = (config.expansion, config.kernel_size, False)
         self.n_tonal_bins, self.apart = config.n_tonal_bins, config.n_registers > 0
-        n_inputs = config.n_bins if self.apart else 3 * config.n_bins + 2 * config.n_tonal_bins
+        n_inputs = config.n_bins + N_MOMENTS if self.apart else 3 * config.n_bins + 2 * config.n_tonal_bins
+        bands = mel_filters(config.n_fft, N_MOMENTS, config.samples_per_beat * REFERENCE_BPM / 60.0, HEARD_HZ)
+        self.register_buffer("bands", bands[: config.n_bins], persistent=False)
         self.project_in = nn.Linear(n_inputs, config.frame_dim)
         self.frame_blocks = BlockStack(config.n_encoder_layers, config.frame_dim, *sizes)
         self.stride = config.stride
@@ -35,10 +41,12 @@ class Encoder(nn.Module):
         self.latent_blocks = BlockStack(config.n_encoder_latent_layers, config.latent_dim, *sizes)
         self.norm = nn.LayerNorm(config.latent_dim)
 
-    def forward(self, spectra: Tensor) -> Tensor:
+    def forward(self, spectra: Tensor, late: Tensor | None = None) -> Tensor:
+        """`late` are the spectra that say how late each bin sounds (`BeatSTFT.analyse`), wanted with registers."""
         levels = None
-        if self.apart:
+        if late is not None:
             heard, levels = shapes(spectra, self.stride)
+            heard = torch.cat([heard, moments(spectra, late, self.bands)], dim=-1)
         else:
             heard = torch.cat([features(spectra), tones(spectra[..., : self.n_tonal_bins])], dim=-1)
         frames, _ = self.frame_blocks(self.project_in(heard))
@@ -59,6 +67,16 @@ def shapes(spectra: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     levels = [part.sum(dim=-1).unflatten(1, (-1, stride)).mean(dim=-1).log10() for part in registers]
     parts = [part.log10() - level[..., None].repeat_interleave(stride, dim=1) for part, level in zip(registers, levels)]
     return 0.5 * torch.cat(parts, dim=-1) + 1.2, torch.stack(levels, dim=-1)
+
+
+def moments(spectra: Tensor, late: Tensor, bands: Tensor) -> Tensor:
+    """When in each frame's window every band sounds, from −1 to 1: complex (B, T, n) twice, filters (n, N_MOMENTS)
+    → (B, T, N_MOMENTS). An attack is shorter than a window, and magnitudes do not tell where in it it lies."""
+    power = spectra.real.square() + spectra.imag.square()
+    later = spectra.real * late.real + spectra.imag * late.imag
+    total = power @ bands
+    floor = 1e-3 * total.mean(dim=(1, 2), keepdim=True) + 1e-13
+    return 2.0 * (later @ bands) / (total + floor)
 
 
 def features(spectra: Tensor, power: float = 0.3) -> Tensor:
@@ -204,7 +222,7 @@ class Codec(nn.Module):
         spectra = stft.analyse(beats)
         if not self.config.n_registers:
             return self.encoder(spectra * stft.advance(0, spectra.shape[1]).conj())
-        latents = self.encoder(spectra)
+        latents = self.encoder(spectra, stft.analyse(beats, late=True))
         return torch.cat([latents.float(), self.quantizer.partials.find(beats)], dim=-1) if with_partials else latents
 
     @torch.inference_mode()

@@ -15,6 +15,7 @@ class BeatSTFT(nn.Module):
     """
 
     window: Tensor
+    late_window: Tensor
     turns: Tensor
 
     def __init__(self, samples_per_beat: int, frames_per_beat: int, n_fft: int, n_bins: int) -> None:
@@ -26,6 +27,8 @@ class BeatSTFT(nn.Module):
         self.hop_length = samples_per_beat // frames_per_beat
         self.overlap = n_fft // self.hop_length
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        place = (2.0 * torch.arange(n_fft) / n_fft - 1.0).float()
+        self.register_buffer("late_window", self.window * place, persistent=False)
         turns = torch.arange(self.overlap)[:, None] * torch.arange(n_bins) / self.overlap
         self.register_buffer("turns", torch.polar(torch.ones_like(turns), 2.0 * torch.pi * turns), persistent=False)
 
@@ -34,10 +37,13 @@ class BeatSTFT(nn.Module):
         """Frames that must follow a hop of samples before it is complete."""
         return self.overlap // 2
 
-    def analyse(self, beats: Tensor) -> Tensor:
-        """Each beat alone, its edges reflected: (B, samples_per_beat) → complex (B, frames_per_beat, n_bins)."""
+    def analyse(self, beats: Tensor, late: bool = False) -> Tensor:
+        """Each beat alone, its edges reflected: (B, samples_per_beat) → complex (B, frames_per_beat, n_bins).
+
+        `late` weighs each sample by its place in the window, −1 to 1: over the plain spectrum, how late a bin sounds.
+        """
         padding = (self.n_fft - self.hop_length) // 2
-        return self.frames(F.pad(beats[:, None], (padding, padding), mode="reflect")[:, 0])
+        return self.frames(F.pad(beats[:, None], (padding, padding), mode="reflect")[:, 0], late)
 
     def advance(self, first: int, n_frames: int) -> Tensor:
         """How far each bin's own frequency has turned at frames `first` …: complex (n_frames, n_bins), modulus 1.
@@ -46,9 +52,9 @@ class BeatSTFT(nn.Module):
         """
         return self.turns[(first + torch.arange(n_frames, device=self.turns.device)) % self.overlap]
 
-    def frames(self, padded: Tensor) -> Tensor:
+    def frames(self, padded: Tensor, late: bool = False) -> Tensor:
         """Windowed spectra of every hop: (B, T·hop + n_fft − hop) → complex (B, T, n_bins), unit full-scale sine."""
-        segments = padded.unfold(-1, self.n_fft, self.hop_length) * self.window
+        segments = padded.unfold(-1, self.n_fft, self.hop_length) * (self.late_window if late else self.window)
         return torch.fft.rfft(segments)[..., : self.n_bins] * (2.0 / self.window.sum())
 
     def segments(self, spectra: Tensor) -> Tensor:
