@@ -291,7 +291,7 @@ def test_the_decoder_begins_again_as_if_it_had_never_paused(model: Melformer, bp
 
 def test_a_take_that_is_stuck_goes_back_to_the_prompt(model: Melformer) -> None:
     prompt = model.prompt(loop(4), bpm=120)
-    composer = Composer(model.transformer, prompt, [1, 2], model.silent_codes)
+    composer = Composer(model.transformer, prompt, [1, 2], model.silence)
     composer.most_repeats = MOST_REPEATS  # an untrained codec hears the loop's beats as one
     stuck = torch.from_numpy(prompt.codes[[2, 2]])
     for _ in range(MOST_REPEATS + 1):
@@ -308,7 +308,7 @@ def test_a_take_that_is_stuck_goes_back_to_the_prompt(model: Melformer) -> None:
 def test_a_beat_of_sounds_that_the_prompt_has_not_goes_back_to_the_prompt(model: Melformer) -> None:
     """At variation 0.5 up to half of a beat may be new; at 1 all of it."""
     prompt = model.prompt(loop(4), bpm=120)
-    composer = Composer(model.transformer, prompt, [1, 2], model.silent_codes)
+    composer = Composer(model.transformer, prompt, [1, 2], model.silence)
     known, strange = torch.from_numpy(prompt.codes[[2, 2]]), torch.from_numpy(prompt.codes[[2, 2]])
     frames = strange.shape[1]
     missing = np.setdiff1d(np.arange(64), prompt.codes[..., 0])

@@ -12,7 +12,7 @@ REFERENCE_BPM = 120.0
 HEARD_HZ = 20_000.0
 COMPLEX_HZ = 3_000.0
 TONE_HZ = 5_000.0
-N_LEVEL_BANDS = 20
+N_LEVEL_BANDS, LEVEL_WEIGHT = 20, 5.0
 MEL_SCALES = ((32, 5), (64, 10), (128, 20), (256, 40), (512, 80), (1_024, 160), (2_048, 320))
 """Window lengths and mel bands of the multi-scale mel distance of DAC (Kumar et al. 2023)."""
 
@@ -109,7 +109,7 @@ class CodecLoss(nn.Module):
         parts["tone"] = self.tone(waveform, target)
         parts["total"] = (
             self.mel_weight * parts["mel"] / len(self.scales)
-            + parts["linear"] + parts["log"] + 2.0 * parts["level"] + 2.0 * parts["tone"]
+            + parts["linear"] + parts["log"] + LEVEL_WEIGHT * parts["level"] + 2.0 * parts["tone"]
         )  # fmt: skip
         if self.complex_weight:
             low = true[..., : self.n_complex].mean().detach() + 1e-6

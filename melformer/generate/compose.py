@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from melformer.generate.prompt import Prompt
-from melformer.generate.quiet import Quiet
+from melformer.generate.quiet import Quiet, Silence
 from melformer.generate.repeats import longest_run, same_beats
 from melformer.generate.sampling import Settings, mixture, sample_codes
 from melformer.generate.unheard import Unheard
@@ -23,13 +23,10 @@ MOST_REPEATS = 6
 
 
 class Composer:
-    """Continues a prompt's codes; `seeds` (K,) are the takes. Every draw is a pure function of (seed, beat).
-
-    `silent_codes` (n,): the first codebook's codes of silence, see `quiet.silence`.
-    """
+    """Continues a prompt's codes; `seeds` (K,) are the takes. Every draw is a pure function of (seed, beat)."""
 
     def __init__(
-        self, transformer: BeatTransformer, prompt: Prompt, seeds: list[int], silent_codes: np.ndarray,
+        self, transformer: BeatTransformer, prompt: Prompt, seeds: list[int], silence: Silence,
         state: TransformerState | None = None,
     ) -> None:  # fmt: skip
         self.transformer = transformer
@@ -41,7 +38,7 @@ class Composer:
         self.prompt_codes = torch.from_numpy(prompt.codes)
         self.most_repeats = max(MOST_REPEATS, longest_run(prompt.codes))
         self.unheard = Unheard(prompt.codes, transformer.codebook_size)
-        self.quiet = Quiet(prompt, silent_codes, transformer.codebook_size)
+        self.quiet = Quiet(prompt, silence, transformer.codebook_size)
         remembered = transformer.config.context_beats
         self.loop_lag = min(self.n_prompt, max(1, remembered // self.bar * self.bar))  # of a long loop the last bars
         self.state = self._read(prompt.codes) if state is None else state

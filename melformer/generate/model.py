@@ -18,7 +18,7 @@ from melformer.errors import RequestError
 from melformer.generate.closing import Ending
 from melformer.generate.compose import Composer
 from melformer.generate.prompt import Prompt, encode, make_prompt
-from melformer.generate.quiet import silence
+from melformer.generate.quiet import Silence, silence
 from melformer.generate.ranking import ranked
 from melformer.generate.rebuild import rebuild
 from melformer.generate.sampling import Settings
@@ -68,8 +68,8 @@ class Melformer(nn.Module):
         self.eval()
 
     @cached_property
-    def silent_codes(self) -> np.ndarray:
-        """The first codebook's codes of silence: int64 (n,)."""
+    def silence(self) -> Silence:
+        """How the codec says silence."""
         return silence(self.codec)
 
     @classmethod
@@ -88,7 +88,7 @@ class Melformer(nn.Module):
         if has_int8():
             for part in (model.codec.encoder, model.codec.decoder, model.transformer):
                 use_int8(part)
-        _ = model.silent_codes  # now, not before the first sound
+        _ = model.silence  # now, not before the first sound
         return model
 
     def prompt(self, loop: str | Path | Waveform, **options: Any) -> Prompt:
@@ -114,7 +114,7 @@ class Melformer(nn.Module):
         """Go on from a state, or the file it was saved in: `n_beats` more beats, or endlessly. Errors: RequestError."""
         state = state if isinstance(state, StreamState) else StreamState.load(state)
         check_request(n_beats, [])
-        takes, settings = wake(self.codec, self.transformer, state, self.silent_codes)
+        takes, settings = wake(self.codec, self.transformer, state, self.silence)
         end = None if n_beats is None else takes.index + n_beats
         return BeatStream(takes, settings, end, state.facts["seed"])
 
@@ -157,7 +157,7 @@ class Melformer(nn.Module):
     def _takes(self, prompt: Prompt, seeds: list[int], closing: Closing | None = None) -> TakeStreams:
         beginnings: list[Callable[[], Any]] = [
             lambda: Voice(self.codec, prompt),
-            lambda: Composer(self.transformer, prompt, seeds, self.silent_codes),
+            lambda: Composer(self.transformer, prompt, seeds, self.silence),
         ]
         voice, composer = side_by_side(lambda begin: begin(), beginnings)
         return TakeStreams(composer, [voice, *(voice.twin() for _ in seeds[1:])], prompt, closing)

@@ -1,5 +1,7 @@
 """Which beats will hardly be heard, told from their codes before they are sounded."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -11,31 +13,41 @@ QUIET_DB = -30.0
 """Against the loop's power: a beat that is softer is as good as silent."""
 
 
-def silence(codec: Codec) -> np.ndarray:
-    """The first codebook's codes of a beat without sound: int64 (n,), each once."""
+@dataclass(frozen=True)
+class Silence:
+    """How silence is said: the index of the codebook that tells levels best, and its codes of a beat without sound,
+    int64 (n,), each once."""
+
+    book: int
+    codes: np.ndarray
+
+
+def silence(codec: Codec) -> Silence:
+    """What a codec says of a beat without sound: by its codebook of levels, or else by the first."""
     beat = torch.zeros(1, codec.decoder.stft.samples_per_beat)
-    return np.unique(codec.encode(beat)[0, :, 0].numpy())
+    book = 0 if codec.quantizer.level is None else codec.quantizer.n_learned
+    return Silence(book, np.unique(codec.encode(beat)[0, :, book].numpy()))
 
 
 class Quiet:
-    """Knows how loud the first code of a frame was in the prompt; silence's are silent, and unseen ones as the loop is.
+    """Knows how loud the frames of each code were in the prompt; silence's are silent, and unseen ones as the loop is.
 
     `longest`: how many beats in a row the prompt, played round, is quiet; without end: a million.
     """
 
-    def __init__(self, prompt: Prompt, silent_codes: np.ndarray, codebook_size: int) -> None:
+    def __init__(self, prompt: Prompt, silence: Silence, codebook_size: int) -> None:
         power = _frame_powers(prompt)
-        self.loop_power = float(power.mean())
-        first = prompt.codes[..., 0].reshape(-1)
+        self.loop_power, self.book = float(power.mean()), silence.book
+        codes = prompt.codes[..., self.book].reshape(-1)
         self.powers = np.full(codebook_size, self.loop_power)
-        seen, total = (np.bincount(first, weights, codebook_size) for weights in (None, power))
+        seen, total = (np.bincount(codes, weights, codebook_size) for weights in (None, power))
         self.powers[seen > 0] = total[seen > 0] / seen[seen > 0]
-        self.powers[silent_codes] = 0.0
+        self.powers[silence.codes] = 0.0
         self.longest = longest_run_of(self(prompt.codes))
 
     def __call__(self, beats: np.ndarray) -> np.ndarray:
         """Which of some beats (N, n_frames, n_codebooks) are quiet: bool (N,)."""
-        return self.powers[beats[..., 0]].mean(axis=1) < self.loop_power * 10.0 ** (QUIET_DB / 10.0)
+        return self.powers[beats[..., self.book]].mean(axis=1) < self.loop_power * 10.0 ** (QUIET_DB / 10.0)
 
 
 def _frame_powers(prompt: Prompt) -> np.ndarray:

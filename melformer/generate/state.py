@@ -17,6 +17,7 @@ from melformer.errors import RequestError
 from melformer.files import atomic_path
 from melformer.generate.compose import Composer
 from melformer.generate.own_sound import GENERATE
+from melformer.generate.quiet import Silence
 from melformer.generate.sampling import Settings
 from melformer.generate.saved import (
     MAX_INDEX,
@@ -95,7 +96,7 @@ def snapshot(takes: TakeStreams, settings: Settings, seed: int) -> StreamState:
 
 
 def wake(
-    codec: Codec, transformer: BeatTransformer, state: StreamState, silent_codes: np.ndarray
+    codec: Codec, transformer: BeatTransformer, state: StreamState, silence: Silence
 ) -> tuple[TakeStreams, Settings]:
     """Build the stream again. Errors: RequestError when the state is damaged or does not fit this model."""
     tensors, facts = {name: t.clone() for name, t in state.tensors.items()}, state.facts
@@ -107,7 +108,7 @@ def wake(
     n_pushed = voice.beats_needed(index * Fraction(prompt.model_beats_per_beat)) if index else 0
     composed = _wake_composed(transformer, tensors, len(prompt.codes) + n_pushed)
     check_composed(transformer, composed, codec)
-    takes = TakeStreams(Composer(transformer, prompt, [seed], silent_codes, composed), [voice], prompt)
+    takes = TakeStreams(Composer(transformer, prompt, [seed], silence, composed), [voice], prompt)
     codes = take(tensors, "codes")
     takes.index, takes.codes_start = index, n_pushed - len(codes)
     check_codes("codes", codes, (len(codes), 1, *prompt.codes.shape[1:]), codec)
