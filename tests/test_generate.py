@@ -16,6 +16,7 @@ from melformer.generate.compose import MOST_REPEATS, Composer
 from melformer.generate.fades import crossfade
 from melformer.generate.own_sound import GENERATE, OwnSound
 from melformer.generate.repeats import longest_run
+from melformer.generate.quiet import Silence
 from melformer.generate.sampling import mixture, sample_codes
 from melformer.generate.voice import Voice
 from melformer.transformer.saying import StepPrediction
@@ -332,7 +333,7 @@ def test_a_take_that_falls_silent_goes_back_to_the_prompt(model: Melformer) -> N
     prompt = model.prompt(Waveform(sound, loop(4).sample_rate), bpm=120)
     codes = np.zeros_like(prompt.codes)
     codes[0], codes[3] = 1, 2
-    composer = Composer(model.transformer, replace(prompt, codes=codes), [1, 2], np.array([5]))
+    composer = Composer(model.transformer, replace(prompt, codes=codes), [1, 2], Silence(0, np.array([5])))
     composer.most_repeats = 1_000
     assert composer.quiet(codes).tolist() == [False, True, True, False] and composer.quiet.longest == 2
     assert composer.quiet(np.full_like(codes, 5)).all() and not composer.quiet(np.full_like(codes, 7)).any()
