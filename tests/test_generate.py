@@ -15,8 +15,8 @@ from melformer.generate import Melformer, Settings, StreamState
 from melformer.generate.compose import MOST_REPEATS, Composer
 from melformer.generate.fades import crossfade
 from melformer.generate.own_sound import GENERATE, OwnSound
-from melformer.generate.repeats import longest_run
 from melformer.generate.quiet import Silence
+from melformer.generate.repeats import longest_run
 from melformer.generate.sampling import mixture, sample_codes
 from melformer.generate.voice import Voice
 from melformer.transformer.saying import StepPrediction
