@@ -10,6 +10,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,14 @@ from safetensors.torch import load_file
 from melformer.audio.tiaf import Tiaf, write_tiaf
 from melformer.audio.wav import Waveform, read_waveform, write_waveform
 from melformer.cli.parser import Parser
+from melformer.codec.codec import Codec
 from melformer.config import PRESETS
 from melformer.data import BeatDataset, cache_beats, fold_bpm, model_beats
 from melformer.errors import CheckpointError, RequestError
 from melformer.files import only_writer
 from melformer.generate import Melformer
 from melformer.train import add_arguments, run
+from melformer.train.start import where_shapes_agree
 from melformer.train.transformer import repeats
 
 
@@ -108,6 +111,19 @@ def test_a_codec_starts_from_another(loops: Path, tmp_path: Path) -> None:
                   str(tmp_path / "first" / "checkpoint")))  # fmt: skip
     first, second = (load_file(tmp_path / name / "checkpoint" / "codec.safetensors") for name in ("first", "second"))
     assert (first["encoder.pool.weight"] - second["encoder.pool.weight"]).abs().max() < 1e-4
+
+
+def test_of_another_design_a_codec_takes_the_weights_whose_shapes_agree(tmp_path: Path) -> None:
+    tiny = PRESETS["tiny"]
+    apart = replace(tiny, codec=replace(tiny.codec, n_registers=1, codebook_size=64))
+    given = {name: t + 1.0 for name, t in Codec(apart.codec).state_dict().items()}
+    own = Codec(tiny.codec).state_dict()
+    mixed = where_shapes_agree(given, own)
+    assert mixed.keys() == own.keys()
+    assert torch.equal(mixed["encoder.pool.weight"], given["encoder.pool.weight"])
+    assert torch.equal(mixed["encoder.project_in.weight"], own["encoder.project_in.weight"])
+    with pytest.raises(CheckpointError, match="shares no weight"):
+        where_shapes_agree({"other": torch.zeros(1)}, own)
 
 
 def test_what_is_nearly_the_same_is_within_half_a_decibel(beats: Path) -> None:

@@ -33,6 +33,9 @@ def add_arguments(parser: ArgumentParser, stage: str) -> None:
     parser.add_argument("--cache", metavar="DIR", help="where prepared beats are kept (RUN/beats)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of this process (torch decides)")
     parser.add_argument("--init", metavar="DIR|REPO", help="start from the weights (and sizes) of a checkpoint")
+    if stage == "codec":
+        parser.add_argument("--partly", action="store_true", help="with --init: keep the preset's sizes, and take the "
+                            "weights whose shapes agree")  # fmt: skip
     if stage == "transformer":
         _add_codec(parser)
         parser.add_argument("--tokens", metavar="DIR", help="what `melformer train tokens` wrote, instead of --data")

@@ -22,7 +22,7 @@ from melformer.train.fresh import FreshBeats, FreshTokens
 from melformer.train.loop import Trainer
 from melformer.train.options import OPTIONS, TrainOptions
 from melformer.train.processes import barrier, join_processes
-from melformer.train.start import load_codec, load_transformer, read_codec
+from melformer.train.start import load_codec, load_transformer, read_codec, where_shapes_agree
 from melformer.train.state import told_when_full
 from melformer.train.tokens import token_facts, tokenise, write_tokens
 from melformer.train.track import check_tracker
@@ -65,8 +65,10 @@ def _new_plan(args: Namespace, run: Path) -> dict[str, Any]:
     start: dict[str, Any] = {"codec": None, "tokens": None, "init": args.init}
     if args.stage == "transformer":
         start = _transformer_start(args, config)
-    elif args.init:
-        config["codec"] = read_codec(args.init).config.to_dict()["codec"]
+    else:
+        start["partly"] = args.partly
+        if args.init and not args.partly:
+            config["codec"] = read_codec(args.init).config.to_dict()["codec"]
     return {
         "stage": args.stage, "config": config, "options": dataclasses.asdict(dataclasses.replace(base, **given)),
         "hours": args.hours or min(HOURS[args.preset], 0.25 if args.fresh else 1e9), "fresh": args.fresh,
@@ -126,7 +128,10 @@ def _task(plan: dict[str, Any], run: Path, options: TrainOptions) -> Any:
         if plan.get("fresh"):
             codec_task.train_set = FreshBeats(config.codec.work_samples_per_beat)
         if starts:
-            codec_task.module.load_state_dict(read_codec(plan["init"]).codec.state_dict())
+            given = read_codec(plan["init"]).codec.state_dict()
+            if plan.get("partly"):
+                given = where_shapes_agree(given, codec_task.module.state_dict())
+            codec_task.module.load_state_dict(given)
         return codec_task
     task = TransformerTask(config, _tokens(plan, run), options)
     if starts:

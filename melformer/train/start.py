@@ -7,6 +7,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from melformer.codec.codec import Codec
 from melformer.config import Config
@@ -53,6 +54,15 @@ def bundle_codec(bundle: Bundle) -> Codec:
     codec = Codec(bundle.config.codec)
     codec.load_state_dict({name: t.float() for name, t in bundle.part("codec").items()})
     return codec.eval()
+
+
+def where_shapes_agree(given: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A model's `own` weights, but those `given` under the same name and in the same shape. Errors: CheckpointError
+    where there is none."""
+    taken = {name: t for name, t in given.items() if name in own and own[name].shape == t.shape}
+    if not taken:
+        raise CheckpointError("The checkpoint to start from shares no weight with this model; leave --init out.")
+    return own | taken
 
 
 def load_transformer(transformer: BeatTransformer, bundle: Bundle) -> None:

@@ -12,6 +12,8 @@ from melformer.int8 import Int8Linear
 class CodeTable(Int8Linear):
     """One table of code embeddings, read in both directions: to embed codes, and to classify (Press and Wolf 2017)."""
 
+    offsets: Tensor
+
     def __init__(self, n_codebooks: int, codebook_size: int, dim: int) -> None:
         super().__init__(dim, n_codebooks * codebook_size)
         self.n_codebooks, self.codebook_size = n_codebooks, codebook_size
