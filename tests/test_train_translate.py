@@ -53,11 +53,12 @@ def test_a_bundle_is_written_that_can_be_trained(
     for name in ("first", "second"):
         model = Melformer(TINY)
         save_bundle(tmp_path / name, TINY, model.state_dict(), "# A card\n")
-    given = ["translate", str(tmp_path / "first"), str(tmp_path / "second"), str(loops[0].parent), str(tmp_path / "out")]
+    first, second, out = (str(tmp_path / name) for name in ("first", "second", "out"))
+    given = ["translate", first, second, str(loops[0].parent), out]
     monkeypatch.setattr("sys.argv", [*given, "--beats", "20"])
     assert module.main() == 0
-    out, second = load_bundle(tmp_path / "out"), load_bundle(tmp_path / "second")
-    assert torch.equal(out.tensors["codec.encoder.pool.weight"], second.tensors["codec.encoder.pool.weight"].half())
+    written, given_codec = (load_bundle(path).tensors["codec.encoder.pool.weight"] for path in (out, second))
+    assert torch.equal(written, given_codec.half())
     monkeypatch.setattr("sys.argv", [*given[:3], str(tmp_path), str(tmp_path / "other")])
     assert module.main() == 2
     assert "translate:" in capsys.readouterr().err
