@@ -160,3 +160,18 @@ def test_moments_tell_where_in_a_window_an_attack_lies_and_nothing_of_its_level(
     assert heard[3] == pytest.approx(heard[2], abs=2e-3)
     silence = torch.zeros(1, SAMPLES)
     assert not moments(stft.analyse(silence), stft.analyse(silence, late=True), bands).any()
+
+
+@torch.inference_mode()
+def test_fewer_codebooks_say_less_but_can_be_heard(codec: Codec) -> None:
+    beats = 0.3 * torch.stack([tone(220.0), tone(440.0)])
+    codes = codec.encode(beats)
+    whole = codec.quantizer.decode(codes)
+    for n in range(1, 6):
+        said = codec.quantizer.decode(codes[..., :n])
+        assert said.shape == whole.shape
+        assert codec.decode_loop(codes[..., :n]).isfinite().all()
+        weights = said[..., -2:]
+        assert torch.equal(weights[..., : max(0, n - 3)], whole[..., -2:][..., : max(0, n - 3)])
+        assert not weights[..., max(0, n - 3) :].any()
+    assert torch.equal(codec.quantizer.decode(codes[..., :3])[..., :-4], whole[..., :-4])

@@ -140,6 +140,10 @@ class LevelQuantizer(nn.Module):
         """int64 (B, T) → (B, T, latent_dim)."""
         return self.latents(F.embedding(codes, self.codebook))
 
+    def average(self) -> Tensor:
+        """The latent of the entries' mean: (latent_dim,)."""
+        return self.latents(self.codebook.mean(dim=0))
+
     @torch.no_grad()
     def fit(self, levels: Tensor, generator: torch.Generator, rounds: int = 20) -> None:
         """Entries by k-means of levels (N, N_LEVELS)."""
@@ -194,14 +198,17 @@ class ResidualVectorQuantizer(nn.Module):
     def decode(self, codes: Tensor) -> Tensor:
         """Codes int64 (B, T, n) of the first n codebooks → latents (B, T, latent_dim).
 
-        With registers n is all of them, and latents are 2 · n_registers wider, by the partials.
+        With registers latents are 2 · n_registers wider, by the partials. Without the codebook of levels all is as loud
+        as its entries on average; a register that is missing has no partials.
         """
         found = [book.lookup(codes[..., q]) for q, book in zip(range(codes.shape[-1]), self.codebooks)]
         latents = torch.stack(found).sum(dim=0)
         if self.level is None:
             return latents
-        latents = latents + self.level.lookup(codes[..., self.n_learned])
-        return torch.cat([latents, self.partials.lookup(codes[..., self.n_learned + 1 :])], dim=-1)
+        levels, partials = codes[..., self.n_learned : self.n_learned + 1], codes[..., self.n_learned + 1 :]
+        latents = latents + (self.level.lookup(levels[..., 0]) if levels.shape[-1] else self.level.average())
+        partials = F.pad(partials, (0, self.partials.n_registers - partials.shape[-1]))
+        return torch.cat([latents, self.partials.lookup(partials)], dim=-1)
 
     def colours(self, codes: Tensor) -> Tensor:
         """Codes int64 (B, T, n_codebooks) → latents without partials (B, T, latent_dim)."""
