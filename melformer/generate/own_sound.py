@@ -20,9 +20,9 @@ of source costs."""
 SCORED_SWITCH_COST, BAND_SWITCH_COST, LEAVE_COST = 0.05, 0.05, 0.1
 """With a scorer, in log10 of the level: a change of the frame's source, of a band's, and each frame of a band apart."""
 TONE_SHARE = 1 / 3
-TONE_FACTOR, COLOUR_FACTOR = 1.7, 0.9
+TONE_FACTOR, COLOUR_FACTOR = 1.3, 0.9
 """How much further than a copy the decoder counts in the lowest third of the bands, where tones lie (to 1.4 kHz at 120
-BPM) and its blur flatters a distance of levels, and in those above, where hiss and attacks lie, which it says well."""
+BPM), and in those above, where hiss and attacks lie, which it says well (docs/decisions.md)."""
 
 
 @dataclass(frozen=True)
