@@ -14,6 +14,7 @@ from melformer.codec.stft import BeatSTFT
 from melformer.config import CodecConfig
 
 N_MOMENTS = 24
+"""Bands of which the encoder hears when in a window they sound."""
 REGISTER_BIN = 32
 """Where levels are told apart, the first bin of the high register: 1 kHz at 120 BPM."""
 
