@@ -31,8 +31,8 @@ class Encoder(nn.Module):
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         sizes = (config.expansion, config.kernel_size, False)
-        self.n_tonal_bins, self.apart = config.n_tonal_bins, config.n_registers > 0
-        n_inputs = config.n_bins + N_MOMENTS if self.apart else 3 * config.n_bins + 2 * config.n_tonal_bins
+        self.n_tonal_bins = config.n_tonal_bins
+        n_inputs = config.n_bins + N_MOMENTS if config.n_registers else 3 * config.n_bins + 2 * config.n_tonal_bins
         bands = mel_filters(config.n_fft, N_MOMENTS, config.samples_per_beat * REFERENCE_BPM / 60.0, HEARD_HZ)
         self.register_buffer("bands", bands[: config.n_bins], persistent=False)
         self.project_in = nn.Linear(n_inputs, config.frame_dim)

@@ -43,6 +43,11 @@ class Bundle:
         return {key.removeprefix(prefix): t for key, t in self.tensors.items() if key.startswith(prefix)}
 
 
+def half_precision(tensors: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
+    """Tensors as a bundle keeps them: floats in 16 bits, everything else as it is; names begin with `prefix`."""
+    return {f"{prefix}{name}": t.half() if t.is_floating_point() else t for name, t in tensors.items()}
+
+
 def save_bundle(directory: str | Path, config: Config, tensors: Mapping[str, Tensor], card: str) -> Path:
     """Write a bundle into `directory`; each file is whole or absent. Returns the folder.
 

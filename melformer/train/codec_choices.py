@@ -75,7 +75,7 @@ def with_rotation(task: CodecTask) -> None:
 
 
 CHOICES = {
-    "as shipped, small": Choice(depths=(12, 8, 5)),
+    "12 codebooks, small": Choice(depths=(12, 8, 5)),
     "40 latents, 5 codebooks": Choice({"latent_frames_per_beat": 40, "n_codebooks": 5}, depths=(5,)),
     "n_fft 4500": Choice({"n_fft": 4_500, "n_bins": 1_350, "n_tonal_bins": 288}),
     "40 frames, n_fft 5000, 20 latents, 10 codebooks": Choice(
@@ -90,7 +90,7 @@ CHOICES = {
 
 
 def configuration(choice: Choice) -> Config:
-    """The shipped sizes at a third of the width, with the choice's own."""
+    """A codec without registers at a third of the width, with the choice's own sizes."""
     config = Config()
     codec = dataclasses.replace(config.codec, **(SMALL | choice.sizes))
     delays = (0,) * codec.n_codebooks  # a transformer is not trained, but must fit

@@ -16,6 +16,7 @@ from melformer.data import cache_beats, material_sources
 from melformer.errors import CheckpointError, RequestError
 from melformer.files import atomic_path, only_writer
 from melformer.hub import ModelCard, Source, load_bundle, save_bundle
+from melformer.hub.bundle import half_precision
 from melformer.train.clips import continued
 from melformer.train.codec import CodecTask
 from melformer.train.fresh import FreshBeats, FreshTokens
@@ -143,8 +144,9 @@ def _task(plan: dict[str, Any], run: Path, options: TrainOptions) -> Any:
 
     def export(directory: Path, record: dict[str, Any]) -> None:
         parts = {"codec": codec, "transformer": task.module.transformer}
-        tensors = {f"{name}.{key}": t.half() if t.is_floating_point() else t
-                   for name, part in parts.items() for key, t in part.state_dict().items()}  # fmt: skip
+        tensors: dict[str, torch.Tensor] = {}
+        for name, part in parts.items():
+            tensors |= half_precision(part.state_dict(), f"{name}.")
         records = {"transformer": record} | ({"codec": frozen.record} if frozen.record else {})
         save_bundle(directory, config, tensors, _card(parts, records, plan).render())
 

@@ -13,6 +13,7 @@ from melformer.audio.wav import Waveform, write_waveform
 from melformer.errors import RequestError
 from melformer.generate import Melformer
 from melformer.hub import Bundle, ModelCard, Source, save_bundle
+from melformer.hub.bundle import half_precision
 from melformer.train.finetune_task import CodedLoop, best_index
 from melformer.train.options import TrainOptions
 from melformer.train.own_loops import OwnLoop
@@ -113,8 +114,7 @@ def export(
     """Write the best state as an ordinary bundle, with its card; `decoder` are tensors that replace the base's."""
     bundle, report = result.bundle, result.report
     tensors = {name: t for name, t in bundle.tensors.items() if name.startswith("codec.")}
-    tensors |= {name: _half(t) for name, t in decoder.items()}
-    tensors |= {f"transformer.{name}": _half(t) for name, t in load_file(best).items()}
+    tensors |= half_precision(decoder) | half_precision(load_file(best), "transformer.")
     hours, engine_hours = (sum(len(loop.codes) / loop.bpm / 60.0 for loop in loops) for loops in (own, engine))
     sources = [Source(f"{len(own)} loops of the person who fine-tuned it", "that person's own", hours)]
     if engine:
@@ -136,10 +136,6 @@ def export(
         licence="other",
     )  # fmt: skip
     save_bundle(out, bundle.config, tensors, card.render())
-
-
-def _half(tensor: Tensor) -> Tensor:
-    return tensor.half() if tensor.is_floating_point() else tensor
 
 
 def write_clips(out: Path, base: Bundle, sound: Waveform, loop: OwnLoop) -> None:

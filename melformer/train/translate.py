@@ -21,7 +21,7 @@ from melformer.config import Config
 from melformer.data import find_clips, load_clip, model_beats
 from melformer.errors import MelformerError, RequestError
 from melformer.hub import load_bundle
-from melformer.hub.bundle import CARD_FILE, save_bundle
+from melformer.hub.bundle import CARD_FILE, half_precision, save_bundle
 from melformer.train.start import bundle_codec, load_transformer, read_codec
 from melformer.train.tokens import encode_beats
 from melformer.transformer.model import BeatTransformer
@@ -122,11 +122,8 @@ def main() -> int:
         ).eval()
         load_transformer(transformer, bundle)
         translate(transformer, *both_codes(bundle_codec(bundle), new, args.loops, args.beats))
-        parts = {"codec": new, "transformer": transformer}
-        tensors = {
-            f"{name}.{key}": t.half() if t.is_floating_point() else t
-            for name, part in parts.items() for key, t in part.state_dict().items()
-        }  # fmt: skip
+        tensors = half_precision(new.state_dict(), "codec.")
+        tensors |= half_precision(transformer.state_dict(), "transformer.")
         card = (bundle.path / CARD_FILE).read_text(encoding="utf-8")
         save_bundle(args.out_dir, Config(new.config, config.transformer), tensors, card)
     except MelformerError as error:
