@@ -20,7 +20,7 @@ from melformer.transformer.saying import Speaker
 RATE, BEAT = 22_050, 11_025
 FADE = round(0.030 * RATE)
 
-FREE = Settings(variation=1.0)  # the tiny model is not trained: all that it says is unheard of
+FREE = Settings(variation=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_the_sound_before_the_seam_is_what_precedes_the_head(model: Melformer) -
 
 def test_the_ending_is_the_candidate_after_which_the_head_is_likeliest(model: Melformer) -> None:
     prompt = model.prompt(loop(), bpm=120)
-    composer = Composer(model.transformer, prompt, [5], model.silence)
+    composer = Composer(model.transformer, prompt, [5], model.ear)
     before = composer.history(0, 64)[0]
     assert torch.equal(before, torch.from_numpy(prompt.codes))
     ending = compose_ending(composer, 0, 4, prompt.codes[:4], FREE)
@@ -78,7 +78,7 @@ def test_the_ending_is_the_candidate_after_which_the_head_is_likeliest(model: Me
 
 def test_candidate_0_is_what_the_take_would_have_played(model: Melformer) -> None:
     prompt = model.prompt(loop(), bpm=120)
-    composer = Composer(model.transformer, prompt, [3, 4], model.silence)
+    composer = Composer(model.transformer, prompt, [3, 4], model.ear)
     branch = composer.branch(1, 5)
     alternatives = branch.next_beat(Settings(temperature=2.0, variation=1.0))
     own = composer.next_beat(Settings(temperature=2.0, variation=1.0))
@@ -101,7 +101,7 @@ def test_takes_close_as_each_alone_and_a_closed_stream_goes_on(model: Melformer)
 def test_likelihood_is_that_of_the_steps(model: Melformer) -> None:
     """Judging a beat all at once agrees with the probabilities that composing step by step draws from."""
     prompt = model.prompt(loop(), bpm=120)
-    composer, transformer = Composer(model.transformer, prompt, [0], model.silence), model.transformer
+    composer, transformer = Composer(model.transformer, prompt, [0], model.ear), model.transformer
     state, speaker, bits = composer.state.rows(torch.arange(2)), Speaker(transformer, 2), 0.0
     codes = torch.cat([torch.from_numpy(prompt.codes), composer.next_beat(FREE)])
     steps = transformer.pattern.to_steps(codes[8]).numpy()

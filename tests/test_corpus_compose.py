@@ -25,6 +25,13 @@ ALL = STYLES | HELD_OUT
 SYNTHESIS = frozenset()  # what is installed must not matter here
 
 
+def test_few_play_where_few_are_asked_for():
+    players = [{part.name for part in compose(seed, few=True, kinds=SYNTHESIS).parts} - {"fx"} for seed in range(40)]
+    assert {len(names) for names in players} == {1, 2, 3}
+    everybody = [compose(seed, kinds=SYNTHESIS).parts for seed in range(40)]
+    assert np.mean([len(parts) for parts in everybody]) > 4
+
+
 def test_there_are_enough_styles_and_metres():
     assert len(STYLES) >= 16
     assert set(METRES) == {"4/4", "3/4", "6/8", "5/4", "7/8"}

@@ -12,16 +12,16 @@ from melformer.audio.wav import Waveform
 from melformer.config import PRESETS
 from melformer.errors import RequestError, TempoError
 from melformer.generate import Melformer, Settings, StreamState
-from melformer.generate.compose import MOST_REPEATS, Composer
+from melformer.generate.compose import LEAST_HEARD, MOST_REPEATS, STRANGE, Composer, heard_codes
+from melformer.generate.ear import Ear
 from melformer.generate.fades import crossfade
 from melformer.generate.own_sound import GENERATE, OwnSound
-from melformer.generate.quiet import Silence
 from melformer.generate.repeats import longest_run
-from melformer.generate.sampling import mixture, sample_codes
+from melformer.generate.sampling import mixture, sample_codes, say
 from melformer.generate.voice import Voice
 from melformer.transformer.saying import StepPrediction
 
-FREE = Settings(variation=1.0)  # the tiny model is not trained: all that it says is unheard of
+FREE = Settings(variation=1.0)
 NEURAL = Settings(own_sound=0.0, variation=1.0)
 
 
@@ -201,6 +201,34 @@ def test_variation_moves_from_copying_to_new() -> None:
     assert shares == sorted(shares, reverse=True) and shares[-1] < 0.2
 
 
+@pytest.mark.parametrize("weights", [[0.9], [1e-9]], ids=["one beat to copy", "none"])
+def test_what_is_new_is_drawn_as_often_as_the_gate_says(weights: list[float]) -> None:
+    """Each of many new codes is far less likely than the one that can be copied, and min_p would leave them all out."""
+    rows = 2_000
+    prediction = StepPrediction(
+        np.zeros((rows, 1, 512), np.float32), np.zeros((rows, 1), np.float32),
+        np.tile(np.float32(weights), (rows, 1)), np.full((rows, 1, 1), 7),
+    )  # fmt: skip
+    draws = ((np.arange(rows) + 0.5) / rows)[:, None]
+    said = {t: say(prediction, rows, Settings(temperature=t), draws, np.ones(1, np.float32)) for t in (0.2, 1.0, 2.0)}
+    shares = {t: float((codes == 7).mean()) for t, codes in said.items()}
+    assert shares[1.0] == shares[2.0] == pytest.approx(0.5 * round(weights[0], 1), abs=0.01)
+    assert shares[0.2] <= shares[1.0] and len(np.unique(said[1.0])) > 400
+    coldest = say(prediction, rows, Settings(temperature=0.0), draws, np.ones(1, np.float32))
+    assert (coldest == (7 if weights[0] > 0.5 else 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("n_beats", "bpm", "heard"), [(4, 120, 8), (5, 120, 10), (3, 75, 12), (40, 120, 40), (5, 200, 2)]
+)
+def test_a_short_loop_is_heard_several_times(model: Melformer, n_beats: int, bpm: float, heard: int) -> None:
+    prompt = model.prompt(loop(n_beats, bpm), bpm=bpm)
+    codes = heard_codes(prompt)
+    assert len(codes) == heard and (len(codes) >= LEAST_HEARD or bpm == 200)  # at 200 BPM half a beat is left over
+    rounds = len(codes) // len(prompt.codes)
+    assert np.array_equal(codes, np.concatenate([prompt.codes] * rounds))
+
+
 def test_at_variation_zero_a_perfect_loop_stays_one_for_64_beats(model: Melformer) -> None:
     prompt = model.prompt(loop(4, 120.0, 22_050), bpm=120)
     result = model.continue_loop(prompt, n_beats=64, seed=3, settings=Settings(variation=0.0))
@@ -292,7 +320,7 @@ def test_the_decoder_begins_again_as_if_it_had_never_paused(model: Melformer, bp
 
 def test_a_take_that_is_stuck_goes_back_to_the_prompt(model: Melformer) -> None:
     prompt = model.prompt(loop(4), bpm=120)
-    composer = Composer(model.transformer, prompt, [1, 2], model.silence)
+    composer = Composer(model.transformer, prompt, [1, 2], model.ear)
     composer.most_repeats = MOST_REPEATS  # an untrained codec hears the loop's beats as one
     stuck = torch.from_numpy(prompt.codes[[2, 2]])
     for _ in range(MOST_REPEATS + 1):
@@ -306,24 +334,28 @@ def test_a_take_that_is_stuck_goes_back_to_the_prompt(model: Melformer) -> None:
     assert longest_run(one) == 2 and longest_run(one[1:3]) > 1_000
 
 
-def test_a_beat_of_sounds_that_the_prompt_has_not_goes_back_to_the_prompt(model: Melformer) -> None:
-    """At variation 0.5 up to half of a beat may be new; at 1 all of it."""
+class Tinted(Ear):
+    """Hears a colour in the first codebook: a code is worth a hundredth."""
+
+    def colours(self, codes: torch.Tensor) -> np.ndarray:
+        return codes[..., 0].float().mean(dim=1, keepdim=True).numpy() / 100.0
+
+
+def test_a_beat_of_a_colour_that_the_prompt_has_not_goes_back_to_the_prompt(model: Melformer) -> None:
+    """The more variation is asked for, the further a beat may go."""
     prompt = model.prompt(loop(4), bpm=120)
-    composer = Composer(model.transformer, prompt, [1, 2], model.silence)
-    known, strange = torch.from_numpy(prompt.codes[[2, 2]]), torch.from_numpy(prompt.codes[[2, 2]])
-    frames = strange.shape[1]
-    missing = np.setdiff1d(np.arange(64), prompt.codes[..., 0])
-    strange[0, : frames // 2, 0] = int(missing[0])
-    strange[1, : frames // 2 + 1, 0] = int(missing[0])
-    mended = composer._mended(strange.clone(), Settings(variation=0.5))
-    assert torch.equal(mended[0], strange[0]) and np.array_equal(mended[1].numpy(), prompt.codes[0])
-    assert torch.equal(composer._mended(strange.clone(), FREE), strange)
-    assert torch.equal(composer._mended(known.clone(), Settings(variation=0.1)), known)
-    other = known.clone()
-    other[..., 1] = (other[..., 1] + 1) % 64  # each code is known, the two together may not be
-    pairs = {tuple(pair) for pair in prompt.codes[..., :2].reshape(-1, 2).tolist()}
-    share = np.mean([tuple(pair) not in pairs for pair in other[0, :, :2].tolist()])
-    assert composer.unheard(other[0].numpy()) == pytest.approx(share)
+    prompt = replace(prompt, codes=np.full_like(prompt.codes, 3) + np.arange(4)[:, None, None])
+    tinted = Tinted(model.codec, model.ear.book, model.ear.silent)
+    composer = Composer(model.transformer, prompt, [1, 2], tinted)
+    composer.most_repeats = 1_000
+    at_half = round(50 * STRANGE)
+    beats = torch.stack([torch.full(prompt.codes.shape[1:], 6 + at_half + k) for k in (-1, 1)])
+    mended = composer._mended(beats.clone(), Settings(variation=0.5))
+    assert torch.equal(mended[0], beats[0]) and np.array_equal(mended[1].numpy(), prompt.codes[0])
+    assert torch.equal(composer._mended(beats.clone(), FREE), beats)
+    known = torch.from_numpy(prompt.codes[[2, 2]])
+    assert torch.equal(composer._mended(known.clone(), Settings(variation=0.01)), known)
+    assert not model.ear.colours(known).any()  # the tiny model has no scorer to read them by
 
 
 def test_a_take_that_falls_silent_goes_back_to_the_prompt(model: Melformer) -> None:
@@ -333,7 +365,7 @@ def test_a_take_that_falls_silent_goes_back_to_the_prompt(model: Melformer) -> N
     prompt = model.prompt(Waveform(sound, loop(4).sample_rate), bpm=120)
     codes = np.zeros_like(prompt.codes)
     codes[0], codes[3] = 1, 2
-    composer = Composer(model.transformer, replace(prompt, codes=codes), [1, 2], Silence(0, np.array([5])))
+    composer = Composer(model.transformer, replace(prompt, codes=codes), [1, 2], Ear(model.codec, 0, np.array([5])))
     composer.most_repeats = 1_000
     assert composer.quiet(codes).tolist() == [False, True, True, False] and composer.quiet.longest == 2
     assert composer.quiet(np.full_like(codes, 5)).all() and not composer.quiet(np.full_like(codes, 7)).any()

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from melformer.audio.wav import Waveform, write_waveform
+from melformer.codec.partials import PartialsCodebook
 from melformer.config import PRESETS
 from melformer.errors import RequestError
 from melformer.evaluate.plots import copied_energy, sources_figure
@@ -58,6 +59,32 @@ def test_a_pair_comes_back_from_its_file(model: Melformer, tmp_path: Path) -> No
     for name in ("prompt", "truth", "decoded"):
         for a, b in zip(getattr(again, name).views, getattr(pair, name).views, strict=True):
             assert (a.float() - b).abs().max() < 2e-3  # 16-bit floats
+
+
+def test_tones_are_told_apart_by_their_pitch() -> None:
+    """Codes of one note, of the same a hair higher, and of another: what each prompt beat lacks and has beside."""
+    book = PartialsCodebook(4, 1_024, 4)
+    scorer = sources.SourceScorer(8, 24, 8, book)
+
+    def beat(hz: float) -> torch.Tensor:
+        frequency = torch.full((16, 4), hz / 2.0)
+        weight = torch.tensor([0.0, 1.0, 0.0, 0.0]).expand(16, 4)  # 110 cycles a beat lie in the second register
+        return torch.cat([torch.zeros(16, 3, dtype=torch.int64), book.encode(torch.cat([frequency, weight], -1))], -1)
+
+    prompt = torch.stack([beat(220.0), beat(222.0), beat(247.0)])
+    tones = scorer.tones(prompt)
+    assert tones.shape == (3, 16, len(scorer.notch_bands)) and bool((tones.sum(dim=-1) > 0).all())
+    recorded = sources.Recorded(torch.zeros(3, 16, 8), prompt, torch.zeros(3, 16, 24), torch.zeros(3, 16, 24), tones)
+    lacks, has, there = scorer._compare_tones(recorded, beat(220.0))
+    apart = (lacks + has).sum(dim=-1)  # (F, P)
+    assert bool((apart[:, 0] == 0.0).all()) and bool((apart[:, 1] > 0.0).all())
+    assert bool((apart[:, 1] < 0.5 * apart[:, 2]).all())
+    assert int(there[0].argmax()) == int(lacks[0, 2].argmax())  # it lies in one band
+
+
+def test_a_codec_without_partials_has_no_tones(model: Melformer) -> None:
+    scorer = sources.SourceScorer(8, 24, 8, model.codec.quantizer.partials)
+    assert not scorer.partials and not scorer.tones(torch.ones(2, 16, 4, dtype=torch.int64)).any()
 
 
 def test_training_lowers_the_loss_and_is_the_same_again(model: Melformer) -> None:

@@ -17,6 +17,7 @@ def add_parsers(commands: Any) -> None:
     parser.add_argument("--styles", nargs="+", metavar="STYLE", help="only these styles")
     parser.add_argument("--exclude", nargs="+", default=(), metavar="STYLE", help="all but these styles")
     parser.add_argument("--stems", action="store_true", help="also every part by itself")
+    parser.add_argument("--few", action="store_true", help="one to three players in each passage, as most loops have")
     parser = add_command(group, "gallery", gallery, "one passage of each style, on a page to listen to")
     parser.add_argument("dir", metavar="OUT_DIR")
     parser.add_argument("--styles", nargs="+", metavar="STYLE", help="only these styles")
@@ -28,7 +29,7 @@ def add_parsers(commands: Any) -> None:
 def build(args: Namespace) -> None:
     from melformer.corpus import build
 
-    choice = {"styles": args.styles, "exclude": args.exclude, "stems": args.stems}
+    choice = {"styles": args.styles, "exclude": args.exclude, "stems": args.stems, "few": args.few}
     n_passages = build(args.dir, args.hours, args.seed, args.workers, **choice)
     print(f"{args.dir}: {n_passages} passages")
 

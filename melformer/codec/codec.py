@@ -211,7 +211,8 @@ class Codec(nn.Module):
         self.decoder = Decoder(config)
         self.scorer: SourceScorer | None = None
         if config.n_source_bands:
-            self.scorer = SourceScorer(config.latent_dim, config.n_source_bands, config.source_dim)
+            sizes = (config.latent_dim, config.n_source_bands, config.source_dim)
+            self.scorer = SourceScorer(*sizes, self.quantizer.partials)
 
     def encode_latents(self, beats: Tensor, with_partials: bool = True) -> Tensor:
         """Beats (B, samples_per_beat), 40,000 samples or the work grid's → latents before quantising.

@@ -5,31 +5,41 @@ the new codes stand for, and how far the decoder's. It is the attention of a poi
 2017), with distances for scores: they can be trained against true continuations, and a path through them has a cost.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from melformer.codec.losses import REFERENCE_BPM, mel_filters
+from melformer.codec.partials import HIGHEST, LOWEST, PartialsCodebook
+from melformer.config import SEGMENTS
 
 VIEWS = ((2_048, 3, 2), (512, 6, 1))
 """Levels are means over these views: window in samples of the work grid, frames per latent frame, mels per band."""
-N_BAND_FEATURES, N_FRAME_FEATURES, N_DECODER_FEATURES = 11, 14, 10
+TONE_VIEW = (8_192, 1, 10)
+"""In this one tones that differ by a semitone are apart: distances hear it too, or a wrong note of the same loudness
+would be near."""
+N_BAND_FEATURES, N_FRAME_FEATURES, N_DECODER_FEATURES = 15, 14, 12
 RECENT_BEATS = 4
+NOTCHES_PER_OCTAVE, NOTCHES_WIDE = 48, 3
+"""The scale on which partials are compared, and how far apart they still have something in common."""
 
 
 @dataclass(frozen=True)
 class Recorded:
     """A prompt as the scorer knows it, per model beat and latent frame.
 
-    `latents` (P, F, dim) and `codes` (P, F, n_codebooks), `heard` (P, F, n_bands): log10 levels of its samples, and
-    `read`: the levels that its codes stand for.
+    `latents` (P, F, dim) and `codes` (P, F, n_codebooks), `heard` (P, F, n_bands): log10 levels of its samples,
+    `read`: the levels that its codes stand for, and `tones` (P, F, n_notches): its partials.
     """
 
     latents: Tensor
     codes: Tensor
     heard: Tensor
     read: Tensor
+    tones: Tensor
 
     @property
     def variance(self) -> Tensor:
@@ -39,16 +49,17 @@ class Recorded:
 
 
 def view_levels(
-    samples: Tensor, before: Tensor, after: Tensor, n_frames: int, n_bands: int, samples_per_beat: int
-) -> list[Tensor]:
-    """Log10 mel levels of `n_frames` latent frames in each view: (n_frames, per_frame, n_bands, per_band).
+    samples: Tensor, before: Tensor, after: Tensor, n_frames: int, n_bands: int, samples_per_beat: int,
+    views: Sequence[tuple[int, int, int]] = VIEWS,
+) -> list[Tensor]:  # fmt: skip
+    """Log10 mel levels of `n_frames` latent frames in each of `views`: (n_frames, per_frame, n_bands, per_band).
 
     `samples` (n_frames · hop,) of the work grid stand between `before` and `after`. Bands are mel-spaced and belong
     to the beat grid: frequencies are those heard at 120 BPM.
     """
     rate = samples_per_beat * REFERENCE_BPM / 60.0
     levels = []
-    for window, per_frame, per_band in VIEWS:
+    for window, per_frame, per_band in views:
         hop = len(samples) // (n_frames * per_frame)
         reach = window // 2 - hop // 2
         segments = torch.cat([before[-reach:], samples, after[:window]]).unfold(0, window, hop)
@@ -67,9 +78,13 @@ def band_levels(samples: Tensor, n_frames: int, n_bands: int, samples_per_beat: 
 class SourceScorer(nn.Module):
     """Predicts how far each source's sound is from what new codes stand for, per frame and band."""
 
-    def __init__(self, latent_dim: int, n_bands: int, dim: int) -> None:
+    notch_bands: Tensor
+
+    def __init__(self, latent_dim: int, n_bands: int, dim: int, partials: PartialsCodebook | None = None) -> None:
         super().__init__()
         self.n_bands = n_bands
+        self.partials = [partials] if partials is not None and partials.n_registers else []  # a list: it is another's
+        self.register_buffer("notch_bands", _notch_bands(n_bands), persistent=False)
         self.reader = nn.Linear(3 * latent_dim, n_bands)
         self.copy_band = nn.Linear(N_BAND_FEATURES, dim)
         self.copy_frame = nn.Linear(N_FRAME_FEATURES, dim, bias=False)
@@ -83,7 +98,24 @@ class SourceScorer(nn.Module):
 
     def record(self, latents: Tensor, codes: Tensor, heard: Tensor) -> Recorded:
         """A prompt's quantised latents, codes and levels, with what the codes say of the levels."""
-        return Recorded(latents, codes, heard, self.read(latents))
+        return Recorded(latents, codes, heard, self.read(latents), self.tones(codes))
+
+    def tones(self, codes: Tensor) -> Tensor:
+        """Partials that codes stand for, by weight on a scale of notches: (n_beats, F, n_codebooks) → (n_beats, F, n).
+
+        Nothing where the codec has none.
+        """
+        n_beats, n_frames = codes.shape[:2]
+        tones = codes.new_zeros(n_beats, SEGMENTS, len(self.notch_bands), dtype=torch.float32)
+        for partials in self.partials:
+            found = partials.lookup(codes[..., -partials.n_registers :]).unflatten(1, (SEGMENTS, -1))
+            frequency, weight = (part.flatten(2) for part in found.chunk(2, dim=-1))
+            place = NOTCHES_PER_OCTAVE * (frequency.clamp_min(LOWEST) / LOWEST).log2()
+            for offset in range(1 - NOTCHES_WIDE, NOTCHES_WIDE + 1):
+                notch = place.floor() + offset
+                share = weight * (1.0 - (notch - place).abs() / NOTCHES_WIDE).clamp_min(0.0)
+                tones.scatter_reduce_(2, notch.long().clamp(0, tones.shape[2] - 1), share, "amax")
+        return tones.repeat_interleave(n_frames // SEGMENTS, dim=1)
 
     def forward(
         self, prompt: Recorded, latents: Tensor, codes: Tensor, position: int, recent: Tensor
@@ -97,10 +129,31 @@ class SourceScorer(nn.Module):
         apart = ((prompt.latents - latents).square().sum(dim=-1) / prompt.variance).T  # (F, P)
         frame = _frame_features(prompt, apart, codes, position, recent)
         gap = (read[:, None] - prompt.read.transpose(0, 1)).abs()  # (F, P, n_bands)
-        hidden = self.copy_band(_band_features(prompt, gap, read)) + self.copy_frame(frame)[:, :, None]
+        tones = self._compare_tones(prompt, codes)
+        hidden = self.copy_band(_band_features(prompt, gap, read, *tones)) + self.copy_frame(frame)[:, :, None]
         copy = self.copy_out(self.copy_hidden(hidden.relu_()).relu_())[..., 0]
-        features = _decoder_features(prompt, gap, read, apart)
+        features = _decoder_features(prompt, gap, read, apart, *tones)
         return copy, self.decoder_out(self.decoder_hidden(features).relu())[..., 0], apart.mean(dim=0)
+
+    def _compare_tones(self, prompt: Recorded, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """How much of a beat's tones each prompt beat lacks, and how much it has beside them, (F, P, n_bands) both;
+        and how much there is of them: (F, n_bands). Codes: (F, n_codebooks)."""
+        step = codes.shape[0] // SEGMENTS
+        new = self.tones(codes[None])[0, ::step]
+        apart = prompt.tones[:, ::step].transpose(0, 1) - new[:, None]  # (SEGMENTS, P, notches)
+        columns = ((-apart).clamp_min(0.0), apart.clamp_min(0.0), new)
+        lacks, has, there = ((0.3 * column @ self.notch_bands).repeat_interleave(step, dim=0) for column in columns)
+        return lacks, has, there
+
+
+def _notch_bands(n_bands: int) -> Tensor:
+    """Which band each notch of the scale of tones lies in: (n_notches, n_bands), ones and zeros."""
+    n_notches = math.ceil(NOTCHES_PER_OCTAVE * math.log2(HIGHEST / LOWEST)) + NOTCHES_WIDE
+    hz = LOWEST * 2.0 ** (torch.arange(n_notches) / NOTCHES_PER_OCTAVE) * REFERENCE_BPM / 60.0
+    n_fft, rate = 4_096, 48_000.0
+    filters = mel_filters(n_fft, n_bands, rate, rate / 2.0)
+    bins = (hz * n_fft / rate).round().long().clamp(1, n_fft // 2 - 1)
+    return torch.nn.functional.one_hot(filters[bins].argmax(dim=1), n_bands).float()
 
 
 def _frame_features(prompt: Recorded, apart: Tensor, codes: Tensor, position: int, recent: Tensor) -> Tensor:
@@ -120,25 +173,30 @@ def _frame_features(prompt: Recorded, apart: Tensor, codes: Tensor, position: in
     return torch.stack([column.expand(n_frames, n_beats) for column in columns], dim=-1)
 
 
-def _band_features(prompt: Recorded, gap: Tensor, read: Tensor) -> Tensor:
+def _band_features(
+    prompt: Recorded, gap: Tensor, read: Tensor, lacks: Tensor, has: Tensor, there: Tensor
+) -> Tensor:
     """What is known of each prompt beat at a frame and band: (F, P, n_bands, N_BAND_FEATURES)."""
     place = torch.linspace(-1.0, 1.0, gap.shape[2])
     louder = prompt.heard.transpose(0, 1) - read[:, None]
     columns = [
         gap, _smooth(gap, 2, 0), gap.mean(dim=0, keepdim=True), _smooth(gap, 1, 2), gap.mean(dim=2, keepdim=True),
         louder, louder.abs(), gap.amin(dim=1, keepdim=True), 0.3 * read[:, None] + 0.6, place, place.square(),
+        lacks, has, there[:, None], (lacks + has).amin(dim=1, keepdim=True),
     ]  # fmt: skip
     return torch.stack([column.expand(gap.shape) for column in columns], dim=-1)
 
 
-def _decoder_features(prompt: Recorded, gap: Tensor, read: Tensor, apart: Tensor) -> Tensor:
+def _decoder_features(
+    prompt: Recorded, gap: Tensor, read: Tensor, apart: Tensor, lacks: Tensor, has: Tensor, there: Tensor
+) -> Tensor:
     """What is known of the decoder's own sound at a frame and band: (F, n_bands, N_DECODER_FEATURES)."""
     place = torch.linspace(-1.0, 1.0, read.shape[1])
     misread = prompt.read - prompt.heard
     columns = [
         0.3 * read + 0.6, (read - torch.cat([read[:1], read[:-1]])).abs(), (read - _smooth(read, 1, 1)).abs(), place,
         place.square(), gap.amin(dim=1), apart.amin(dim=1, keepdim=True).sqrt(), 0.2 * prompt.variance.log(),
-        misread.mean(dim=(0, 1)), misread.abs().mean(dim=(0, 1)),
+        misread.mean(dim=(0, 1)), misread.abs().mean(dim=(0, 1)), there, (lacks + has).amin(dim=1),
     ]  # fmt: skip
     return torch.stack([column.expand(read.shape) for column in columns], dim=-1)
 

@@ -32,24 +32,26 @@ class Job:
     long: float
     sample_rate: int
     stems: bool
+    few: bool
 
 
 def build(
     out_dir: str | Path, hours: float, seed: int, workers: int = 1, *, styles: Sequence[str] | None = None,
     exclude: Sequence[str] = (), long: float = 0.6, sample_rate: int = 44_100, stems: bool = False,
+    few: bool = False,
 ) -> int:  # fmt: skip
     """Write at least `hours` of passages into a folder and return how many; the bytes do not depend on `workers`.
 
     `styles` keeps to some styles, `exclude` holds some out; `long` is the chance of a passage of 16 to 128 beats over
-    a short loop; `stems` adds a folder of parts beside each mix. A line of `index.jsonl` is written once its FLAC is
-    whole.
+    a short loop; `stems` adds a folder of parts beside each mix; `few` lets few players play in each. A line of
+    `index.jsonl` is written once its FLAC is whole.
     Errors: RequestError for an unknown style, hours that are not positive, fewer than one worker, or a folder that
     another process is writing.
     """
     if not 0 < hours <= 100_000 or workers < 1:
         raise RequestError(f"hours must be above 0 and workers at least 1, got {hours} and {workers}")
     folder = Path(out_dir)
-    jobs = _jobs(str(folder), hours, seed, allowed_styles(styles, exclude), long, sample_rate, stems)
+    jobs = _jobs(str(folder), hours, seed, allowed_styles(styles, exclude), long, sample_rate, stems, few)
     count = 0
     with only_writer(folder), (folder / "index.jsonl").open("w") as index:
         for line in _run(jobs, workers):
@@ -116,21 +118,21 @@ def describe(passage: Passage, file: str, sample_rate: int) -> dict[str, Any]:
 
 
 def _jobs(
-    folder: str, hours: float, seed: int, names: tuple[str, ...], long: float, sample_rate: int, stems: bool
+    folder: str, hours: float, seed: int, names: tuple[str, ...], long: float, sample_rate: int, stems: bool, few: bool
 ) -> Iterator[Job]:
     """Jobs until the hours are full: composing is cheap, so the count is known without rendering."""
     left, index = hours * 3600.0, 0
     while left > 0:
         passage = nth_passage(seed, index, names, long)
-        yield Job(folder, passage.seed, passage.style, long, sample_rate, stems)
+        yield Job(folder, passage.seed, passage.style, long, sample_rate, stems, few)
         left -= passage.duration_s
         index += 1
 
 
 def _make(job: Job) -> str:
     """Render and write one passage; its JSON line."""
-    passage = compose(job.seed, job.style, long=job.long)
-    stem = f"{job.style.replace(' ', '_')}_{job.seed:016x}_{passage.bpm:g}bpm"
+    passage = compose(job.seed, job.style, long=job.long, few=job.few)
+    stem = f"{job.style.replace(' ', '_')}{'_few' * job.few}_{job.seed:016x}_{passage.bpm:g}bpm"
     folder = Path(job.folder)
     if job.stems:
         mix, parts = render_stems(passage, job.sample_rate)

@@ -19,6 +19,8 @@ from melformer.errors import RequestError
 
 FREE_SHARE = 0.12
 """Of the passages of more than eight bars: those in which nobody keeps time."""
+FEW = (1, 1, 2, 2, 3)
+"""How many play where few do, each as likely."""
 
 
 def streams(seed: int) -> Streams:
@@ -28,12 +30,13 @@ def streams(seed: int) -> Streams:
 
 def compose(
     seed: int, style: str | None = None, n_beats: int | None = None, *, long: float = 0.6,
-    kinds: frozenset[str] | None = None,
+    kinds: frozenset[str] | None = None, few: bool = False,
 ) -> Passage:  # fmt: skip
     """Compose the passage of a seed, 0 ≤ seed < 2⁶³; the same arguments give the same passage.
 
     `style` and `n_beats` (1 to 1,024) are drawn when not given: a longer passage with probability `long`, else a loop
-    of 1, 2, 4 or 8 bars. `kinds` of material to use besides synthesis; None takes what is installed.
+    of 1, 2, 4 or 8 bars. `kinds` of material to use besides synthesis; None takes what is installed. `few` lets one to
+    three of the players play, each part of the drums for one.
     Errors: RequestError for an unknown style, or a seed or length out of range.
     """
     chosen = None if style is None else find_style(style)
@@ -48,7 +51,7 @@ def compose(
         frame = replace(frame, restless=True, free=True)
     tonal = [role for role in PLAYERS if stream(f"has {role}").random() < frame.style.chances.get(role, 0.5)]
     phrases = {"A": write_phrase("A", frame, tonal, None, stream)}
-    plan = plan_form(frame, _choose_roles(phrases["A"], frame, tonal, stream), stream("form"))
+    plan = plan_form(frame, _choose_roles(phrases["A"], frame, tonal, stream, few), stream("form"))
     for letter in sorted({section.label for section in plan.sections} - {"A", "A'"}):
         phrases[letter] = write_phrase(letter, frame, tonal, phrases["A"], stream)
     phrases["A'"] = other_ending(frame, phrases["A"], tonal, stream)
@@ -57,12 +60,16 @@ def compose(
     return desk.set_up(seed, frame, plan, tracks, chords, kinds, stream)
 
 
-def _choose_roles(phrase: Phrase, frame: Frame, tonal: list[str], stream: Streams) -> set[str]:
+def _choose_roles(phrase: Phrase, frame: Frame, tonal: list[str], stream: Streams, few: bool) -> set[str]:
     """Who plays at all: mostly everyone, sometimes drums alone, no drums, or one player, as in loop libraries."""
     drums = {drumming.role_of(e.sound) for e in phrase.events["drums"]}
     if stream("perc").random() > frame.style.chances.get("perc", 0.5):
         drums.discard("perc")
     playing = [role for role in tonal if phrase.events[role]]
+    if few:
+        everybody, rng = sorted(drums | set(playing)) or ["hats"], stream("few")
+        n = min(len(everybody), int(pick(rng, FEW)))
+        return set(rng.choice(everybody, n, replace=False).tolist())
     if frame.free and playing:
         return set(playing)
     draw = stream("roles").random() * (1.0 if frame.n_bars <= 8 else 2.0)  # few would listen to 64 beats of that

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from melformer.generate.ear import Ear
 from melformer.generate.prompt import Prompt
-from melformer.generate.quiet import Quiet, Silence
+from melformer.generate.quiet import Quiet
 from melformer.generate.repeats import longest_run, same_beats
-from melformer.generate.sampling import Settings, mixture, sample_codes
-from melformer.generate.unheard import Unheard
+from melformer.generate.sampling import Settings, say
+from melformer.generate.strange import Strange
 from melformer.transformer.model import UNKNOWN_BAR_POSITION, BeatTransformer, Conditioning, TransformerState
 from melformer.transformer.saying import Speaker, StepPrediction
 
@@ -18,15 +19,28 @@ MIN_BATCH = 2
 """Takes are computed in batches of at least two rows: a single row goes through other matrix kernels, which round
 differently, and a seed must give the same take alone and among many."""
 
+LEAST_HEARD = 8
+"""Model beats that the transformer hears before it composes: a shorter loop is heard several times over, as it would be
+played. Heard once, a bar or two say too little of what may follow (docs/decisions.md)."""
 MOST_REPEATS = 6
 """How often a beat may follow itself, where the prompt does not repeat one more often."""
+STRANGE = 0.6
+"""How far, in log10 of the level, a beat's colour may be from every beat's of the prompt at variation 1; at 0.5 half as
+far, 6 dB on average."""
+
+
+def heard_codes(prompt: Prompt) -> np.ndarray:
+    """What the transformer hears of a prompt, whole rounds of it: int64 (model beats, frames, n_codebooks)."""
+    codes = prompt.codes
+    rounds = -(-LEAST_HEARD // len(codes)) if prompt.n_model_beats == len(codes) else 1  # half a beat is no round
+    return np.tile(codes, (rounds, 1, 1))
 
 
 class Composer:
     """Continues a prompt's codes; `seeds` (K,) are the takes. Every draw is a pure function of (seed, beat)."""
 
     def __init__(
-        self, transformer: BeatTransformer, prompt: Prompt, seeds: list[int], silence: Silence,
+        self, transformer: BeatTransformer, prompt: Prompt, seeds: list[int], ear: Ear,
         state: TransformerState | None = None,
     ) -> None:  # fmt: skip
         self.transformer = transformer
@@ -34,14 +48,15 @@ class Composer:
         self.bar = max(1, round(prompt.beats_per_bar * prompt.model_beats_per_beat))
         self.tempo = float(np.log2(prompt.model_bpm / 120.0))
         self.batch = max(MIN_BATCH, len(seeds))
-        self.n_prompt = len(prompt.codes)
-        self.prompt_codes = torch.from_numpy(prompt.codes)
+        heard = heard_codes(prompt)
+        self.n_prompt = len(heard)
+        self.prompt_codes = torch.from_numpy(heard)
         self.most_repeats = max(MOST_REPEATS, longest_run(prompt.codes))
-        self.unheard = Unheard(prompt.codes, transformer.codebook_size)
-        self.quiet = Quiet(prompt, silence, transformer.codebook_size)
+        self.strange = Strange(ear, prompt.codes)
+        self.quiet = Quiet(prompt, ear, transformer.codebook_size)
         remembered = transformer.config.context_beats
         self.loop_lag = min(self.n_prompt, max(1, remembered // self.bar * self.bar))  # of a long loop the last bars
-        self.state = self._read(prompt.codes) if state is None else state
+        self.state = self._read(heard) if state is None else state
         self.speaker = Speaker(transformer, self.batch)
 
     @torch.inference_mode()
@@ -91,10 +106,10 @@ class Composer:
         return codes
 
     def _mended(self, codes: Tensor, settings: Settings) -> Tensor:
-        """A take that would repeat a beat, or be quiet, more often in a row than the prompt ever does, or be mostly of
-        sounds that the prompt has not, goes back to the prompt, at the same place in the bar."""
+        """A take that would repeat a beat, or be quiet, more often in a row than the prompt ever does, or take on a
+        colour that the prompt has not, goes back to the prompt, at the same place in the bar."""
         for row, beat in enumerate(codes.numpy()):
-            strange = self.unheard(beat) > settings.variation
+            strange = self.strange(codes[row]) > STRANGE * settings.variation
             if strange or self._is_stuck(row, beat) or self._is_too_quiet(row, beat):
                 codes[row] = self.prompt_codes[(self.state.position - self.n_prompt) % self.n_prompt]
         return codes
@@ -138,8 +153,7 @@ class Composer:
         """Choose the codes (B, n) of one step, of codebook `first` and those after it; rows that only fill the batch
         repeat the last take's."""
         n = len(self.seeds)
-        probabilities = mixture(prediction, n, settings.variation)
-        said = sample_codes(probabilities, settings, draws, settings.temperatures(self.transformer.n_codebooks)[first:])
+        said = say(prediction, n, settings, draws, settings.temperatures(self.transformer.n_codebooks)[first:])
         return said[np.minimum(np.arange(self.batch), n - 1)]
 
     def _draws(self, n_steps: int) -> np.ndarray:

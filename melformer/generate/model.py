@@ -17,8 +17,8 @@ from melformer.config import Config
 from melformer.errors import RequestError
 from melformer.generate.closing import Ending
 from melformer.generate.compose import Composer
+from melformer.generate.ear import Ear
 from melformer.generate.prompt import Prompt, encode, make_prompt
-from melformer.generate.quiet import Silence, silence
 from melformer.generate.ranking import ranked
 from melformer.generate.rebuild import rebuild
 from melformer.generate.sampling import Settings
@@ -68,9 +68,9 @@ class Melformer(nn.Module):
         self.eval()
 
     @cached_property
-    def silence(self) -> Silence:
-        """How the codec says silence."""
-        return silence(self.codec)
+    def ear(self) -> Ear:
+        """What reads the codec's codes."""
+        return Ear.of(self.codec)
 
     @classmethod
     def from_pretrained(cls, name: str | Path | None = None, revision: str | None = None) -> "Melformer":
@@ -88,7 +88,7 @@ class Melformer(nn.Module):
         if has_int8():
             for part in (model.codec.encoder, model.codec.decoder, model.transformer):
                 use_int8(part)
-        _ = model.silence  # now, not before the first sound
+        _ = model.ear  # now, not before the first sound
         return model
 
     def prompt(self, loop: str | Path | Waveform, **options: Any) -> Prompt:
@@ -114,7 +114,7 @@ class Melformer(nn.Module):
         """Go on from a state, or the file it was saved in: `n_beats` more beats, or endlessly. Errors: RequestError."""
         state = state if isinstance(state, StreamState) else StreamState.load(state)
         check_request(n_beats, [])
-        takes, settings = wake(self.codec, self.transformer, state, self.silence)
+        takes, settings = wake(self.codec, self.transformer, state, self.ear)
         end = None if n_beats is None else takes.index + n_beats
         return BeatStream(takes, settings, end, state.facts["seed"])
 
@@ -157,7 +157,7 @@ class Melformer(nn.Module):
     def _takes(self, prompt: Prompt, seeds: list[int], closing: Closing | None = None) -> TakeStreams:
         beginnings: list[Callable[[], Any]] = [
             lambda: Voice(self.codec, prompt),
-            lambda: Composer(self.transformer, prompt, seeds, self.silence),
+            lambda: Composer(self.transformer, prompt, seeds, self.ear),
         ]
         voice, composer = side_by_side(lambda begin: begin(), beginnings)
         return TakeStreams(composer, [voice, *(voice.twin() for _ in seeds[1:])], prompt, closing)

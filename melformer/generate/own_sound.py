@@ -19,10 +19,9 @@ GENERATE_COST, SWITCH_COST = 1.2, 0.6
 of source costs."""
 SCORED_SWITCH_COST, BAND_SWITCH_COST, LEAVE_COST = 0.05, 0.05, 0.1
 """With a scorer, in log10 of the level: a change of the frame's source, of a band's, and each frame of a band apart."""
-TONE_SHARE = 1 / 3
-TONE_FACTOR, COLOUR_FACTOR = 1.3, 0.9
-"""How much further than a copy the decoder counts in the lowest third of the bands, where tones lie (to 1.4 kHz at 120
-BPM), and in those above, where hiss and attacks lie, which it says well (docs/decisions.md)."""
+DECODER_FACTOR = 0.8
+"""What the decoder's distance is multiplied by, to be compared with a copy's: below 1 it speaks where both are nearly
+as far, and then it is seldom the worse choice (docs/decisions.md)."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,6 @@ class OwnSound:
         spread = self.latents - self.latents.mean(axis=(0, 1))
         self.variance = max(float((spread**2).sum(axis=-1).mean()), 1e-6)
         self.recorded: Recorded | None = None
-        n_tone = round(TONE_SHARE * self.n_bands)
-        self.decoder_factors = torch.tensor([TONE_FACTOR] * n_tone + [COLOUR_FACTOR] * (self.n_bands - n_tone))
         self.memory = Memory()
         if scorer is not None:
             assert heard is not None
@@ -110,7 +107,7 @@ class OwnSound:
             self.recorded, torch.from_numpy(latents), torch.from_numpy(codes), position,
             torch.from_numpy(self.memory.recent),
         )  # fmt: skip
-        price = (decoder.clamp_min(0.0) * self.decoder_factors * own_sound)[..., None]
+        price = (decoder.clamp_min(0.0) * (DECODER_FACTOR * own_sound))[..., None]
         costs = torch.cat([copy.transpose(1, 2), price], dim=2).numpy()
         return costs, np.concatenate([self.memory.recent, apart[None].numpy()])[-RECENT_BEATS:]
 

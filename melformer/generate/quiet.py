@@ -1,32 +1,13 @@
 """Which beats will hardly be heard, told from their codes before they are sounded."""
 
-from dataclasses import dataclass
-
 import numpy as np
-import torch
 
-from melformer.codec.codec import Codec
+from melformer.generate.ear import Ear
 from melformer.generate.prompt import Prompt
 from melformer.generate.repeats import longest_run_of
 
 QUIET_DB = -30.0
 """Against the loop's power: a beat that is softer is as good as silent."""
-
-
-@dataclass(frozen=True)
-class Silence:
-    """How silence is said: the index of the codebook that tells levels best, and its codes of a beat without sound,
-    int64 (n,), each once."""
-
-    book: int
-    codes: np.ndarray
-
-
-def silence(codec: Codec) -> Silence:
-    """What a codec says of a beat without sound: by its codebook of levels, or else by the first."""
-    beat = torch.zeros(1, codec.decoder.stft.samples_per_beat)
-    book = 0 if codec.quantizer.level is None else codec.quantizer.n_learned
-    return Silence(book, np.unique(codec.encode(beat)[0, :, book].numpy()))
 
 
 class Quiet:
@@ -35,14 +16,14 @@ class Quiet:
     `longest`: how many beats in a row the prompt, played round, is quiet; without end: a million.
     """
 
-    def __init__(self, prompt: Prompt, silence: Silence, codebook_size: int) -> None:
+    def __init__(self, prompt: Prompt, ear: Ear, codebook_size: int) -> None:
         power = _frame_powers(prompt)
-        self.loop_power, self.book = float(power.mean()), silence.book
+        self.loop_power, self.book = float(power.mean()), ear.book
         codes = prompt.codes[..., self.book].reshape(-1)
         self.powers = np.full(codebook_size, self.loop_power)
         seen, total = (np.bincount(codes, weights, codebook_size) for weights in (None, power))
         self.powers[seen > 0] = total[seen > 0] / seen[seen > 0]
-        self.powers[silence.codes] = 0.0
+        self.powers[ear.silent] = 0.0
         self.longest = longest_run_of(self(prompt.codes))
 
     def __call__(self, beats: np.ndarray) -> np.ndarray:

@@ -54,23 +54,69 @@ class Settings:
         return np.maximum(NATURAL * self.temperature * cooling, 0.05).astype(np.float32)
 
 
+def say(
+    prediction: StepPrediction, n_rows: int, settings: Settings, draws: np.ndarray, temperatures: np.ndarray
+) -> np.ndarray:
+    """Choose the codes of one step for its first `n_rows` sequences: uniform draws (n_rows, n_codebooks), temperatures
+    (≥ n_codebooks,) → int64 (n_rows, n_codebooks).
+
+    Whether a code is copied or new is drawn first, and temperature and limits then sharpen either part by itself. In
+    the mixture of both, what is new would hardly ever be drawn: its many codes are each less likely than the few that
+    can be copied (docs/decisions.md).
+    """
+    if settings.temperature == 0.0:
+        return mixture(prediction, n_rows, settings.variation).argmax(axis=-1)
+    share = _sharper(_copy_shares(prediction, n_rows, settings.variation), min(1.0, settings.temperature))
+    draws = draws.astype(np.float64)
+    is_copied = draws < share
+    within = np.where(is_copied, draws / np.maximum(share, 1e-12), (draws - share) / np.maximum(1.0 - share, 1e-12))
+    probabilities = np.where(is_copied[..., None], _copied(prediction, n_rows), _generated(prediction, n_rows))
+    return sample_codes(probabilities, settings, within, temperatures)
+
+
 def mixture(prediction: StepPrediction, n_rows: int, variation: float) -> np.ndarray:
     """Probabilities of one step for its first `n_rows` sequences: float32 (n_rows, n_codebooks, codebook_size)."""
-    logits, weights = prediction.logits[:n_rows], prediction.weights[:n_rows]
-    gates = _gates(prediction.gates[:n_rows], variation)
-    copied = gates * np.add.reduce(weights, axis=1, keepdims=True)
-    mixed = np.exp(logits - np.maximum.reduce(logits, axis=2, keepdims=True))
-    mixed *= ((1.0 - copied) / np.add.reduce(mixed, axis=2))[..., None]
-    rows, beats = np.nonzero(weights > NO_WEIGHT)
-    books = np.arange(logits.shape[1])
-    np.add.at(mixed, (rows[:, None], books, prediction.codes[rows, beats]), gates[rows] * weights[rows, beats, None])
-    return mixed
+    share, copied = _copy_shares(prediction, n_rows, variation)[..., None], _copied(prediction, n_rows)
+    copied *= share / np.maximum(np.add.reduce(copied, axis=2, keepdims=True), 1e-12)
+    return copied + (1.0 - share) * _generated(prediction, n_rows)
 
 
-def _gates(gates: np.ndarray, variation: float) -> np.ndarray:
-    """Shares of copying (B, n_codebooks) from gates as logits, moved towards copying below variation 0.5."""
+def _generated(prediction: StepPrediction, n_rows: int) -> np.ndarray:
+    """Probabilities of new codes: float32 (n_rows, n_codebooks, codebook_size)."""
+    logits = prediction.logits[:n_rows]
+    likely = np.exp(logits - np.maximum.reduce(logits, axis=2, keepdims=True))
+    likely /= np.add.reduce(likely, axis=2, keepdims=True)
+    return likely
+
+
+def _copied(prediction: StepPrediction, n_rows: int) -> np.ndarray:
+    """Weights of the codes that can be copied, in the shape of `_generated`."""
+    weights, copied = _weights(prediction, n_rows), np.zeros_like(prediction.logits[:n_rows])
+    rows, beats = np.nonzero(weights)
+    books = np.arange(copied.shape[1])
+    np.add.at(copied, (rows[:, None], books, prediction.codes[rows, beats]), weights[rows, beats, None])
+    return copied
+
+
+def _copy_shares(prediction: StepPrediction, n_rows: int, variation: float) -> np.ndarray:
+    """How likely each code is copied (n_rows, n_codebooks): gates, as logits, moved towards copying below variation 0.5
+    and away from it above, times the weight that earlier beats have."""
     odds = math.log((1.0 - variation) / variation) if 0.0 < variation < 1.0 else 6.0 - 12.0 * variation
-    return 1.0 / (1.0 + np.exp(-(gates + np.float32(2.0 * odds))))
+    gates = 1.0 / (1.0 + np.exp(-(prediction.gates[:n_rows] + np.float32(2.0 * odds))))
+    return gates * np.add.reduce(_weights(prediction, n_rows), axis=1)[:, None]
+
+
+def _weights(prediction: StepPrediction, n_rows: int) -> np.ndarray:
+    """Weights of the remembered beats, without those that are not worth copying from: (n_rows, J)."""
+    weights = prediction.weights[:n_rows]
+    return np.where(weights > NO_WEIGHT, weights, 0.0)
+
+
+def _sharper(shares: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities of one of two things, at a temperature."""
+    if temperature == 1.0:
+        return shares
+    return 1.0 / (1.0 + (1.0 / np.maximum(shares, 1e-12) - 1.0) ** (1.0 / temperature))
 
 
 def sample_codes(

@@ -15,9 +15,9 @@ from torch import Tensor
 from melformer.codec.codec import Codec, DecoderState
 from melformer.errors import RequestError
 from melformer.files import atomic_path
-from melformer.generate.compose import Composer
+from melformer.generate.compose import Composer, heard_codes
+from melformer.generate.ear import Ear
 from melformer.generate.own_sound import GENERATE
-from melformer.generate.quiet import Silence
 from melformer.generate.sampling import Settings
 from melformer.generate.saved import (
     MAX_INDEX,
@@ -36,7 +36,7 @@ from melformer.transformer.column import BeatRing
 from melformer.transformer.kv_cache import KVCache
 from melformer.transformer.model import BeatTransformer, TransformerState
 
-VERSION = 5
+VERSION = 6
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def snapshot(takes: TakeStreams, settings: Settings, seed: int) -> StreamState:
 
 
 def wake(
-    codec: Codec, transformer: BeatTransformer, state: StreamState, silence: Silence
+    codec: Codec, transformer: BeatTransformer, state: StreamState, ear: Ear
 ) -> tuple[TakeStreams, Settings]:
     """Build the stream again. Errors: RequestError when the state is damaged or does not fit this model."""
     tensors, facts = {name: t.clone() for name, t in state.tensors.items()}, state.facts
@@ -106,9 +106,9 @@ def wake(
         raise wrong("its settings are unknown")
     voice = Voice(codec, prompt)
     n_pushed = voice.beats_needed(index * Fraction(prompt.model_beats_per_beat)) if index else 0
-    composed = _wake_composed(transformer, tensors, len(prompt.codes) + n_pushed)
+    composed = _wake_composed(transformer, tensors, len(heard_codes(prompt)) + n_pushed)
     check_composed(transformer, composed, codec)
-    takes = TakeStreams(Composer(transformer, prompt, [seed], silence, composed), [voice], prompt)
+    takes = TakeStreams(Composer(transformer, prompt, [seed], ear, composed), [voice], prompt)
     codes = take(tensors, "codes")
     takes.index, takes.codes_start = index, n_pushed - len(codes)
     check_codes("codes", codes, (len(codes), 1, *prompt.codes.shape[1:]), codec)

@@ -12,7 +12,7 @@ from melformer.audio.resample import resample
 from melformer.audio.tempo import Tempo
 from melformer.audio.waveform import Waveform
 from melformer.codec.codec import Codec
-from melformer.codec.sources import view_levels
+from melformer.codec.sources import TONE_VIEW, VIEWS, view_levels
 from melformer.files import atomic_path
 from melformer.generate.prompt import Prompt, encode_beats, work_beats
 from melformer.generate.voice import Voice
@@ -29,8 +29,8 @@ class Sound:
     views: list[Tensor]
 
     def levels(self) -> Tensor:
-        """Means by frame and band: (n, n_bands)."""
-        return torch.stack([view.float().mean(dim=(1, 3)) for view in self.views]).mean(dim=0)
+        """Means by frame and band over VIEWS: (n, n_bands)."""
+        return torch.stack([view.float().mean(dim=(1, 3)) for view in self.views[: len(VIEWS)]]).mean(dim=0)
 
     def beat(self, index: int, n_frames: int) -> "Sound":
         """One beat of it."""
@@ -107,7 +107,7 @@ def make_pair(
 
     def sound(samples: Tensor, lead: Tensor, after: Tensor) -> Sound:
         frames = len(samples) // work * codec.config.latent_frames_per_beat
-        return Sound(view_levels(samples, lead, after, frames, n_bands, work))
+        return Sound(view_levels(samples, lead, after, frames, n_bands, work, (*VIEWS, TONE_VIEW)))
 
     return Pair(
         torch.from_numpy(prompt_codes), torch.from_numpy(codes), sound(heard, heard, heard),

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from tqdm import tqdm, trange
 
 from melformer.codec.codec import Codec
 from melformer.codec.sources import RECENT_BEATS, Recorded, SourceScorer
@@ -94,7 +95,7 @@ def train_scorer(codec: Codec, pairs: Sequence[Pair], steps: int, seed: int = 0,
     """A scorer for this codec, trained on pairs; two beats of one pair a step."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    scorer = SourceScorer(codec.config.latent_dim, pairs[0].n_bands, dim)
+    scorer = SourceScorer(codec.config.latent_dim, pairs[0].n_bands, dim, codec.quantizer.partials)
     with torch.no_grad():
         fit_reader(scorer, codec, pairs)
         lessons = [lesson(scorer, codec, pair) for pair in pairs]
@@ -103,7 +104,7 @@ def train_scorer(codec: Codec, pairs: Sequence[Pair], steps: int, seed: int = 0,
     learning = [parameter for parameter in scorer.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam([*learning, log_sharpness], 3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, 1e-4)
-    for _ in range(steps):
+    for _ in trange(steps, desc="scorer", unit="step"):
         drawn = lessons[rng.integers(len(lessons))]
         beats = rng.choice(len(drawn.latents), min(2, len(drawn.latents)), replace=False)
         total = torch.stack([loss(scorer, drawn, int(beat), log_sharpness.exp()) for beat in beats]).mean()
@@ -122,7 +123,7 @@ def gather(codec: Codec, folder: Path, n_loops: int, cache: Path | None, seed: i
     rng = np.random.default_rng(seed)
     clips = find_clips(folder)
     pairs: list[Pair] = []
-    for index in rng.permutation(len(clips)).tolist():
+    for index in tqdm(rng.permutation(len(clips)).tolist(), desc="loops cut in two", unit="loop"):
         if len(pairs) == n_loops:
             break
         path = None if cache is None else cache / f"{clips[index].path.stem}.npz"

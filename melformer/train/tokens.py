@@ -26,7 +26,7 @@ from melformer.data_listing import load_array, read_entries
 from melformer.errors import AudioError, CheckpointError, RequestError, TempoError, TiafError
 from melformer.files import atomic_path, only_writer
 
-LOOPS_PER_SHARD = 256
+LOOPS_PER_SHARD = 64
 BEATS_AT_ONCE = 16
 
 
