@@ -70,7 +70,8 @@ def say(
     draws = draws.astype(np.float64)
     is_copied = draws < share
     within = np.where(is_copied, draws / np.maximum(share, 1e-12), (draws - share) / np.maximum(1.0 - share, 1e-12))
-    probabilities = np.where(is_copied[..., None], _copied(prediction, n_rows), _generated(prediction, n_rows))
+    probabilities = _copied(prediction, n_rows)
+    probabilities[~is_copied] = _softmax(prediction.logits[:n_rows][~is_copied])
     return sample_codes(probabilities, settings, within, temperatures)
 
 
@@ -78,19 +79,18 @@ def mixture(prediction: StepPrediction, n_rows: int, variation: float) -> np.nda
     """Probabilities of one step for its first `n_rows` sequences: float32 (n_rows, n_codebooks, codebook_size)."""
     share, copied = _copy_shares(prediction, n_rows, variation)[..., None], _copied(prediction, n_rows)
     copied *= share / np.maximum(np.add.reduce(copied, axis=2, keepdims=True), 1e-12)
-    return copied + (1.0 - share) * _generated(prediction, n_rows)
+    return copied + (1.0 - share) * _softmax(prediction.logits[:n_rows])
 
 
-def _generated(prediction: StepPrediction, n_rows: int) -> np.ndarray:
-    """Probabilities of new codes: float32 (n_rows, n_codebooks, codebook_size)."""
-    logits = prediction.logits[:n_rows]
-    likely = np.exp(logits - np.maximum.reduce(logits, axis=2, keepdims=True))
-    likely /= np.add.reduce(likely, axis=2, keepdims=True)
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of new codes: float32 (..., codebook_size)."""
+    likely = np.exp(logits - np.maximum.reduce(logits, axis=-1, keepdims=True))
+    likely /= np.add.reduce(likely, axis=-1, keepdims=True)
     return likely
 
 
 def _copied(prediction: StepPrediction, n_rows: int) -> np.ndarray:
-    """Weights of the codes that can be copied, in the shape of `_generated`."""
+    """Weights of the codes that can be copied: float32 (n_rows, n_codebooks, codebook_size)."""
     weights, copied = _weights(prediction, n_rows), np.zeros_like(prediction.logits[:n_rows])
     rows, beats = np.nonzero(weights)
     books = np.arange(copied.shape[1])
