@@ -19,7 +19,7 @@ GENERATE_COST, SWITCH_COST = 1.2, 0.6
 of source costs."""
 SCORED_SWITCH_COST, BAND_SWITCH_COST, LEAVE_COST = 0.05, 0.05, 0.1
 """With a scorer, in log10 of the level: a change of the frame's source, of a band's, and each frame of a band apart."""
-DECODER_FACTOR = 0.8
+DECODER_FACTOR = 0.7
 """What the decoder's distance is multiplied by, to be compared with a copy's: below 1 it speaks where both are nearly
 as far, and then it is seldom the worse choice (docs/decisions.md)."""
 
