@@ -1,6 +1,7 @@
 """The model card: valid front matter, every source with its licence, and only numbers that were given."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import huggingface_hub
 
@@ -34,3 +35,9 @@ def test_nothing_is_claimed_that_was_not_measured() -> None:
     measured = replace(CARD, evaluation={"mel distance": 1.23456}, command="melformer evaluate x")
     assert "By `melformer evaluate x`" in measured.render()
     assert "| mel distance | 1.235 |" in measured.render()
+
+
+def test_it_names_what_it_came_from_and_not_where_that_lay(tmp_path: Path) -> None:
+    (tmp_path / "my_model").mkdir()
+    assert "Fine-tuned from my_model.\n" in replace(CARD, base_model=str(tmp_path / "my_model")).render()
+    assert "Fine-tuned from someone/a-model.\n" in replace(CARD, base_model="someone/a-model").render()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 _FRONT = """---
 license: {licence}
@@ -57,7 +58,9 @@ class ModelCard:
         """The card as Markdown, with the Hub's front matter."""
         parts = [_FRONT.format(licence=self.licence) + f"# {self.name}\n"]
         if self.base_model:
-            parts.append(f"Fine-tuned from {self.base_model}.\n")
+            base = Path(self.base_model)
+            name = base.resolve().name if base.is_dir() else self.base_model  # where it lies is nobody's business
+            parts.append(f"Fine-tuned from {name}.\n")
         parts += [_USE, "## Trained on\n", self._sources()]
         parts += ["## How\n", self._stages(), f"On {self.machine}.\n"]
         if self.evaluation:
