@@ -212,7 +212,7 @@ class Codec(nn.Module):
         self.scorer: SourceScorer | None = None
         if config.n_source_bands:
             sizes = (config.latent_dim, config.n_source_bands, config.source_dim)
-            self.scorer = SourceScorer(*sizes, self.quantizer.partials)
+            self.scorer = SourceScorer(*sizes, self.quantizer.partials, config.work_samples_per_beat)
 
     def encode_latents(self, beats: Tensor, with_partials: bool = True) -> Tensor:
         """Beats (B, samples_per_beat), 40,000 samples or the work grid's → latents before quantising.

@@ -80,11 +80,14 @@ class SourceScorer(nn.Module):
 
     notch_bands: Tensor
 
-    def __init__(self, latent_dim: int, n_bands: int, dim: int, partials: PartialsCodebook | None = None) -> None:
+    def __init__(
+        self, latent_dim: int, n_bands: int, dim: int, partials: PartialsCodebook | None = None,
+        samples_per_beat: int = 24_000,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.n_bands = n_bands
         self.partials = [partials] if partials is not None and partials.n_registers else []  # a list: it is another's
-        self.register_buffer("notch_bands", _notch_bands(n_bands), persistent=False)
+        self.register_buffer("notch_bands", _notch_bands(n_bands, samples_per_beat), persistent=False)
         self.reader = nn.Linear(3 * latent_dim, n_bands)
         self.copy_band = nn.Linear(N_BAND_FEATURES, dim)
         self.copy_frame = nn.Linear(N_FRAME_FEATURES, dim, bias=False)
@@ -146,11 +149,11 @@ class SourceScorer(nn.Module):
         return lacks, has, there
 
 
-def _notch_bands(n_bands: int) -> Tensor:
-    """Which band each notch of the scale of tones lies in: (n_notches, n_bands), ones and zeros."""
+def _notch_bands(n_bands: int, samples_per_beat: int) -> Tensor:
+    """Which of the bands of `view_levels` each notch of the scale of tones lies in: (n_notches, n_bands), ones and zeros."""
     n_notches = math.ceil(NOTCHES_PER_OCTAVE * math.log2(HIGHEST / LOWEST)) + NOTCHES_WIDE
     hz = LOWEST * 2.0 ** (torch.arange(n_notches) / NOTCHES_PER_OCTAVE) * REFERENCE_BPM / 60.0
-    n_fft, rate = 4_096, 48_000.0
+    n_fft, rate = 4_096, samples_per_beat * REFERENCE_BPM / 60.0
     filters = mel_filters(n_fft, n_bands, rate, rate / 2.0)
     bins = (hz * n_fft / rate).round().long().clamp(1, n_fft // 2 - 1)
     return torch.nn.functional.one_hot(filters[bins].argmax(dim=1), n_bands).float()

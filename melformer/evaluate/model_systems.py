@@ -62,7 +62,7 @@ def model_systems(model: Melformer, seed: int = 0, settings: Settings | None = N
 def recite(model: Melformer, prompt: Prompt, codes: np.ndarray, n_beats: int, own_sound: float) -> Answer:
     """Given codes rendered as the continuation of a prompt."""
     reciter: Composer = Recital(codes)  # type: ignore[assignment]  # it does what TakeStreams asks of a composer
-    takes = TakeStreams(reciter, [Voice(model.codec, prompt)], prompt, model.codec)
+    takes = TakeStreams(reciter, [Voice(model.codec, prompt)], prompt)
     settings = Settings(own_sound=own_sound)
     beats = [takes.next_beats(settings)[0] for _ in range(n_beats)]
     samples = np.concatenate([beat.waveform.samples for beat in beats])

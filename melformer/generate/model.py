@@ -1,7 +1,6 @@
 """Melformer: a codec and a transformer that continue loops."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +22,7 @@ from melformer.generate.prompt import Prompt, encode, make_prompt
 from melformer.generate.ranking import ranked
 from melformer.generate.rebuild import rebuild
 from melformer.generate.sampling import Settings
+from melformer.generate.side_by_side import side_by_side
 from melformer.generate.state import StreamState, wake
 from melformer.generate.stream import BeatStream
 from melformer.generate.takes import Beat, Closing, TakeStreams
@@ -155,14 +155,12 @@ class Melformer(nn.Module):
         return ranked(self.transformer, takes)
 
     def _takes(self, prompt: Prompt, seeds: list[int], closing: Closing | None = None) -> TakeStreams:
-        def begin() -> list[Voice]:
-            voice = Voice(self.codec, prompt)
-            return [voice, *(voice.twin() for _ in seeds[1:])]
-
-        beginning = ThreadPoolExecutor(1)  # the first beats are composed meanwhile
-        voices = beginning.submit(begin)
-        beginning.shutdown(wait=False)
-        return TakeStreams(Composer(self.transformer, prompt, seeds, self.ear), voices, prompt, self.codec, closing)
+        beginnings: list[Callable[[], Any]] = [
+            lambda: Voice(self.codec, prompt),
+            lambda: Composer(self.transformer, prompt, seeds, self.ear),
+        ]
+        voice, composer = side_by_side(lambda begin: begin(), beginnings)
+        return TakeStreams(composer, [voice, *(voice.twin() for _ in seeds[1:])], prompt, closing)
 
     def reconstruct(self, waveform: Waveform, bpm: float, n_codebooks: int | None = None) -> Waveform:
         """Encode and decode a loop (its whole beats), from the first `n_codebooks` codebooks and its side codes.

@@ -10,11 +10,6 @@ WINDOW_S = 2_048 / 44_100
 OVERLAP = 4
 
 
-def patch_length(sample_rate: int) -> int:
-    """Samples of the windows at a rate: a power of two."""
-    return max(16 * OVERLAP, int(2 ** round(np.log2(WINDOW_S * sample_rate))))
-
-
 class BandPatches:
     """Short-time spectra on a fixed grid of frames, in which bands of other sources replace the first one's.
 
@@ -24,8 +19,8 @@ class BandPatches:
 
     def __init__(self, sample_rate: int, model_bpm: float, n_bands: int, top_hz: float) -> None:
         """`top_hz` is the top of the last band, as heard at 120 BPM; it takes all above as well."""
-        self.n_fft = patch_length(sample_rate)
-        self.hop = self.n_fft // OVERLAP
+        self.hop = max(16, 2 ** round(np.log2(WINDOW_S * sample_rate)) // OVERLAP)
+        self.n_fft = OVERLAP * self.hop
         phase = 2.0 * np.pi * np.arange(self.n_fft) / self.n_fft
         self.window = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)  # once before and once after the spectrum
         heard = np.fft.rfftfreq(self.n_fft, 1.0 / sample_rate) * (REFERENCE_BPM / model_bpm)

@@ -31,7 +31,7 @@ from melformer.generate.saved import (
     wrong,
 )
 from melformer.generate.takes import TakeStreams
-from melformer.generate.voice import HISTORY_BEATS, Voice, VoiceState, beats_needed
+from melformer.generate.voice import HISTORY_BEATS, Voice, VoiceState
 from melformer.transformer.column import BeatRing
 from melformer.transformer.kv_cache import KVCache
 from melformer.transformer.model import BeatTransformer, TransformerState
@@ -105,10 +105,10 @@ def wake(
     if not isinstance(settings, dict) or settings.keys() - vars(Settings()).keys():
         raise wrong("its settings are unknown")
     voice = Voice(codec, prompt)
-    n_pushed = beats_needed(codec, prompt, index * Fraction(prompt.model_beats_per_beat)) if index else 0
+    n_pushed = voice.beats_needed(index * Fraction(prompt.model_beats_per_beat)) if index else 0
     composed = _wake_composed(transformer, tensors, len(heard_codes(prompt)) + n_pushed)
     check_composed(transformer, composed, codec)
-    takes = TakeStreams(Composer(transformer, prompt, [seed], ear, composed), [voice], prompt, codec)
+    takes = TakeStreams(Composer(transformer, prompt, [seed], ear, composed), [voice], prompt)
     codes = take(tensors, "codes")
     takes.index, takes.codes_start = index, n_pushed - len(codes)
     check_codes("codes", codes, (len(codes), 1, *prompt.codes.shape[1:]), codec)

@@ -2,24 +2,21 @@
 
 import time
 from collections import deque
-from concurrent.futures import Future
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 
 import numpy as np
 import torch
 
 from melformer.audio.grid import beat_edges
 from melformer.audio.wav import Waveform
-from melformer.codec.codec import Codec
 from melformer.generate.closing import Ending, compose_ending
 from melformer.generate.compose import Composer
 from melformer.generate.fades import crossfade
 from melformer.generate.prompt import Prompt
 from melformer.generate.sampling import Settings
 from melformer.generate.side_by_side import side_by_side
-from melformer.generate.voice import Voice, beats_needed
+from melformer.generate.voice import Voice
 
 
 @dataclass(frozen=True)
@@ -51,13 +48,8 @@ class TakeStreams:
     With `closing`, the last bar leads back to the head, and the last 30 ms fade into what precedes it.
     """
 
-    def __init__(
-        self, composer: Composer, voices: "list[Voice] | Future[list[Voice]]", prompt: Prompt, codec: Codec,
-        closing: Closing | None = None,
-    ) -> None:  # fmt: skip
-        """Voices may still be getting ready in another thread; the first beats are composed meanwhile."""
-        self.composer, self._voices, self.prompt, self.closing = composer, voices, prompt, closing
-        self.beats_needed = partial(beats_needed, codec, prompt)
+    def __init__(self, composer: Composer, voices: list[Voice], prompt: Prompt, closing: Closing | None = None) -> None:
+        self.composer, self.voices, self.prompt, self.closing = composer, voices, prompt, closing
         self.index = 0
         self.joins: list[np.ndarray] = []  # of every take, once beat 0 is there
         self.lead_ins: list[np.ndarray] = []  # what precedes each take's first sample: float32 (n, channels)
@@ -67,21 +59,13 @@ class TakeStreams:
         self.codes: list[np.ndarray] = []  # of the last model beats, all takes: (K, frames, n_codebooks) each
         self.codes_start = 0
 
-    @property
-    def voices(self) -> list[Voice]:
-        """One for each take."""
-        if not isinstance(self._voices, list):
-            self._voices = self._voices.result()
-        return self._voices
-
     def next_beats(self, settings: Settings) -> list[Beat]:
         """Compose what is missing, then render beat `index` of every take."""
         begun = time.perf_counter()
         factor = Fraction(self.prompt.model_beats_per_beat)
-        needed, composed = self.beats_needed((self.index + 1) * factor), []
+        needed = self.voices[0].beats_needed((self.index + 1) * factor)
         while self.composer.n_composed < needed:
-            composed.append(self._next_model_beat(settings))
-        for codes in composed:
+            codes = self._next_model_beat(settings)
             self.codes.append(codes.numpy())
             self._push(codes, settings.own_sound)
         start, stop = self._edges(self.index)

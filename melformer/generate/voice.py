@@ -17,7 +17,7 @@ from melformer.codec.sources import band_levels
 from melformer.generate.fades import crossfade
 from melformer.generate.image import channel_gains, channel_phases
 from melformer.generate.own_sound import FOLLOW, GENERATE, WHOLE, Memory, OwnSound
-from melformer.generate.patches import BandPatches, patch_length
+from melformer.generate.patches import BandPatches
 from melformer.generate.prompt import Prompt, work_beats
 from melformer.generate.side_by_side import side_by_side
 
@@ -26,22 +26,6 @@ WARM_BEATS = 8
 """Model beats of the prompt that the decoder hears first: enough to fill its memory and to compare levels."""
 HISTORY_BEATS = 2
 """Model beats that the decoder hears when it begins again: as far as its convolutions see."""
-
-
-def beats_needed(codec: Codec, prompt: Prompt, beat_end: Fraction) -> int:
-    """Model beats that a voice must be given before its sound up to `beat_end` (model beats into the new part) is
-    complete."""
-    rate, work = prompt.waveform.sample_rate, codec.decoder.stft.samples_per_beat
-    step = work / samples_per_model_beat(prompt)
-    margin = codec.decoder.delay_samples + 2 * REACH * max(Fraction(1), step) + 2
-    if codec.scorer is not None:
-        margin += (patch_length(rate) + round(FADE_S * rate)) * step
-    return -int(-(beat_end + Fraction(margin) / work) // 1)
-
-
-def samples_per_model_beat(prompt: Prompt) -> Fraction:
-    """Samples of the prompt's rate in one beat of the tempo that the model sees."""
-    return Fraction(60 * prompt.waveform.sample_rate) / Fraction(prompt.model_bpm).limit_denominator(10**6)
 
 
 @dataclass
@@ -84,7 +68,7 @@ class Voice:
         self.frames = config.latent_frames_per_beat
         self.n_kept = 2 + math.ceil(self.prompt.model_beats_per_beat)  # model beats that a beat may still need
         rate, prompt = self.prompt.waveform.sample_rate, self.prompt
-        self.samples_per_model_beat = samples_per_model_beat(prompt)
+        self.samples_per_model_beat = Fraction(60 * rate) / Fraction(prompt.model_bpm).limit_denominator(10**6)
         self.step = self.work / self.samples_per_model_beat
         self.fade = round(FADE_S * rate)
         self.n_join = min(round(JOIN_S * rate), prompt.waveform.n_samples // 2)
@@ -194,6 +178,13 @@ class Voice:
         part = slice(first - self.state.lags_start, first - self.state.lags_start + n_frames)
         lags, bands = self.state.lags[part].copy(), self.state.bands[part]
         return lags, np.where(bands < 0, lags[:, None], bands) if bands.shape[1] else lags[:, None]
+
+    def beats_needed(self, beat_end: Fraction) -> int:
+        """Model beats to be pushed before sound up to `beat_end` (model beats into the new part) is complete."""
+        margin = self.codec.decoder.delay_samples + 2 * REACH * max(1, self.step) + 2
+        if self.patches is not None:
+            margin += (self.patches.n_fft + self.fade) * self.step
+        return -int(-(beat_end + Fraction(margin) / self.work) // 1)
 
     def render(self, start: int, stop: int) -> np.ndarray:
         """Samples start … stop of the whole piece (the prompt's first sample is 0): float32 (n, channels)."""

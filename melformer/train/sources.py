@@ -95,7 +95,8 @@ def train_scorer(codec: Codec, pairs: Sequence[Pair], steps: int, seed: int = 0,
     """A scorer for this codec, trained on pairs; two beats of one pair a step."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    scorer = SourceScorer(codec.config.latent_dim, pairs[0].n_bands, dim, codec.quantizer.partials)
+    sizes = (codec.config.latent_dim, pairs[0].n_bands, dim)
+    scorer = SourceScorer(*sizes, codec.quantizer.partials, codec.config.work_samples_per_beat)
     with torch.no_grad():
         fit_reader(scorer, codec, pairs)
         lessons = [lesson(scorer, codec, pair) for pair in pairs]
