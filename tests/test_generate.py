@@ -17,9 +17,7 @@ from melformer.generate.ear import Ear
 from melformer.generate.fades import crossfade
 from melformer.generate.own_sound import GENERATE, OwnSound
 from melformer.generate.repeats import longest_run
-from melformer.generate.sampling import mixture, sample_codes, say
 from melformer.generate.voice import Voice
-from melformer.transformer.saying import StepPrediction
 
 FREE = Settings(variation=1.0)
 NEURAL = Settings(own_sound=0.0, variation=1.0)
@@ -172,50 +170,6 @@ def test_crossfade_keeps_the_level_of_like_and_unlike_sounds() -> None:
     assert np.allclose(crossfade(a, a), a, atol=1e-5)
     assert (crossfade(a, b) ** 2).mean() == pytest.approx(1.0, abs=0.1)
     assert np.allclose(crossfade(a, b)[0], a[0], atol=5e-3) and np.allclose(crossfade(a, b)[-1], b[-1], atol=5e-3)
-
-
-def test_sampling_follows_probabilities_and_limits() -> None:
-    probabilities = np.array([[[0.05, 0.3, 0.5, 0.15], [0.5, 0.3, 0.15, 0.05]]], np.float32)
-    draws = (np.arange(1_000) + 0.5) / 1_000
-
-    def counts(settings: Settings) -> list[int]:
-        warm = settings.temperatures(1).repeat(2)
-        drawn = [int(sample_codes(probabilities, settings, np.array([[0.2, d]]), warm)[0, 1]) for d in draws]
-        return [drawn.count(i) for i in range(4)]
-
-    assert counts(Settings(temperature=2.0, top_p=1.0)) == [500, 300, 150, 50]
-    assert counts(Settings(temperature=2.0, top_p=1.0, top_k=2)) == [625, 375, 0, 0]
-    assert counts(Settings(temperature=2.0, top_p=0.75)) == [625, 375, 0, 0]
-    assert counts(Settings(temperature=2.0, top_p=1.0, min_p=0.2))[3] == 0
-    assert counts(Settings(temperature=0.0)) == [1_000, 0, 0, 0]
-    cold = counts(Settings(temperature=1.0, top_p=1.0))
-    assert cold[0] > 600
-
-
-def test_variation_moves_from_copying_to_new() -> None:
-    weights, remembered = np.array([[0.6, 0.3]], np.float32), np.array([[[1, 2], [3, 4]]])
-    prediction = StepPrediction(np.zeros((1, 2, 8), np.float32), np.zeros((1, 2), np.float32), weights, remembered)
-    for variation in (0.25, 0.5, 1.0):
-        assert np.allclose(mixture(prediction, 1, variation).sum(-1), 1.0, atol=1e-5)
-    shares = [float(mixture(prediction, 1, v)[0, 0, 1]) for v in (0.2, 0.5, 0.8, 1.0)]
-    assert shares == sorted(shares, reverse=True) and shares[-1] < 0.2
-
-
-@pytest.mark.parametrize("weights", [[0.9], [1e-9]], ids=["one beat to copy", "none"])
-def test_what_is_new_is_drawn_as_often_as_the_gate_says(weights: list[float]) -> None:
-    """Each of many new codes is far less likely than the one that can be copied, and min_p would leave them all out."""
-    rows = 2_000
-    prediction = StepPrediction(
-        np.zeros((rows, 1, 512), np.float32), np.zeros((rows, 1), np.float32),
-        np.tile(np.float32(weights), (rows, 1)), np.full((rows, 1, 1), 7),
-    )  # fmt: skip
-    draws = ((np.arange(rows) + 0.5) / rows)[:, None]
-    said = {t: say(prediction, rows, Settings(temperature=t), draws, np.ones(1, np.float32)) for t in (0.2, 1.0, 2.0)}
-    shares = {t: float((codes == 7).mean()) for t, codes in said.items()}
-    assert shares[1.0] == shares[2.0] == pytest.approx(0.5 * round(weights[0], 1), abs=0.01)
-    assert shares[0.2] <= shares[1.0] and len(np.unique(said[1.0])) > 400
-    coldest = say(prediction, rows, Settings(temperature=0.0), draws, np.ones(1, np.float32))
-    assert (coldest == (7 if weights[0] > 0.5 else 0)).all()
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ class SourceScorer(nn.Module):
 
 
 def _notch_bands(n_bands: int, samples_per_beat: int) -> Tensor:
-    """Which of the bands of `view_levels` each notch of the scale of tones lies in: (n_notches, n_bands), ones and zeros."""
+    """Which band of `view_levels` each notch of the scale of tones lies in: (n_notches, n_bands), ones and zeros."""
     n_notches = math.ceil(NOTCHES_PER_OCTAVE * math.log2(HIGHEST / LOWEST)) + NOTCHES_WIDE
     hz = LOWEST * 2.0 ** (torch.arange(n_notches) / NOTCHES_PER_OCTAVE) * REFERENCE_BPM / 60.0
     n_fft, rate = 4_096, samples_per_beat * REFERENCE_BPM / 60.0

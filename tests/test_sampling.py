@@ -1,0 +1,52 @@
+"""From predictions to codes: what is drawn follows the probabilities, the limits, and how much is to be copied."""
+
+import numpy as np
+import pytest
+
+from melformer.generate import Settings
+from melformer.generate.sampling import mixture, sample_codes, say
+from melformer.transformer.saying import StepPrediction
+
+
+def test_sampling_follows_probabilities_and_limits() -> None:
+    probabilities = np.array([[[0.05, 0.3, 0.5, 0.15], [0.5, 0.3, 0.15, 0.05]]], np.float32)
+    draws = (np.arange(1_000) + 0.5) / 1_000
+
+    def counts(settings: Settings) -> list[int]:
+        warm = settings.temperatures(1).repeat(2)
+        drawn = [int(sample_codes(probabilities, settings, np.array([[0.2, d]]), warm)[0, 1]) for d in draws]
+        return [drawn.count(i) for i in range(4)]
+
+    assert counts(Settings(temperature=2.0, top_p=1.0)) == [500, 300, 150, 50]
+    assert counts(Settings(temperature=2.0, top_p=1.0, top_k=2)) == [625, 375, 0, 0]
+    assert counts(Settings(temperature=2.0, top_p=0.75)) == [625, 375, 0, 0]
+    assert counts(Settings(temperature=2.0, top_p=1.0, min_p=0.2))[3] == 0
+    assert counts(Settings(temperature=0.0)) == [1_000, 0, 0, 0]
+    cold = counts(Settings(temperature=1.0, top_p=1.0))
+    assert cold[0] > 600
+
+
+def test_variation_moves_from_copying_to_new() -> None:
+    weights, remembered = np.array([[0.6, 0.3]], np.float32), np.array([[[1, 2], [3, 4]]])
+    prediction = StepPrediction(np.zeros((1, 2, 8), np.float32), np.zeros((1, 2), np.float32), weights, remembered)
+    for variation in (0.25, 0.5, 1.0):
+        assert np.allclose(mixture(prediction, 1, variation).sum(-1), 1.0, atol=1e-5)
+    shares = [float(mixture(prediction, 1, v)[0, 0, 1]) for v in (0.2, 0.5, 0.8, 1.0)]
+    assert shares == sorted(shares, reverse=True) and shares[-1] < 0.2
+
+
+@pytest.mark.parametrize("weights", [[0.9], [1e-9]], ids=["one beat to copy", "none"])
+def test_what_is_new_is_drawn_as_often_as_the_gate_says(weights: list[float]) -> None:
+    """Each of many new codes is far less likely than the one that can be copied, and min_p would leave them all out."""
+    rows = 2_000
+    prediction = StepPrediction(
+        np.zeros((rows, 1, 512), np.float32), np.zeros((rows, 1), np.float32),
+        np.tile(np.float32(weights), (rows, 1)), np.full((rows, 1, 1), 7),
+    )  # fmt: skip
+    draws = ((np.arange(rows) + 0.5) / rows)[:, None]
+    said = {t: say(prediction, rows, Settings(temperature=t), draws, np.ones(1, np.float32)) for t in (0.2, 1.0, 2.0)}
+    shares = {t: float((codes == 7).mean()) for t, codes in said.items()}
+    assert shares[1.0] == shares[2.0] == pytest.approx(0.5 * round(weights[0], 1), abs=0.01)
+    assert shares[0.2] <= shares[1.0] and len(np.unique(said[1.0])) > 400
+    coldest = say(prediction, rows, Settings(temperature=0.0), draws, np.ones(1, np.float32))
+    assert (coldest == (7 if weights[0] > 0.5 else 0)).all()
