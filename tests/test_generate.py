@@ -12,11 +12,12 @@ from melformer.audio.wav import Waveform
 from melformer.config import PRESETS
 from melformer.errors import RequestError, TempoError
 from melformer.generate import Melformer, Settings, StreamState
-from melformer.generate.compose import LEAST_HEARD, MOST_REPEATS, STRANGE, Composer, heard_codes
+from melformer.generate.compose import LEAST_HEARD, MOST_REPEATS, Composer, heard_codes
 from melformer.generate.ear import Ear
 from melformer.generate.fades import crossfade
 from melformer.generate.own_sound import GENERATE, OwnSound
 from melformer.generate.repeats import longest_run
+from melformer.generate.strange import MORE_COLOUR, MORE_TONE, Strange
 from melformer.generate.voice import Voice
 
 FREE = Settings(variation=1.0)
@@ -302,7 +303,7 @@ def test_a_beat_of_a_colour_that_the_prompt_has_not_goes_back_to_the_prompt(mode
     tinted = Tinted(model.codec, model.ear.book, model.ear.silent)
     composer = Composer(model.transformer, prompt, [1, 2], tinted)
     composer.most_repeats = 1_000
-    at_half = round(50 * STRANGE)
+    at_half = round(100 * MORE_COLOUR)
     beats = torch.stack([torch.full(prompt.codes.shape[1:], 6 + at_half + k) for k in (-1, 1)])
     mended = composer._mended(beats.clone(), Settings(variation=0.5))
     assert torch.equal(mended[0], beats[0]) and np.array_equal(mended[1].numpy(), prompt.codes[0])
@@ -310,6 +311,30 @@ def test_a_beat_of_a_colour_that_the_prompt_has_not_goes_back_to_the_prompt(mode
     known = torch.from_numpy(prompt.codes[[2, 2]])
     assert torch.equal(composer._mended(known.clone(), Settings(variation=0.01)), known)
     assert not model.ear.colours(known).any()  # the tiny model has no scorer to read them by
+
+
+class Tuned(Ear):
+    """Hears one pitch class, the first code."""
+
+    def chroma(self, codes: torch.Tensor) -> np.ndarray:
+        return np.eye(12, dtype=np.float32)[codes[:, 0, 0].numpy()]
+
+
+def test_a_beat_may_leave_the_harmony_no_further_than_the_prompt_does(model: Melformer) -> None:
+    shape = model.prompt(loop(4), bpm=120).codes.shape[1:]
+    tuned = Tuned(model.codec, model.ear.book, model.ear.silent)
+    still, moving = (
+        Strange(tuned, np.broadcast_to(np.array(pitches)[:, None, None], (4, *shape)).copy())
+        for pitches in ([0, 4, 0, 4], [0, 4, 0, 7])
+    )
+    beat = torch.full(shape, 1)
+    beat[0] = 9
+    assert still.spread == pytest.approx(0.0) and moving.spread == pytest.approx(1.0)
+    assert still(beat) == pytest.approx(1.0 / MORE_TONE) and moving(beat) < 1.0
+    beat[0] = 4
+    assert still(beat) == pytest.approx(0.0)
+    deaf = Strange(model.ear, np.zeros((4, *shape), np.int64))  # the tiny model has no scorer to read partials by
+    assert deaf(beat) == 0.0
 
 
 def test_a_take_that_falls_silent_goes_back_to_the_prompt(model: Melformer) -> None:

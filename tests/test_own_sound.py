@@ -256,3 +256,43 @@ def test_a_model_without_a_scorer_is_read_as_before() -> None:
     config = Config.from_dict(facts)
     assert config.codec.n_source_bands == 0 and Melformer(config).codec.scorer is None
     assert SourceScorer(32, N_BANDS, 8).n_bands == N_BANDS
+
+
+class Told:
+    """A scorer that says what it was told: every beat of the prompt lies 0.1 away, the decoder `decoder`; the first
+    beat's tones are the new ones, the others' are not."""
+
+    n_bands = 2
+
+    def __init__(self, decoder: float) -> None:
+        self.decoder = decoder
+
+    def record(self, latents: torch.Tensor, *_: torch.Tensor) -> int:
+        return len(latents)
+
+    def __call__(self, n_beats: int, latents: torch.Tensor, *_: object) -> tuple[torch.Tensor, ...]:
+        shape = (len(latents), n_beats, self.n_bands)
+        tones = torch.zeros(shape)
+        tones[:, 1:] = 1.0
+        return torch.full(shape, 0.1), torch.full((shape[0], 2), self.decoder), tones
+
+    def apart(self, n_beats: int, latents: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(latents), n_beats)
+
+
+@pytest.mark.parametrize(("decoder", "lag"), [(0.3, 4), (0.05, GENERATE)])
+def test_of_sources_that_are_as_near_the_one_with_the_right_tones_is_copied(decoder: float, lag: int) -> None:
+    latents, codes = np.zeros((4, 16, 3), np.float32), np.zeros((4, 16, 2), np.int64)
+    own = OwnSound(latents, codes, Told(decoder), np.zeros((4, 16, 2), np.float32))  # type: ignore[arg-type]
+    lags, bands = own.choose(latents[0], codes[0] + 1, 4, 1.0)
+    assert (lags == lag).all() and (bands == FOLLOW).all()
+    wrong = OwnSound(latents[1:], codes[1:], WrongTones(0.2), np.zeros((3, 16, 2), np.float32))  # type: ignore[arg-type]
+    assert (wrong.choose(latents[0], codes[0] + 1, 3, 1.0)[0] == GENERATE).all()
+
+
+class WrongTones(Told):
+    """No beat of the prompt has the new tones."""
+
+    def __call__(self, n_beats: int, latents: torch.Tensor, *_: object) -> tuple[torch.Tensor, ...]:
+        copy, decoder, tones = super().__call__(n_beats, latents)
+        return copy, decoder, torch.ones_like(tones)

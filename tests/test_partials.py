@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from melformer.codec.codec import Codec, moments
-from melformer.codec.partials import PartialsCodebook, tune
+from melformer.codec.partials import PartialsCodebook, _median, tune
 from melformer.codec.stft import BeatSTFT
 from melformer.config import PRESETS, CodecConfig
 from melformer.errors import ConfigError
@@ -175,3 +175,9 @@ def test_fewer_codebooks_say_less_but_can_be_heard(codec: Codec) -> None:
         assert torch.equal(weights[..., : max(0, n - 3)], whole[..., -2:][..., : max(0, n - 3)])
         assert not weights[..., max(0, n - 3) :].any()
     assert torch.equal(codec.quantizer.decode(codes[..., :3])[..., :-4], whole[..., :-4])
+
+
+@pytest.mark.parametrize("n", [1, 2, 29, 30])
+def test_the_median_is_torchs(n: int) -> None:
+    values = torch.randn(3, 5, n, generator=torch.Generator().manual_seed(n))
+    assert torch.equal(_median(values), values.median(dim=-1).values)

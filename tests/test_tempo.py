@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from melformer.audio.tempo import find_tempo, fit_to_grid
+from melformer.audio.tempo import Tempo, find_tempo, fit_to_grid
 from melformer.audio.tempo_name import bpm_in_name
 from melformer.audio.wav import write_waveform
 from melformer.audio.waveform import Waveform
@@ -59,6 +59,8 @@ def test_the_order_of_sources(tmp_path):
     path = tmp_path / "loop_125bpm.wav"
     write_waveform(path, loop, bpm=110)
     assert find_tempo(loop, path=path, bpm=90).source == "argument"
+    told = find_tempo(loop, path=path, bpm=90, start_s=0.5)
+    assert told == Tempo(90, "argument", 1.0, 0.5, 1.0)
     by_name = find_tempo(loop, path=path)
     assert (by_name.bpm, by_name.source) == (125, "file name")
     plain = tmp_path / "loop.wav"

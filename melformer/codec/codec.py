@@ -70,6 +70,18 @@ def shapes(spectra: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     return 0.5 * torch.cat(parts, dim=-1) + 1.2, torch.stack(levels, dim=-1)
 
 
+def register_powers(spectra: Tensor) -> Tensor:
+    """Complex (..., n_bins) → the power of every register: (..., N_LEVELS)."""
+    power = spectra.real.square() + spectra.imag.square()
+    return torch.stack([power[..., :REGISTER_BIN].sum(dim=-1), power[..., REGISTER_BIN:].sum(dim=-1)], dim=-1)
+
+
+def amplified(spectra: Tensor, gains: Tensor) -> Tensor:
+    """Every register of complex spectra (..., n_bins) by its gain (..., N_LEVELS)."""
+    counts = torch.tensor([REGISTER_BIN, spectra.shape[-1] - REGISTER_BIN])
+    return spectra * gains.repeat_interleave(counts, dim=-1)
+
+
 def moments(spectra: Tensor, late: Tensor, bands: Tensor) -> Tensor:
     """When in each frame's window every band sounds, from −1 to 1: complex (B, T, n) twice, filters (n, N_MOMENTS)
     → (B, T, N_MOMENTS). An attack is shorter than a window, and magnitudes do not tell where in it it lies."""

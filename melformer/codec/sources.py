@@ -124,19 +124,25 @@ class SourceScorer(nn.Module):
         self, prompt: Recorded, latents: Tensor, codes: Tensor, position: int, recent: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Distances for one new beat: quantised latents (F, dim), codes (F, n_codebooks) of model beat `position`
-        (0 is the prompt's first), `recent` (n ≤ 4, P) what earlier calls gave as third, oldest first.
+        (0 is the prompt's first), `recent` (n ≤ 4, P) how far the beats before were `apart`, means, oldest first.
 
-        → each prompt beat's (F, P, n_bands), the decoder's (F, n_bands), and the beat's distance to each (P,).
+        → each prompt beat's (F, P, n_bands), the decoder's (F, n_bands), and how much the beat's tones differ from each
+        prompt beat's (F, P, n_bands).
         """
-        read = self.read(latents[None])[0]
-        apart = ((prompt.latents - latents).square().sum(dim=-1) / prompt.variance).T  # (F, P)
+        read, apart = self.read(latents[None])[0], self.apart(prompt, latents)
         frame = _frame_features(prompt, apart, codes, position, recent)
         gap = (read[:, None] - prompt.read.transpose(0, 1)).abs()  # (F, P, n_bands)
-        tones = self._compare_tones(prompt, codes)
+        tones = lacks, has, _ = self._compare_tones(prompt, codes)
         hidden = self.copy_band(_band_features(prompt, gap, read, *tones)) + self.copy_frame(frame)[:, :, None]
         copy = self.copy_out(self.copy_hidden(hidden.relu_()).relu_())[..., 0]
         features = _decoder_features(prompt, gap, read, apart, *tones)
-        return copy, self.decoder_out(self.decoder_hidden(features).relu())[..., 0], apart.mean(dim=0)
+        decoder = self.decoder_out(self.decoder_hidden(features).relu())[..., 0]
+        return copy, decoder, lacks + has
+
+    @staticmethod
+    def apart(prompt: Recorded, latents: Tensor) -> Tensor:
+        """How far a beat's quantised latents (F, dim) are from each prompt beat's: (F, P)."""
+        return ((prompt.latents - latents).square().sum(dim=-1) / prompt.variance).T
 
     def _compare_tones(self, prompt: Recorded, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """How much of a beat's tones each prompt beat lacks, and how much it has beside them, (F, P, n_bands) both;

@@ -24,9 +24,6 @@ LEAST_HEARD = 8
 played. Heard once, a bar or two say too little of what may follow (docs/decisions.md)."""
 MOST_REPEATS = 6
 """How often a beat may follow itself, where the prompt does not repeat one more often."""
-STRANGE = 0.6
-"""How far, in log10 of the level, a beat's colour may be from every beat's of the prompt at variation 1; at 0.5 half as
-far, 6 dB on average."""
 
 
 def heard_codes(prompt: Prompt) -> np.ndarray:
@@ -107,9 +104,9 @@ class Composer:
 
     def _mended(self, codes: Tensor, settings: Settings) -> Tensor:
         """A take that would repeat a beat, or be quiet, more often in a row than the prompt ever does, or take on a
-        colour that the prompt has not, goes back to the prompt, at the same place in the bar."""
+        colour or a harmony that the prompt has not, goes back to the prompt, at the same place in the bar."""
         for row, beat in enumerate(codes.numpy()):
-            strange = self.strange(codes[row]) > STRANGE * settings.variation
+            strange = self.strange(codes[row]) > 2.0 * settings.variation
             if strange or self._is_stuck(row, beat) or self._is_too_quiet(row, beat):
                 codes[row] = self.prompt_codes[(self.state.position - self.n_prompt) % self.n_prompt]
         return codes

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from melformer.codec.codec import Codec
+from melformer.codec.sources import NOTCHES_PER_OCTAVE
 
 
 @dataclass(frozen=True)
@@ -37,3 +38,16 @@ class Ear:
         if scorer is None:
             return np.zeros((len(codes), 1), np.float32)
         return scorer.read(self.codec.quantizer.colours(codes)).mean(dim=1).numpy()
+
+    @torch.inference_mode()
+    def chroma(self, codes: Tensor) -> np.ndarray:
+        """How much of each pitch class the partials of beats have, int64 (N, F, n_codebooks) → float32 (N, 12).
+
+        A codec without a scorer of sources, or without partials, tells none: zeros.
+        """
+        scorer, chroma = self.codec.scorer, torch.zeros(len(codes), 12)
+        if scorer is not None:
+            tones = scorer.tones(codes).sum(dim=1)
+            pitch = torch.arange(tones.shape[1]) // (NOTCHES_PER_OCTAVE // 12) % 12
+            chroma.index_add_(1, pitch, tones)
+        return chroma.numpy()

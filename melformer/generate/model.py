@@ -22,7 +22,6 @@ from melformer.generate.prompt import Prompt, encode, make_prompt
 from melformer.generate.ranking import ranked
 from melformer.generate.rebuild import rebuild
 from melformer.generate.sampling import Settings
-from melformer.generate.side_by_side import side_by_side
 from melformer.generate.state import StreamState, wake
 from melformer.generate.stream import BeatStream
 from melformer.generate.takes import Beat, Closing, TakeStreams
@@ -155,11 +154,7 @@ class Melformer(nn.Module):
         return ranked(self.transformer, takes)
 
     def _takes(self, prompt: Prompt, seeds: list[int], closing: Closing | None = None) -> TakeStreams:
-        beginnings: list[Callable[[], Any]] = [
-            lambda: Voice(self.codec, prompt),
-            lambda: Composer(self.transformer, prompt, seeds, self.ear),
-        ]
-        voice, composer = side_by_side(lambda begin: begin(), beginnings)
+        voice, composer = Voice(self.codec, prompt), Composer(self.transformer, prompt, seeds, self.ear)
         return TakeStreams(composer, [voice, *(voice.twin() for _ in seeds[1:])], prompt, closing)
 
     def reconstruct(self, waveform: Waveform, bpm: float, n_codebooks: int | None = None) -> Waveform:

@@ -19,9 +19,10 @@ GENERATE_COST, SWITCH_COST = 1.2, 0.6
 of source costs."""
 SCORED_SWITCH_COST, BAND_SWITCH_COST, LEAVE_COST = 0.05, 0.05, 0.1
 """With a scorer, in log10 of the level: a change of the frame's source, of a band's, and each frame of a band apart."""
-DECODER_FACTOR = 0.7
-"""What the decoder's distance is multiplied by, to be compared with a copy's: below 1 it speaks where both are nearly
-as far, and then it is seldom the worse choice (docs/decisions.md)."""
+DECODER_FACTOR, TONE_PRICE = 0.8, 0.1
+"""What the decoder's distance is multiplied by, to be compared with a copy's, and what a copy costs for tones that are
+not those of the new codes: the decoder speaks where both are nearly as far, and rather than another chord
+(docs/decisions.md)."""
 
 
 @dataclass(frozen=True)
@@ -74,23 +75,34 @@ class OwnSound:
         """
         lags = np.append(position - np.arange(len(self.latents)), GENERATE)
         bands = np.full((len(latents), self.n_bands), FOLLOW)
-        if self.scorer is None:
-            costs, switch, recent = self._costs_by_latents(latents, own_sound), SWITCH_COST, self.memory.recent
-        else:
-            costs, recent = self._costs_by_scorer(latents, codes, position, own_sound)
-            switch = SCORED_SWITCH_COST
-        same = (self.codes == codes).all(axis=(1, 2))
         path = np.full(len(latents), len(self.latents))
-        if own_sound > 0.0:
+        same = (self.codes == codes).all(axis=(1, 2))
+        if own_sound > 0.0 and same.any():
+            bands[:] = WHOLE
+        if own_sound > 0.0 and same.sum() == 1:  # nothing to choose
+            path[:] = np.flatnonzero(same)[0]
+        elif own_sound > 0.0:
+            costs, switch = self._costs_by_latents(latents, own_sound), SWITCH_COST
+            if self.scorer is not None:
+                costs, switch = self._costs_by_scorer(latents, codes, position, own_sound), SCORED_SWITCH_COST
             frame = costs if costs.ndim == 2 else costs.mean(axis=1)
             if same.any():
-                frame, bands = np.where(np.append(same, False), frame, np.inf), np.full_like(bands, WHOLE)
+                frame = np.where(np.append(same, False), frame, np.inf)
             path = cheapest_path(frame, np.where(self._goes_on(lags, self.memory.lag), 0.0, switch), switch)
             if costs.ndim == 3 and not same.any():
                 bands = self._choose_bands(costs, path, lags)
         last_bands = bands[-1] if self.n_bands else self.memory.bands
-        self.memory = Memory(int(lags[path[-1]]), last_bands, recent)
+        self.memory = Memory(int(lags[path[-1]]), last_bands, self._recent(latents))
         return lags[path], bands
+
+    @torch.inference_mode()
+    def _recent(self, latents: np.ndarray) -> np.ndarray:
+        """The last beats' distances to the prompt's, this one's among them: (n ≤ 4, P); with a scorer only."""
+        if self.scorer is None:
+            return self.memory.recent
+        assert self.recorded is not None
+        apart = self.scorer.apart(self.recorded, torch.from_numpy(latents)).mean(dim=0)
+        return np.concatenate([self.memory.recent, apart[None].numpy()])[-RECENT_BEATS:]
 
     def _costs_by_latents(self, latents: np.ndarray, own_sound: float) -> np.ndarray:
         """(F, P + 1): squared distance of quantised latents, and the decoder's fixed price."""
@@ -98,18 +110,15 @@ class OwnSound:
         return np.concatenate([distance, np.full((len(latents), 1), GENERATE_COST * own_sound)], axis=1)
 
     @torch.inference_mode()
-    def _costs_by_scorer(
-        self, latents: np.ndarray, codes: np.ndarray, position: int, own_sound: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(F, n_bands, P + 1) of expected distances, and the last beats' distances, this one's among them."""
+    def _costs_by_scorer(self, latents: np.ndarray, codes: np.ndarray, position: int, own_sound: float) -> np.ndarray:
+        """(F, n_bands, P + 1) of expected distances."""
         assert self.scorer is not None and self.recorded is not None
-        copy, decoder, apart = self.scorer(
+        copy, decoder, tones = self.scorer(
             self.recorded, torch.from_numpy(latents), torch.from_numpy(codes), position,
             torch.from_numpy(self.memory.recent),
         )  # fmt: skip
         price = (decoder.clamp_min(0.0) * (DECODER_FACTOR * own_sound))[..., None]
-        costs = torch.cat([copy.transpose(1, 2), price], dim=2).numpy()
-        return costs, np.concatenate([self.memory.recent, apart[None].numpy()])[-RECENT_BEATS:]
+        return torch.cat([(copy + TONE_PRICE * tones).transpose(1, 2), price], dim=2).numpy()
 
     def _choose_bands(self, costs: np.ndarray, path: np.ndarray, lags: np.ndarray) -> np.ndarray:
         """Each band's own path through (F, n_bands, P + 1), where leaving the frame's is worth it: (F, n_bands)."""

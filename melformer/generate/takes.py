@@ -15,7 +15,6 @@ from melformer.generate.compose import Composer
 from melformer.generate.fades import crossfade
 from melformer.generate.prompt import Prompt
 from melformer.generate.sampling import Settings
-from melformer.generate.side_by_side import side_by_side
 from melformer.generate.voice import Voice
 
 
@@ -67,14 +66,15 @@ class TakeStreams:
         while self.composer.n_composed < needed:
             codes = self._next_model_beat(settings)
             self.codes.append(codes.numpy())
-            self._push(codes, settings.own_sound)
+            for voice, beat in zip(self.voices, codes):
+                voice.push(beat, settings.own_sound)
         start, stop = self._edges(self.index)
         if self.index == 0:
             self.lead_ins = [voice.lead_in() for voice in self.voices]
             self.joins = [
                 crossfade(self.prompt.waveform.samples[-len(lead_in) :], lead_in) for lead_in in self.lead_ins
             ]
-        sounds = side_by_side(lambda voice: voice.render(start, stop), self.voices)
+        sounds = [voice.render(start, stop) for voice in self.voices]
         if self.closing is not None and self.index == self.closing.n_beats - 1:
             for sound, lead_in in zip(sounds, self.lead_ins):
                 self._lead_back(sound, lead_in)
@@ -86,10 +86,6 @@ class TakeStreams:
         ]
         self.index += 1
         return beats
-
-    def _push(self, codes: torch.Tensor, own_sound: float) -> None:
-        """Give every voice its model beat: int64 (K, frames, n)."""
-        side_by_side(lambda i: self.voices[i].push(codes[i], own_sound), range(len(self.voices)))
 
     def _next_model_beat(self, settings: Settings) -> torch.Tensor:
         """The next model beat of every take, drawn or already decided: int64 (K, frames, n)."""

@@ -1,11 +1,9 @@
 """One take's sound: codes in, samples at the player's own rate out, copied where they can be, decoded where not."""
 
 import math
-from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +14,13 @@ from melformer.codec.codec import Codec, DecoderState
 from melformer.codec.sources import band_levels
 from melformer.generate.fades import crossfade
 from melformer.generate.image import channel_gains, channel_phases
+from melformer.generate.loudness import StatedLevels
 from melformer.generate.own_sound import FOLLOW, GENERATE, WHOLE, Memory, OwnSound
 from melformer.generate.patches import BandPatches
 from melformer.generate.prompt import Prompt, work_beats
-from melformer.generate.side_by_side import side_by_side
 
 JOIN_S, FADE_S = 0.030, 0.010
-WARM_BEATS = 8
+WARM_BEATS = 4
 """Model beats of the prompt that the decoder hears first: enough to fill its memory and to compare levels."""
 HISTORY_BEATS = 2
 """Model beats that the decoder hears when it begins again: as far as its convolutions see."""
@@ -59,6 +57,7 @@ class Voice:
     codec: Codec
     prompt: Prompt
     gains: Tensor = field(init=False)
+    levels: StatedLevels = field(init=False)
     own: OwnSound = field(init=False)
     state: VoiceState = field(init=False)
 
@@ -74,9 +73,9 @@ class Voice:
         self.n_join = min(round(JOIN_S * rate), prompt.waveform.n_samples // 2)
         self.rough_seam = _is_rough(prompt.waveform.samples, round(0.003 * rate))
         self.decoded: tuple[int, np.ndarray] | None = None  # while a beat is rendered: its first sample, and all
-        beginnings: list[Callable[[], Any]] = [self._listen, self._warm_up]
-        self.own, (spectra, warm) = side_by_side(lambda begin: begin(), beginnings)
+        self.own, (spectra, warm) = self._listen(), self._warm_up()
         with torch.inference_mode():
+            self.levels = StatedLevels(self.codec, spectra, torch.from_numpy(prompt.codes[-WARM_BEATS:]))
             self.gains = torch.from_numpy(self._gains(spectra))
             channels = spectra * self.gains[:, None]
             samples, carry = decoder.stft.overlap_add(decoder.stft.segments(channels))
@@ -163,6 +162,7 @@ class Voice:
         latents = self.codec.quantizer.decode(said.flatten(0, 1)[None])
         n_before = min(WARM_BEATS, len(self.prompt.codes)) + index - len(state.history)
         spectra, new_state = decoder.spectra(latents, state.decoder if goes_on else None, n_before)
+        spectra = self.levels.held(spectra, said, state.history if goes_on else None)
         segments = decoder.stft.segments(spectra * self.gains[:, None])
         samples, new_state.carry = decoder.stft.overlap_add(segments, state.decoder.carry if goes_on else None)
         if goes_on:
