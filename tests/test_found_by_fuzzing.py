@@ -149,6 +149,15 @@ def test_wishes_of_the_page_that_are_no_wishes(tmp_path: Path) -> None:
         assert answer["error"].endswith(".")
 
 
+@pytest.mark.parametrize("path", ["\ud800", "a\0b", "x" * 300, "x" * 100_000, "", None, 7, ["a"]])
+def test_paths_of_uploads_that_are_none(tmp_path: Path, path: Any) -> None:
+    page = Page(tmp_path)
+    for wanted in (path, str(page.actions.uploads / str(path))):
+        answer = page.actions.call({"token": page.visit(), "do": "load", "path": wanted})
+        page.surprise.throw()
+        assert answer == {"error": "The file did not arrive. Please choose it again."}, wanted
+
+
 def test_the_smallest_model_is_a_model() -> None:
     assert SMALL.codec.n_codebooks < PRESETS["tiny"].codec.n_codebooks
 

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,8 @@ class Actions:
 
     def uploaded(self, value: Any) -> Path:
         """A path that was really uploaded here, not any file of the host. Errors: RequestError."""
-        name = str(value)
-        if "\0" not in name:  # which no path can hold
-            path = Path(name).resolve()
+        with suppress(ValueError, OSError):  # no path can hold a zero or half a character, nor be of any length
+            path = Path(str(value)).resolve()
             if path.is_relative_to(self.uploads.resolve()) and path.is_file():
                 return path
         raise RequestError("The file did not arrive. Please choose it again.")
