@@ -82,8 +82,9 @@ class OwnSound:
         if own_sound > 0.0 and same.sum() == 1:  # nothing to choose
             path[:] = np.flatnonzero(same)[0]
         elif own_sound > 0.0:
-            costs, switch = self._costs_by_latents(latents, own_sound), SWITCH_COST
-            if self.scorer is not None:
+            if self.scorer is None:
+                costs, switch = self._costs_by_latents(latents, own_sound), SWITCH_COST
+            else:
                 costs, switch = self._costs_by_scorer(latents, codes, position, own_sound), SCORED_SWITCH_COST
             frame = costs if costs.ndim == 2 else costs.mean(axis=1)
             if same.any():
