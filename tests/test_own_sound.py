@@ -280,6 +280,14 @@ class Told:
         return torch.zeros(len(latents), n_beats)
 
 
+class WrongTones(Told):
+    """No beat of the prompt has the new tones."""
+
+    def __call__(self, n_beats: int, latents: torch.Tensor, *_: object) -> tuple[torch.Tensor, ...]:
+        copy, decoder, tones = super().__call__(n_beats, latents)
+        return copy, decoder, torch.ones_like(tones)
+
+
 @pytest.mark.parametrize(("decoder", "lag"), [(0.3, 4), (0.05, GENERATE)])
 def test_of_sources_that_are_as_near_the_one_with_the_right_tones_is_copied(decoder: float, lag: int) -> None:
     latents, codes = np.zeros((4, 16, 3), np.float32), np.zeros((4, 16, 2), np.int64)
@@ -288,11 +296,3 @@ def test_of_sources_that_are_as_near_the_one_with_the_right_tones_is_copied(deco
     assert (lags == lag).all() and (bands == FOLLOW).all()
     wrong = OwnSound(latents[1:], codes[1:], WrongTones(0.2), np.zeros((3, 16, 2), np.float32))  # type: ignore[arg-type]
     assert (wrong.choose(latents[0], codes[0] + 1, 3, 1.0)[0] == GENERATE).all()
-
-
-class WrongTones(Told):
-    """No beat of the prompt has the new tones."""
-
-    def __call__(self, n_beats: int, latents: torch.Tensor, *_: object) -> tuple[torch.Tensor, ...]:
-        copy, decoder, tones = super().__call__(n_beats, latents)
-        return copy, decoder, torch.ones_like(tones)
