@@ -1,23 +1,19 @@
 """Generation's invariants: exact lengths, an untouched prompt, one result however it is asked for."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tiny import loop, tiny_model
 
 from melformer.audio.grid import beat_edges
 from melformer.audio.wav import Waveform
-from melformer.config import PRESETS
 from melformer.errors import RequestError, TempoError
 from melformer.generate import Melformer, Settings, StreamState
-from melformer.generate.compose import LEAST_HEARD, MOST_REPEATS, Composer, heard_codes
-from melformer.generate.ear import Ear
+from melformer.generate.compose import LEAST_HEARD, heard_codes
 from melformer.generate.fades import crossfade
 from melformer.generate.own_sound import GENERATE, OwnSound
-from melformer.generate.repeats import longest_run
-from melformer.generate.strange import MORE_COLOUR, MORE_TONE, Strange
 from melformer.generate.voice import Voice
 
 FREE = Settings(variation=1.0)
@@ -26,24 +22,7 @@ NEURAL = Settings(own_sound=0.0, variation=1.0)
 
 @pytest.fixture(scope="module", params=[0, 1], ids=["", "partials"])
 def model(request: pytest.FixtureRequest) -> Melformer:
-    torch.manual_seed(0)
-    tiny = PRESETS["tiny"]
-    model = Melformer(replace(tiny, codec=replace(tiny.codec, n_registers=request.param)))
-    with torch.no_grad():  # untrained it would whisper, and differences hide in silence
-        model.codec.decoder.head.bias[: model.config.codec.n_bins] += 4.0
-    return model
-
-
-def loop(n_beats: int = 4, bpm: float = 120.0, rate: int = 22_050, channels: int = 2) -> Waveform:
-    """A different tone and click in every beat."""
-    edges = beat_edges(n_beats, bpm, rate)
-    time = np.arange(edges[-1]) / rate
-    samples = np.zeros((edges[-1], channels), np.float32)
-    for beat, (start, stop) in enumerate(zip(edges, edges[1:])):
-        tone = 0.3 * np.sin(2 * np.pi * 220 * 2 ** (beat / 5) * time[start:stop])
-        tone[:200] += 0.5 * np.random.default_rng(beat).standard_normal(200)
-        samples[start:stop] = tone[:, None] * np.linspace(1.0, 0.5, channels)
-    return Waveform(samples, rate)
+    return tiny_model(request.param)
 
 
 @pytest.mark.parametrize(("bpm", "rate"), [(40, 22_050), (75.3, 44_100), (119.92, 48_000), (240, 44_100)])
@@ -271,89 +250,3 @@ def test_the_decoder_begins_again_as_if_it_had_never_paused(model: Melformer, bp
     start, stop = (end + round(beats * lazy.samples_per_model_beat) for beats in (len(codes) - 3, len(codes) - 1.5))
     assert lazy.state.n_decoded == lazy.state.n_pushed
     assert np.abs(lazy.render(start, stop) - busy.render(start, stop)).max() < 1e-5
-
-
-def test_a_take_that_is_stuck_goes_back_to_the_prompt(model: Melformer) -> None:
-    prompt = model.prompt(loop(4), bpm=120)
-    composer = Composer(model.transformer, prompt, [1, 2], model.ear)
-    composer.most_repeats = MOST_REPEATS  # an untrained codec hears the loop's beats as one
-    stuck = torch.from_numpy(prompt.codes[[2, 2]])
-    for _ in range(MOST_REPEATS + 1):
-        assert torch.equal(composer._mended(stuck.clone(), FREE)[0], stuck[0])
-        composer.hear(stuck)
-    place = (MOST_REPEATS + 1) % 4
-    assert np.array_equal(composer._mended(stuck.clone(), FREE)[1].numpy(), prompt.codes[place])
-    other = (stuck + 1) % 64
-    assert torch.equal(composer._mended(other.clone(), FREE), other)
-    one = np.array([1, 2, 2, 1]).reshape(4, 1, 1)
-    assert longest_run(one) == 2 and longest_run(one[1:3]) > 1_000
-
-
-class Tinted(Ear):
-    """Hears a colour in the first codebook: a code is worth a hundredth."""
-
-    def colours(self, codes: torch.Tensor) -> np.ndarray:
-        return codes[..., 0].float().mean(dim=1, keepdim=True).numpy() / 100.0
-
-
-def test_a_beat_of_a_colour_that_the_prompt_has_not_goes_back_to_the_prompt(model: Melformer) -> None:
-    """The more variation is asked for, the further a beat may go."""
-    prompt = model.prompt(loop(4), bpm=120)
-    prompt = replace(prompt, codes=np.full_like(prompt.codes, 3) + np.arange(4)[:, None, None])
-    tinted = Tinted(model.codec, model.ear.book, model.ear.silent)
-    composer = Composer(model.transformer, prompt, [1, 2], tinted)
-    composer.most_repeats = 1_000
-    at_half = round(100 * MORE_COLOUR)
-    beats = torch.stack([torch.full(prompt.codes.shape[1:], 6 + at_half + k) for k in (-1, 1)])
-    mended = composer._mended(beats.clone(), Settings(variation=0.5))
-    assert torch.equal(mended[0], beats[0]) and np.array_equal(mended[1].numpy(), prompt.codes[0])
-    assert torch.equal(composer._mended(beats.clone(), FREE), beats)
-    known = torch.from_numpy(prompt.codes[[2, 2]])
-    assert torch.equal(composer._mended(known.clone(), Settings(variation=0.01)), known)
-    assert not model.ear.colours(known).any()  # the tiny model has no scorer to read them by
-
-
-class Tuned(Ear):
-    """Hears one pitch class, the first code."""
-
-    def chroma(self, codes: torch.Tensor) -> np.ndarray:
-        return np.eye(12, dtype=np.float32)[codes[:, 0, 0].numpy()]
-
-
-def test_a_beat_may_leave_the_harmony_no_further_than_the_prompt_does(model: Melformer) -> None:
-    shape = model.prompt(loop(4), bpm=120).codes.shape[1:]
-    tuned = Tuned(model.codec, model.ear.book, model.ear.silent)
-    still, moving = (
-        Strange(tuned, np.broadcast_to(np.array(pitches)[:, None, None], (4, *shape)).copy())
-        for pitches in ([0, 4, 0, 4], [0, 4, 0, 7])
-    )
-    beat = torch.full(shape, 1)
-    beat[0] = 9
-    assert still.spread == pytest.approx(0.0) and moving.spread == pytest.approx(1.0)
-    assert still(beat) == pytest.approx(1.0 / MORE_TONE) and moving(beat) < 1.0
-    beat[0] = 4
-    assert still(beat) == pytest.approx(0.0)
-    deaf = Strange(model.ear, np.zeros((4, *shape), np.int64))  # the tiny model has no scorer to read partials by
-    assert deaf(beat) == 0.0
-
-
-def test_a_take_that_falls_silent_goes_back_to_the_prompt(model: Melformer) -> None:
-    """Half a bar of silence is what this prompt has, so a take may have as much, and no more."""
-    sound = loop(4).samples.copy()
-    sound[len(sound) // 4 : 3 * len(sound) // 4] = 0.0
-    prompt = model.prompt(Waveform(sound, loop(4).sample_rate), bpm=120)
-    codes = np.zeros_like(prompt.codes)
-    codes[0], codes[3] = 1, 2
-    composer = Composer(model.transformer, replace(prompt, codes=codes), [1, 2], Ear(model.codec, 0, np.array([5])))
-    composer.most_repeats = 1_000
-    assert composer.quiet(codes).tolist() == [False, True, True, False] and composer.quiet.longest == 2
-    assert composer.quiet(np.full_like(codes, 5)).all() and not composer.quiet(np.full_like(codes, 7)).any()
-    for kind in (0, 5):  # soft in the prompt, and silence itself
-        pause = torch.full_like(torch.from_numpy(codes[[1, 1]]), kind)
-        for _ in range(2):
-            assert torch.equal(composer._mended(pause.clone(), FREE), pause)
-            composer.hear(pause)
-        back = composer._mended(pause.clone(), FREE)
-        assert torch.equal(back[1], torch.from_numpy(codes[(composer.n_composed) % 4]))
-        for k in (3, 0):
-            composer.hear(torch.from_numpy(codes[[k, k]]))

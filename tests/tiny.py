@@ -1,0 +1,33 @@
+"""A model too small to play, and a loop for it: what tests of generating stand on."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from melformer.audio.grid import beat_edges
+from melformer.audio.wav import Waveform
+from melformer.config import PRESETS
+from melformer.generate import Melformer
+
+
+def tiny_model(n_registers: int = 0) -> Melformer:
+    """An untrained model of the preset `tiny`, made louder, with so many registers of partials."""
+    torch.manual_seed(0)
+    tiny = PRESETS["tiny"]
+    model = Melformer(replace(tiny, codec=replace(tiny.codec, n_registers=n_registers)))
+    with torch.no_grad():  # untrained it would whisper, and differences hide in silence
+        model.codec.decoder.head.bias[: model.config.codec.n_bins] += 4.0
+    return model
+
+
+def loop(n_beats: int = 4, bpm: float = 120.0, rate: int = 22_050, channels: int = 2) -> Waveform:
+    """A different tone and click in every beat."""
+    edges = beat_edges(n_beats, bpm, rate)
+    time = np.arange(edges[-1]) / rate
+    samples = np.zeros((edges[-1], channels), np.float32)
+    for beat, (start, stop) in enumerate(zip(edges, edges[1:])):
+        tone = 0.3 * np.sin(2 * np.pi * 220 * 2 ** (beat / 5) * time[start:stop])
+        tone[:200] += 0.5 * np.random.default_rng(beat).standard_normal(200)
+        samples[start:stop] = tone[:, None] * np.linspace(1.0, 0.5, channels)
+    return Waveform(samples, rate)
