@@ -9,10 +9,10 @@ from tiny import loop, tiny_model
 
 from melformer.audio.wav import Waveform
 from melformer.generate import Melformer, Settings
-from melformer.generate.compose import MOST_REPEATS, Composer
+from melformer.generate.compose import MOST_DRAWS, MOST_REPEATS, Composer
 from melformer.generate.ear import Ear
 from melformer.generate.repeats import longest_run
-from melformer.generate.strange import MORE_COLOUR, MORE_TONE, Strange
+from melformer.generate.strange import MORE_BAR, MORE_COLOUR, MORE_TONE, Strange
 
 FREE = Settings(variation=1.0)
 
@@ -22,18 +22,44 @@ def model(request: pytest.FixtureRequest) -> Melformer:
     return tiny_model(request.param)
 
 
-def test_a_take_that_is_stuck_goes_back_to_the_prompt(model: Melformer) -> None:
+def test_what_does_not_fit_is_drawn_again_and_then_the_prompts(model: Melformer) -> None:
+    """Each take by itself: one fits at once, one at the second draw, one never."""
+    prompt = model.prompt(loop(4), bpm=120)
+    composer = Composer(model.transformer, prompt, [1, 2, 3], model.ear)
+    shape = prompt.codes.shape[1:]
+    kinds = torch.tensor([[1, 0, 0], [2, 2, 0], [3, 3, 0]])
+    drawn = [kind[:, None, None].repeat(1, *shape) for kind in kinds]
+    asked: list[int] = []
+
+    def draw(settings: Settings, attempt: int = 0) -> torch.Tensor:
+        asked.append(attempt)
+        return drawn[attempt]
+
+    composer._drawn = draw  # type: ignore[method-assign]
+    composer._fits = lambda row, beat, settings: bool(beat.any())  # type: ignore[method-assign]
+    found = composer._fitting(FREE)
+    assert found[:2, 0, 0].tolist() == [1, 2] and np.array_equal(found[2].numpy(), prompt.codes[0])
+    assert asked == list(range(MOST_DRAWS))
+
+
+def test_a_second_draw_is_another_one_and_always_the_same(model: Melformer) -> None:
+    prompt = model.prompt(loop(4), bpm=120)
+    alone, among = (Composer(model.transformer, prompt, seeds, model.ear) for seeds in ([2], [1, 2]))
+    first, second = (alone._drawn(FREE, attempt)[0] for attempt in (0, 1))
+    assert not torch.equal(first, second)
+    assert torch.equal(among._drawn(FREE, 1)[1], second)
+
+
+def test_a_take_does_not_get_stuck(model: Melformer) -> None:
     prompt = model.prompt(loop(4), bpm=120)
     composer = Composer(model.transformer, prompt, [1, 2], model.ear)
     composer.most_repeats = MOST_REPEATS  # an untrained codec hears the loop's beats as one
-    stuck = torch.from_numpy(prompt.codes[[2, 2]])
+    stuck = torch.from_numpy(prompt.codes[2])
     for _ in range(MOST_REPEATS + 1):
-        assert torch.equal(composer._mended(stuck.clone(), FREE)[0], stuck[0])
-        composer.hear(stuck)
-    place = (MOST_REPEATS + 1) % 4
-    assert np.array_equal(composer._mended(stuck.clone(), FREE)[1].numpy(), prompt.codes[place])
-    other = (stuck + 1) % 64
-    assert torch.equal(composer._mended(other.clone(), FREE), other)
+        assert composer._fits(0, stuck, FREE)
+        composer.hear(stuck.expand(2, *stuck.shape))
+    assert not composer._fits(1, stuck, FREE)
+    assert composer._fits(1, (stuck + 1) % 64, FREE)
     one = np.array([1, 2, 2, 1]).reshape(4, 1, 1)
     assert longest_run(one) == 2 and longest_run(one[1:3]) > 1_000
 
@@ -45,7 +71,7 @@ class Tinted(Ear):
         return codes[..., 0].float().mean(dim=1, keepdim=True).numpy() / 100.0
 
 
-def test_a_beat_of_a_colour_that_the_prompt_has_not_goes_back_to_the_prompt(model: Melformer) -> None:
+def test_a_beat_may_not_have_a_colour_that_the_prompt_has_not(model: Melformer) -> None:
     """The more variation is asked for, the further a beat may go."""
     prompt = model.prompt(loop(4), bpm=120)
     prompt = replace(prompt, codes=np.full_like(prompt.codes, 3) + np.arange(4)[:, None, None])
@@ -53,13 +79,12 @@ def test_a_beat_of_a_colour_that_the_prompt_has_not_goes_back_to_the_prompt(mode
     composer = Composer(model.transformer, prompt, [1, 2], tinted)
     composer.most_repeats = 1_000
     at_half = round(100 * MORE_COLOUR)
-    beats = torch.stack([torch.full(prompt.codes.shape[1:], 6 + at_half + k) for k in (-1, 1)])
-    mended = composer._mended(beats.clone(), Settings(variation=0.5))
-    assert torch.equal(mended[0], beats[0]) and np.array_equal(mended[1].numpy(), prompt.codes[0])
-    assert torch.equal(composer._mended(beats.clone(), FREE), beats)
-    known = torch.from_numpy(prompt.codes[[2, 2]])
-    assert torch.equal(composer._mended(known.clone(), Settings(variation=0.01)), known)
-    assert not model.ear.colours(known).any()  # the tiny model has no scorer to read them by
+    near, far = (torch.full(prompt.codes.shape[1:], 6 + at_half + k) for k in (-1, 1))
+    assert composer._fits(0, near, Settings(variation=0.5)) and not composer._fits(0, far, Settings(variation=0.5))
+    assert composer._fits(0, far, FREE)
+    known = torch.from_numpy(prompt.codes[2])
+    assert composer._fits(0, known, Settings(variation=0.01))
+    assert not model.ear.colours(known[None]).any()  # the tiny model has no scorer to read them by
 
 
 class Tuned(Ear):
@@ -72,21 +97,30 @@ class Tuned(Ear):
 def test_a_beat_may_leave_the_harmony_no_further_than_the_prompt_does(model: Melformer) -> None:
     shape = model.prompt(loop(4), bpm=120).codes.shape[1:]
     tuned = Tuned(model.codec, model.ear.book, model.ear.silent)
-    still, moving = (
-        Strange(tuned, np.broadcast_to(np.array(pitches)[:, None, None], (4, *shape)).copy())
-        for pitches in ([0, 4, 0, 4], [0, 4, 0, 7])
-    )
-    beat = torch.full(shape, 1)
-    beat[0] = 9
-    assert still.spread == pytest.approx(0.0) and moving.spread == pytest.approx(1.0)
-    assert still(beat) == pytest.approx(1.0 / MORE_TONE) and moving(beat) < 1.0
-    beat[0] = 4
-    assert still(beat) == pytest.approx(0.0)
-    deaf = Strange(model.ear, np.zeros((4, *shape), np.int64))  # the tiny model has no scorer to read partials by
-    assert deaf(beat) == 0.0
+
+    def strange(pitches: list[int], bar: int = 1) -> Strange:
+        return Strange(tuned, np.broadcast_to(np.array(pitches)[:, None, None], (len(pitches), *shape)).copy(), bar)
+
+    def beats(*pitches: int) -> torch.Tensor:
+        """Not the prompt's own: another code says the rest."""
+        played = torch.full((len(pitches), *shape), 1)
+        played[:, 0] = torch.tensor(pitches)[:, None]
+        return played
+
+    still, moving = strange([0, 4, 0, 4]), strange([0, 4, 0, 7])
+    assert still.beat.spread == pytest.approx(0.0) and moving.beat.spread == pytest.approx(1.0)
+    assert still(beats(9)) == pytest.approx(1.0 / MORE_BAR) and moving(beats(9)) < 1.0
+    assert still.beat(tuned.chroma(beats(9))) == pytest.approx(1.0 / MORE_TONE)
+    assert still(beats(4)) == pytest.approx(0.0)
+    deaf = Strange(model.ear, np.zeros((4, *shape), np.int64), 2)  # the tiny model has no scorer to read partials by
+    assert deaf(beats(9)) == 0.0
+    bars = strange([0, 4, 0, 4, 0, 4, 0, 4], bar=2)
+    assert bars(beats(0, 4)) == pytest.approx(0.0, abs=1e-4)
+    assert bars(beats(4, 4)) == pytest.approx((1.0 - 0.5**0.5) / MORE_BAR, rel=1e-4)  # known, but not in a row
+    assert bars(beats(4)) == pytest.approx(0.0, abs=1e-4)  # no bar yet
 
 
-def test_a_take_that_falls_silent_goes_back_to_the_prompt(model: Melformer) -> None:
+def test_a_take_does_not_fall_silent(model: Melformer) -> None:
     """Half a bar of silence is what this prompt has, so a take may have as much, and no more."""
     sound = loop(4).samples.copy()
     sound[len(sound) // 4 : 3 * len(sound) // 4] = 0.0
@@ -98,11 +132,10 @@ def test_a_take_that_falls_silent_goes_back_to_the_prompt(model: Melformer) -> N
     assert composer.quiet(codes).tolist() == [False, True, True, False] and composer.quiet.longest == 2
     assert composer.quiet(np.full_like(codes, 5)).all() and not composer.quiet(np.full_like(codes, 7)).any()
     for kind in (0, 5):  # soft in the prompt, and silence itself
-        pause = torch.full_like(torch.from_numpy(codes[[1, 1]]), kind)
+        pause = torch.full_like(torch.from_numpy(codes[1]), kind)
         for _ in range(2):
-            assert torch.equal(composer._mended(pause.clone(), FREE), pause)
-            composer.hear(pause)
-        back = composer._mended(pause.clone(), FREE)
-        assert torch.equal(back[1], torch.from_numpy(codes[(composer.n_composed) % 4]))
+            assert composer._fits(0, pause, FREE)
+            composer.hear(pause.expand(2, *pause.shape))
+        assert not composer._fits(1, pause, FREE)
         for k in (3, 0):
             composer.hear(torch.from_numpy(codes[[k, k]]))

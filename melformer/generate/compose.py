@@ -24,6 +24,8 @@ LEAST_HEARD = 8
 played. Heard once, a bar or two say too little of what may follow (docs/decisions.md)."""
 MOST_REPEATS = 6
 """How often a beat may follow itself, where the prompt does not repeat one more often."""
+MOST_DRAWS = 3
+"""How often a beat is drawn, if what came out may not be."""
 
 
 def heard_codes(prompt: Prompt) -> np.ndarray:
@@ -49,7 +51,7 @@ class Composer:
         self.n_prompt = len(heard)
         self.prompt_codes = torch.from_numpy(heard)
         self.most_repeats = max(MOST_REPEATS, longest_run(prompt.codes))
-        self.strange = Strange(ear, prompt.codes)
+        self.strange = Strange(ear, prompt.codes, self.bar)
         self.quiet = Quiet(prompt, ear, transformer.codebook_size)
         remembered = transformer.config.context_beats
         self.loop_lag = min(self.n_prompt, max(1, remembered // self.bar * self.bar))  # of a long loop the last bars
@@ -98,18 +100,31 @@ class Composer:
     @torch.inference_mode()
     def next_beat(self, settings: Settings) -> Tensor:
         """The next model beat of every take: int64 (K, n_frames, n_codebooks)."""
-        codes = self._looped() if settings.variation == 0.0 else self._mended(self._drawn(settings), settings)
+        codes = self._looped() if settings.variation == 0.0 else self._fitting(settings)
         self.hear(codes)
         return codes
 
-    def _mended(self, codes: Tensor, settings: Settings) -> Tensor:
-        """A take that would repeat a beat, or be quiet, more often in a row than the prompt ever does, or take on a
-        colour or a harmony that the prompt has not, goes back to the prompt, at the same place in the bar."""
-        for row, beat in enumerate(codes.numpy()):
-            strange = self.strange(codes[row]) > 2.0 * settings.variation
-            if strange or self._is_stuck(row, beat) or self._is_too_quiet(row, beat):
-                codes[row] = self.prompt_codes[(self.state.position - self.n_prompt) % self.n_prompt]
+    def _fitting(self, settings: Settings) -> Tensor:
+        """Takes whose beat does not fit draw another one; after `MOST_DRAWS` they go back to the prompt, at the same
+        place in the bar."""
+        codes = self._drawn(settings)
+        unfit = [row for row in range(len(codes)) if not self._fits(row, codes[row], settings)]
+        for attempt in range(1, MOST_DRAWS):
+            if not unfit:
+                return codes
+            again = self._drawn(settings, attempt)
+            codes[unfit] = again[unfit]
+            unfit = [row for row in unfit if not self._fits(row, codes[row], settings)]
+        codes[unfit] = self.prompt_codes[self.n_composed % self.n_prompt]
         return codes
+
+    def _fits(self, row: int, beat: Tensor, settings: Settings) -> bool:
+        """Whether a beat (n_frames, n_codebooks) may follow in a take: one that would be repeated, or be quiet, more
+        often in a row than the prompt ever does, or take on a colour or a harmony that the prompt has not, may not."""
+        before, _ = self.history(row, self.bar - 1)
+        if self.strange(torch.cat([before, beat[None]])) > 2.0 * settings.variation:
+            return False
+        return not self._is_stuck(row, beat.numpy()) and not self._is_too_quiet(row, beat.numpy())
 
     def _is_stuck(self, row: int, beat: np.ndarray) -> bool:
         n = self.most_repeats
@@ -129,9 +144,9 @@ class Composer:
         slot = (self.state.position - self.loop_lag) % ring.capacity
         return self.transformer.pattern.to_frames(ring.codes[:, : len(self.seeds), slot].transpose(0, 1))
 
-    def _drawn(self, settings: Settings) -> Tensor:
+    def _drawn(self, settings: Settings, attempt: int = 0) -> Tensor:
         pattern = self.transformer.pattern
-        draws = self._draws(pattern.n_steps)
+        draws = self._draws(pattern.n_steps, attempt)
         steps = np.zeros((self.batch, pattern.n_steps, self.transformer.n_codebooks), np.int64)
         self.speaker.begin(self.state)
         for step in range(pattern.n_steps):
@@ -153,8 +168,9 @@ class Composer:
         said = say(prediction, n, settings, draws, settings.temperatures(self.transformer.n_codebooks)[first:])
         return said[np.minimum(np.arange(self.batch), n - 1)]
 
-    def _draws(self, n_steps: int) -> np.ndarray:
+    def _draws(self, n_steps: int, attempt: int) -> np.ndarray:
         """Uniform numbers of this beat for every take: float32 (K, n_steps, n_codebooks)."""
         shape = (n_steps, self.transformer.n_codebooks)
-        generators = [np.random.default_rng([*seed, self.n_composed]) for seed in self.seeds]
+        again = [attempt, 1] if attempt else []
+        generators = [np.random.default_rng([*seed, self.n_composed, *again]) for seed in self.seeds]
         return np.stack([generator.random(shape, np.float32) for generator in generators])

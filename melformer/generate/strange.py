@@ -7,40 +7,59 @@ from melformer.generate.ear import Ear
 
 FAINT = 0.2
 """A beat whose partials weigh less than this share of the prompt's median has no harmony to judge."""
-MORE_COLOUR, MORE_TONE = 0.3, 0.1
+MORE_COLOUR, MORE_TONE, MORE_BAR = 0.3, 0.04, 0.02
 """At the default variation: how far a beat's colour may lie from the nearest beat of the prompt, in log10 of the level,
-mean of the bands (6 dB); and how much further its pitch classes may lie, as 1 − cosine, than those of the prompt's most
-different beat from the others."""
+mean of the bands (6 dB); and how much further its pitch classes, and those of the bar that it ends, may lie, as
+1 − cosine, than those of the prompt's most different beat and bar from the others."""
+
+
+class Harmony:
+    """Knows the pitch classes that sound together in stretches of a prompt, each of `length` beats."""
+
+    def __init__(self, chroma: np.ndarray, length: int, more: float) -> None:
+        """Of a prompt's beats, (P, 12); `more` is how much further than the prompt's own a stretch may lie."""
+        self.length = min(length, len(chroma))
+        stretches = np.lib.stride_tricks.sliding_window_view(chroma, self.length, axis=0).sum(axis=2)
+        weight = stretches.sum(axis=1)
+        self.faint = max(FAINT * float(np.median(weight)), 1e-6)
+        clear = np.flatnonzero(weight > self.faint)
+        self.known = _unit(stretches[clear])
+        others = self.known @ self.known.T
+        others[np.abs(clear[:, None] - clear) < self.length] = -1.0  # what shares beats is no other
+        nearest = others.max(axis=1, initial=-1.0)
+        self.spread = 1.0 - float(nearest[nearest >= 0.0].min(initial=1.0))
+        self.limit = self.spread + more
+
+    def __call__(self, chroma: np.ndarray) -> float:
+        """How far the last `length` of the beats (n, 12) are from the nearest stretch of the prompt, as 1 − cosine over
+        what is allowed; 0 where they are fewer, and where either has hardly any pitch."""
+        stretch = chroma[len(chroma) - self.length :].sum(axis=0, keepdims=True)
+        if len(chroma) < self.length or stretch.sum() <= self.faint or not len(self.known):
+            return 0.0
+        return (1.0 - float((self.known @ _unit(stretch)[0]).max())) / self.limit
 
 
 class Strange:
     """Knows the colours and the pitch classes of a prompt's beats, codes int64 (P, F, n_codebooks)."""
 
-    def __init__(self, ear: Ear, codes: np.ndarray) -> None:
+    def __init__(self, ear: Ear, codes: np.ndarray, bar: int) -> None:
+        """A bar has `bar` model beats."""
         self.ear, self.codes = ear, torch.from_numpy(codes)
         self.colours, chroma = ear.colours(self.codes), ear.chroma(self.codes)
-        weight = chroma.sum(axis=1)
-        self.faint = max(FAINT * float(np.median(weight)), 1e-6)
-        self.chroma = _unit(chroma[weight > self.faint])
-        others = self.chroma @ self.chroma.T - 2.0 * np.eye(len(self.chroma))
-        self.spread = 1.0 - float(others.max(axis=1).min()) if len(self.chroma) > 1 else 0.0
+        self.beat, self.bar = Harmony(chroma, 1, MORE_TONE), Harmony(chroma, bar, MORE_BAR)
 
-    def __call__(self, beat: torch.Tensor) -> float:
-        """How strange a beat (F, n_codebooks) is: above 1 too much so at variation 0.5, above 2 at variation 1."""
+    def __call__(self, beats: torch.Tensor) -> float:
+        """How strange the last of some beats (n, F, n_codebooks), a bar or fewer, is: above 1 too much so at variation
+        0.5, above 2 at variation 1."""
+        beat = beats[-1]
         if bool((self.codes == beat).all(dim=2).all(dim=1).any()):
             return 0.0
-        return max(self.colour(beat) / MORE_COLOUR, self.tone(beat) / (self.spread + MORE_TONE))
+        chroma = self.ear.chroma(beats)
+        return max(self.colour(beat) / MORE_COLOUR, self.beat(chroma), self.bar(chroma))
 
     def colour(self, beat: torch.Tensor) -> float:
         """How far its colour is from the nearest of the prompt's: log10 of the level, mean of the bands."""
         return float(np.abs(self.ear.colours(beat[None]) - self.colours).mean(axis=1).min())
-
-    def tone(self, beat: torch.Tensor) -> float:
-        """How far its pitch classes are from the nearest of the prompt's, 1 − cosine; 0 where either has hardly any."""
-        chroma = self.ear.chroma(beat[None])
-        if chroma.sum() <= self.faint or not len(self.chroma):
-            return 0.0
-        return 1.0 - float((self.chroma @ _unit(chroma)[0]).max())
 
 
 def _unit(chroma: np.ndarray) -> np.ndarray:

@@ -1,12 +1,13 @@
 """What a fine-tune on 20 loops of one kind brings, and what it costs elsewhere. For measuring only.
 
-    python -m melformer.train.finetune_demo OUT_DIR [--material style|pack|freedroidrpg|hedgewars|hyperrogue] [options]
+    python -m melformer.train.finetune_demo OUT_DIR [--material style|pack|drums|ALBUM] [options]
 
 `style` is 20 loops of 32 beats of a style that every corpus leaves out (`corpus/styles_held_out.py`), each with its own
 tempo, key and sounds. A `pack` is the same with one kit, one set of sounds and one tempo, as the loops of one
-musician have them. Their seeds are never trained on.
+musician have them, and `drums` are the drums of that. Their seeds are never trained on.
 
-An album is 20 stretches of 32 beats of Debian's game music (GPL or CC-BY-SA: nothing of it, and no weight that heard
+An ALBUM (freedroidrpg, hedgewars, hyperrogue) is 20 stretches of 32 beats of Debian's game music (GPL or CC-BY-SA:
+nothing of it, and no weight that heard
 it, is ever published), never the stretches of `melformer.evaluate.material`. The other options are those of
 `melformer finetune`.
 
@@ -89,8 +90,9 @@ def _deal(tracks: list[list[Clip]], n_clips: int) -> list[Clip]:
     return dealt[:n_clips]
 
 
-def write_style(out: Path, style: str, pack: bool) -> None:
-    """Write `loops` and `same`: passages of one style; in a pack the players keep the sounds of the first of them."""
+def write_style(out: Path, style: str, material: str) -> None:
+    """Write `loops` and `same`: passages of one style; in a pack the players keep the sounds of the first of them, and
+    of `drums` only the drummers play."""
     from melformer.corpus import compose, render
 
     sounds: dict[str, Part] = {}
@@ -98,8 +100,9 @@ def write_style(out: Path, style: str, pack: bool) -> None:
     first = compose(STYLE_SEED, style, N_CLIP_BEATS)
     for seed in range(STYLE_SEED, STYLE_SEED + N_LOOPS + N_SAME):
         passage = compose(seed, style, N_CLIP_BEATS)
-        if pack:
-            parts = tuple(_as_before(part, sounds) for part in passage.parts)
+        if material != "style":
+            heard = [part for part in passage.parts if material == "pack" or "kit" in part.params]
+            parts = tuple(_as_before(part, sounds) for part in heard)
             passage = replace(passage, parts=parts, bpm=first.bpm, master=first.master)
         clips.append(on_grid(f"{style.replace(' ', '_')}_{seed}", render(passage), passage.bpm))
     for name, part in {"loops": clips[:N_LOOPS], "same": clips[N_LOOPS:]}.items():
@@ -138,7 +141,7 @@ def main() -> None:
     """Write the sets, fine-tune, measure."""
     parser = argparse.ArgumentParser(description="Fine-tune on 20 loops of one kind and measure what it brings.")
     parser.add_argument("out_dir", type=Path)
-    parser.add_argument("--material", choices=["style", "pack", *ALBUMS], default="style")
+    parser.add_argument("--material", choices=["style", "pack", "drums", *ALBUMS], default="style")
     parser.add_argument("--style", choices=list(HELD_OUT), default=next(iter(HELD_OUT)))
     parser.add_argument("--model", metavar="DIR|REPO")
     for field in fields(FinetuneOptions):
@@ -150,7 +153,7 @@ def main() -> None:
         if arguments.material in ALBUMS:
             write_album(arguments.material, out)
         else:
-            write_style(out, arguments.style, arguments.material == "pack")
+            write_style(out, arguments.style, arguments.material)
     given = {f.name: getattr(arguments, f.name) for f in fields(FinetuneOptions)}
     options = FinetuneOptions(**{name: value for name, value in given.items() if value is not None})
     result: dict[str, Any] = {"before": measure(out, arguments.model)}
