@@ -11,6 +11,7 @@ from melformer.audio.wav import Waveform
 from melformer.generate import Melformer, Settings
 from melformer.generate.compose import MOST_DRAWS, MOST_REPEATS, Composer
 from melformer.generate.ear import Ear
+from melformer.generate.level import LOUDER_DB, SOFTER_DB, Level
 from melformer.generate.repeats import longest_run
 from melformer.generate.strange import MORE_BAR, MORE_COLOUR, MORE_TONE, Strange
 
@@ -59,7 +60,9 @@ def test_a_take_does_not_get_stuck(model: Melformer) -> None:
         assert composer._fits(0, stuck, FREE)
         composer.hear(stuck.expand(2, *stuck.shape))
     assert not composer._fits(1, stuck, FREE)
-    assert composer._fits(1, (stuck + 1) % 64, FREE)
+    other = stuck.clone()
+    other[:, 0] += 1
+    assert composer._fits(1, other % 64, FREE)
     one = np.array([1, 2, 2, 1]).reshape(4, 1, 1)
     assert longest_run(one) == 2 and longest_run(one[1:3]) > 1_000
 
@@ -139,3 +142,31 @@ def test_a_take_does_not_fall_silent(model: Melformer) -> None:
         assert not composer._fits(1, pause, FREE)
         for k in (3, 0):
             composer.hear(torch.from_numpy(codes[[k, k]]))
+
+
+def test_a_loop_that_ends_softly_may_go_on_so_but_not_for_long() -> None:
+    """Two loud beats and two soft ones: played round, as loud as ever; after the soft ones, two more are too many."""
+    loud, soft = 1.0, 1e-3
+    level = Level(np.array([loud, loud, soft, soft]))
+    assert level(np.array([soft, soft, loud, loud])) == 0.0
+    assert level(np.array([loud, soft, soft, soft])) == pytest.approx(10.0 * np.log10(2.0) / SOFTER_DB, rel=0.01)
+    assert level(np.array([soft, soft, soft, soft])) > 2.0
+    assert level(np.array([soft, soft, soft, loud])) == 0.0  # it leads back
+    assert level(np.array([soft, soft, soft])) == 0.0  # too few to tell
+    assert level(np.array([loud, loud, loud, loud])) == pytest.approx(0.0, abs=1e-6)
+    assert level(np.array([loud, loud, loud, 3.0])) == pytest.approx(10.0 * np.log10(1.5) / LOUDER_DB, rel=0.01)
+    silent = Level(np.zeros(2))
+    assert silent(np.zeros(2)) == 0.0 and silent(np.array([0.0, 0.1])) > 2.0
+    even = Level(np.array([0.1]))
+    assert even(np.array([0.1])) == pytest.approx(0.0, abs=1e-6) and even(np.array([0.01])) > 2.0
+
+
+def test_levels_are_heard_where_codes_state_them() -> None:
+    silent, said = tiny_model(), tiny_model(n_registers=1)
+    codes = torch.zeros(2, 16, 3, dtype=torch.int64)
+    assert silent.ear.powers(codes).tolist() == [1.0, 1.0]
+    quantizer = said.codec.quantizer
+    assert quantizer.level is not None
+    quantizer.level.codebook[5] = torch.tensor([-1.0, -2.0])
+    codes[1, :8, quantizer.n_learned] = 5
+    assert said.ear.powers(codes) == pytest.approx([2.0, (2.0 + 0.11) / 2])

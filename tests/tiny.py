@@ -18,6 +18,8 @@ def tiny_model(n_registers: int = 0) -> Melformer:
     model = Melformer(replace(tiny, codec=replace(tiny.codec, n_registers=n_registers)))
     with torch.no_grad():  # untrained it would whisper, and differences hide in silence
         model.codec.decoder.head.bias[: model.config.codec.n_bins] += 4.0
+        if model.codec.quantizer.level is not None:  # at random every beat would seem far too loud or too soft
+            model.codec.quantizer.level.codebook.zero_()
     return model
 
 

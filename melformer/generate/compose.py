@@ -120,8 +120,8 @@ class Composer:
 
     def _fits(self, row: int, beat: Tensor, settings: Settings) -> bool:
         """Whether a beat (n_frames, n_codebooks) may follow in a take: one that would be repeated, or be quiet, more
-        often in a row than the prompt ever does, or take on a colour or a harmony that the prompt has not, may not."""
-        before, _ = self.history(row, self.bar - 1)
+        often in a row than the prompt ever does, or take on a colour, a harmony or a level that it has not, may not."""
+        before, _ = self.history(row, self.strange.n_heard - 1)
         if self.strange(torch.cat([before, beat[None]])) > 2.0 * settings.variation:
             return False
         return not self._is_stuck(row, beat.numpy()) and not self._is_too_quiet(row, beat.numpy())

@@ -40,6 +40,18 @@ class Ear:
         return scorer.read(self.codec.quantizer.colours(codes)).mean(dim=1).numpy()
 
     @torch.inference_mode()
+    def powers(self, codes: Tensor) -> np.ndarray:
+        """Mean power that codes state, int64 (N, F, n_codebooks) → float32 (N,).
+
+        A codec without a codebook of levels states none: every beat has 1.
+        """
+        quantizer = self.codec.quantizer
+        if quantizer.level is None:
+            return np.ones(len(codes), np.float32)
+        levels = torch.nn.functional.embedding(codes[..., quantizer.n_learned], quantizer.level.codebook)
+        return (10.0**levels).sum(dim=2).mean(dim=1).numpy()
+
+    @torch.inference_mode()
     def chroma(self, codes: Tensor) -> np.ndarray:
         """How much of each pitch class the partials of beats have, int64 (N, F, n_codebooks) → float32 (N, 12).
 

@@ -17,7 +17,7 @@ WHOLE = -2
 GENERATE_COST, SWITCH_COST = 1.2, 0.6
 """Without a scorer, in units of the prompt's own variance between latents: how far a source may be, and what a change
 of source costs."""
-SCORED_SWITCH_COST, BAND_SWITCH_COST, LEAVE_COST = 0.05, 0.05, 0.1
+SCORED_SWITCH_COST, BAND_SWITCH_COST, LEAVE_COST = 0.05, 0.05, 0.05
 """With a scorer, in log10 of the level: a change of the frame's source, of a band's, and each frame of a band apart."""
 DECODER_FACTOR, TONE_PRICE = 0.8, 0.1
 """What the decoder's distance is multiplied by, to be compared with a copy's, and what a copy costs for tones that are

@@ -1,9 +1,10 @@
-"""Beats of a colour or a harmony that a loop has not."""
+"""Beats of a colour, a harmony or a level that a loop has not."""
 
 import numpy as np
 import torch
 
 from melformer.generate.ear import Ear
+from melformer.generate.level import Level
 
 FAINT = 0.2
 """A beat whose partials weigh less than this share of the prompt's median has no harmony to judge."""
@@ -40,22 +41,24 @@ class Harmony:
 
 
 class Strange:
-    """Knows the colours and the pitch classes of a prompt's beats, codes int64 (P, F, n_codebooks)."""
+    """Knows the colours, the pitch classes and the levels of a prompt's beats, codes int64 (P, F, n_codebooks)."""
 
     def __init__(self, ear: Ear, codes: np.ndarray, bar: int) -> None:
         """A bar has `bar` model beats."""
         self.ear, self.codes = ear, torch.from_numpy(codes)
         self.colours, chroma = ear.colours(self.codes), ear.chroma(self.codes)
         self.beat, self.bar = Harmony(chroma, 1, MORE_TONE), Harmony(chroma, bar, MORE_BAR)
+        self.level = Level(ear.powers(self.codes))
+        self.n_heard = max(self.bar.length, self.level.length)
 
     def __call__(self, beats: torch.Tensor) -> float:
-        """How strange the last of some beats (n, F, n_codebooks), a bar or fewer, is: above 1 too much so at variation
-        0.5, above 2 at variation 1."""
-        beat = beats[-1]
+        """How strange the last of some beats (n ≤ n_heard, F, n_codebooks) is: above 1 too much so at variation 0.5,
+        above 2 at variation 1. A beat that is the prompt's own can only be too loud or too soft."""
+        beat, level = beats[-1], self.level(self.ear.powers(beats))
         if bool((self.codes == beat).all(dim=2).all(dim=1).any()):
-            return 0.0
-        chroma = self.ear.chroma(beats)
-        return max(self.colour(beat) / MORE_COLOUR, self.beat(chroma), self.bar(chroma))
+            return level
+        chroma = self.ear.chroma(beats[-self.bar.length :])
+        return max(level, self.colour(beat) / MORE_COLOUR, self.beat(chroma), self.bar(chroma))
 
     def colour(self, beat: torch.Tensor) -> float:
         """How far its colour is from the nearest of the prompt's: log10 of the level, mean of the bands."""
