@@ -105,13 +105,13 @@ def test_a_beat_may_leave_the_harmony_no_further_than_the_prompt_does(model: Mel
         return Strange(tuned, np.broadcast_to(np.array(pitches)[:, None, None], (len(pitches), *shape)).copy(), bar)
 
     def beats(*pitches: int) -> torch.Tensor:
-        """Not the prompt's own: another code says the rest."""
         played = torch.full((len(pitches), *shape), 1)
         played[:, 0] = torch.tensor(pitches)[:, None]
         return played
 
-    still, moving = strange([0, 4, 0, 4]), strange([0, 4, 0, 7])
-    assert still.beat.spread == pytest.approx(0.0) and moving.beat.spread == pytest.approx(1.0)
+    still, moving, once = strange([0, 4, 0, 4]), strange([0, 4, 5, 7]), strange([0] * 7 + [4])
+    assert moving.beat.spread == pytest.approx(1.0)
+    assert still.beat.spread == once.beat.spread == pytest.approx(0.0)  # one odd beat is no rule
     assert still(beats(9)) == pytest.approx(1.0 / MORE_BAR) and moving(beats(9)) < 1.0
     assert still.beat(tuned.chroma(beats(9))) == pytest.approx(1.0 / MORE_TONE)
     assert still(beats(4)) == pytest.approx(0.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from melformer.generate import Settings
-from melformer.generate.sampling import mixture, sample_codes, say
+from melformer.generate.sampling import BOLDER, mixture, sample_codes, say
 from melformer.transformer.saying import StepPrediction
 
 
@@ -40,7 +40,7 @@ def test_what_is_new_is_drawn_as_often_as_the_gate_says(weights: list[float]) ->
     """Each of many new codes is far less likely than the one that can be copied, and min_p would leave them all out."""
     rows = 2_000
     prediction = StepPrediction(
-        np.zeros((rows, 1, 512), np.float32), np.zeros((rows, 1), np.float32),
+        np.zeros((rows, 1, 512), np.float32), np.full((rows, 1), BOLDER, np.float32),
         np.tile(np.float32(weights), (rows, 1)), np.full((rows, 1, 1), 7),
     )  # fmt: skip
     draws = ((np.arange(rows) + 0.5) / rows)[:, None]

@@ -8,6 +8,9 @@ import numpy as np
 from melformer.errors import RequestError
 from melformer.transformer.saying import StepPrediction
 
+BOLDER = 0.5
+"""By how much new codes are likelier, in logits, than the model says: beats that do not fit are nearly always new ones,
+and what is drawn in their place copies more (docs/decisions.md)."""
 NATURAL = 0.5
 """What temperature 1 stands for, in units of the model's own probabilities: a small model that says all that it thinks
 possible wanders off (docs/decisions.md)."""
@@ -102,7 +105,7 @@ def _copy_shares(prediction: StepPrediction, n_rows: int, variation: float) -> n
     """How likely each code is copied (n_rows, n_codebooks): gates, as logits, moved towards copying below variation 0.5
     and away from it above, times the weight that earlier beats have."""
     odds = math.log((1.0 - variation) / variation) if 0.0 < variation < 1.0 else 6.0 - 12.0 * variation
-    gates = 1.0 / (1.0 + np.exp(-(prediction.gates[:n_rows] + np.float32(2.0 * odds))))
+    gates = 1.0 / (1.0 + np.exp(-(prediction.gates[:n_rows] + np.float32(2.0 * odds - BOLDER))))
     return gates * np.add.reduce(_weights(prediction, n_rows), axis=1)[:, None]
 
 

@@ -11,7 +11,9 @@ FAINT = 0.2
 MORE_COLOUR, MORE_TONE, MORE_BAR = 0.3, 0.04, 0.02
 """At the default variation: how far a beat's colour may lie from the nearest beat of the prompt, in log10 of the level,
 mean of the bands (6 dB); and how much further its pitch classes, and those of the bar that it ends, may lie, as
-1 − cosine, than those of the prompt's most different beat and bar from the others."""
+1 − cosine, than those of three quarters of the prompt's beats and bars from the others."""
+USUAL = 0.75
+"""The share of a prompt's beats that tells how far its harmony moves: one odd beat is no rule."""
 
 
 class Harmony:
@@ -28,7 +30,8 @@ class Harmony:
         others = self.known @ self.known.T
         others[np.abs(clear[:, None] - clear) < self.length] = -1.0  # what shares beats is no other
         nearest = others.max(axis=1, initial=-1.0)
-        self.spread = 1.0 - float(nearest[nearest >= 0.0].min(initial=1.0))
+        far = 1.0 - nearest[nearest >= 0.0]
+        self.spread = float(np.quantile(far, USUAL)) if len(far) else 0.0
         self.limit = self.spread + more
 
     def __call__(self, chroma: np.ndarray) -> float:
@@ -45,20 +48,18 @@ class Strange:
 
     def __init__(self, ear: Ear, codes: np.ndarray, bar: int) -> None:
         """A bar has `bar` model beats."""
-        self.ear, self.codes = ear, torch.from_numpy(codes)
-        self.colours, chroma = ear.colours(self.codes), ear.chroma(self.codes)
+        heard = torch.from_numpy(codes)
+        self.ear, self.colours, chroma = ear, ear.colours(heard), ear.chroma(heard)
         self.beat, self.bar = Harmony(chroma, 1, MORE_TONE), Harmony(chroma, bar, MORE_BAR)
-        self.level = Level(ear.powers(self.codes))
+        self.level = Level(ear.powers(heard))
         self.n_heard = max(self.bar.length, self.level.length)
 
     def __call__(self, beats: torch.Tensor) -> float:
         """How strange the last of some beats (n ≤ n_heard, F, n_codebooks) is: above 1 too much so at variation 0.5,
-        above 2 at variation 1. A beat that is the prompt's own can only be too loud or too soft."""
-        beat, level = beats[-1], self.level(self.ear.powers(beats))
-        if bool((self.codes == beat).all(dim=2).all(dim=1).any()):
-            return level
+        above 2 at variation 1. The prompt's own beats too can be too loud, too soft, or in another order."""
         chroma = self.ear.chroma(beats[-self.bar.length :])
-        return max(level, self.colour(beat) / MORE_COLOUR, self.beat(chroma), self.bar(chroma))
+        harmony = max(self.beat(chroma), self.bar(chroma))
+        return max(harmony, self.colour(beats[-1]) / MORE_COLOUR, self.level(self.ear.powers(beats)))
 
     def colour(self, beat: torch.Tensor) -> float:
         """How far its colour is from the nearest of the prompt's: log10 of the level, mean of the bands."""
