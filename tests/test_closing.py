@@ -14,7 +14,7 @@ from melformer.generate.closing import compose_ending
 from melformer.generate.compose import Composer
 from melformer.generate.likelihood import bits_per_beat
 from melformer.generate.ranking import fit
-from melformer.generate.sampling import mixture
+from melformer.generate.sampling import BOLDER, mixture
 from melformer.transformer.saying import Speaker
 
 RATE, BEAT = 22_050, 11_025
@@ -105,10 +105,11 @@ def test_likelihood_is_that_of_the_steps(model: Melformer) -> None:
     state, speaker, bits = composer.state.rows(torch.arange(2)), Speaker(transformer, 2), 0.0
     codes = torch.cat([torch.from_numpy(prompt.codes), composer.next_beat(FREE)])
     steps = transformer.pattern.to_steps(codes[8]).numpy()
+    as_said = 1.0 / (1.0 + np.exp(BOLDER / 2.0))  # the variation at which new codes are as likely as the model says
     speaker.begin(state)
     for step, (first, last) in enumerate(speaker.spans):
         prediction = speaker.step(step, np.stack([steps[step - 1]] * 2) if step else None)
-        probabilities = mixture(prediction, 1, 0.5)[0]
+        probabilities = mixture(prediction, 1, as_said)[0]
         bits -= float(np.log2(probabilities[np.arange(last - first), steps[step, first:last]]).sum())
     positions = torch.tensor([composer.bar_position(i) for i in range(9)])
     judged = bits_per_beat(transformer, codes[None], composer.tempo, positions, torch.tensor([8]))

@@ -30,25 +30,22 @@ def test_what_does_not_fit_is_drawn_again_and_then_the_prompts(model: Melformer)
     shape = prompt.codes.shape[1:]
     kinds = torch.tensor([[1, 0, 0], [2, 2, 0], [3, 3, 0]])
     drawn = [kind[:, None, None].repeat(1, *shape) for kind in kinds]
-    asked: list[int] = []
-
-    def draw(settings: Settings, attempt: int = 0) -> torch.Tensor:
-        asked.append(attempt)
-        return drawn[attempt]
-
-    composer._drawn = draw  # type: ignore[method-assign]
+    composer._candidates = lambda settings: iter(drawn)  # type: ignore[method-assign]
     composer._fits = lambda row, beat, settings: bool(beat.any())  # type: ignore[method-assign]
     found = composer._fitting(FREE)
     assert found[:2, 0, 0].tolist() == [1, 2] and np.array_equal(found[2].numpy(), prompt.codes[0])
-    assert asked == list(range(MOST_DRAWS))
 
 
-def test_a_second_draw_is_another_one_and_always_the_same(model: Melformer) -> None:
+def test_every_draw_is_another_one_and_the_same_alone_and_among_others(model: Melformer) -> None:
     prompt = model.prompt(loop(4), bpm=120)
-    alone, among = (Composer(model.transformer, prompt, seeds, model.ear) for seeds in ([2], [1, 2]))
-    first, second = (alone._drawn(FREE, attempt)[0] for attempt in (0, 1))
-    assert not torch.equal(first, second)
-    assert torch.equal(among._drawn(FREE, 1)[1], second)
+    alone, pair, three = (
+        list(Composer(model.transformer, prompt, seeds, model.ear)._candidates(FREE))
+        for seeds in ([2], [1, 2], [1, 2, 3])
+    )
+    assert len(alone) == len(pair) == len(three) == MOST_DRAWS
+    for one, two, many in zip(alone, pair, three):
+        assert torch.equal(one[0], two[1]) and torch.equal(one[0], many[1])
+    assert not torch.equal(alone[0], alone[1]) and not torch.equal(alone[1], alone[2])
 
 
 def test_a_take_does_not_get_stuck(model: Melformer) -> None:

@@ -1,5 +1,6 @@
 """The transformer at work: one model beat of codes after another, for one or several takes at once."""
 
+from collections.abc import Iterator, Sequence
 from copy import copy
 
 import numpy as np
@@ -107,16 +108,23 @@ class Composer:
     def _fitting(self, settings: Settings) -> Tensor:
         """Takes whose beat does not fit draw another one; after `MOST_DRAWS` they go back to the prompt, at the same
         place in the bar."""
-        codes = self._drawn(settings)
-        unfit = [row for row in range(len(codes)) if not self._fits(row, codes[row], settings)]
-        for attempt in range(1, MOST_DRAWS):
+        again = self.prompt_codes[self.n_composed % self.n_prompt]
+        codes, unfit = again.repeat(len(self.seeds), 1, 1), list(range(len(self.seeds)))
+        for drawn in self._candidates(settings):
+            codes[unfit] = drawn[unfit]
+            unfit = [row for row in unfit if not self._fits(row, codes[row], settings)]
             if not unfit:
                 return codes
-            again = self._drawn(settings, attempt)
-            codes[unfit] = again[unfit]
-            unfit = [row for row in unfit if not self._fits(row, codes[row], settings)]
-        codes[unfit] = self.prompt_codes[self.n_composed % self.n_prompt]
+        codes[unfit] = again
         return codes
+
+    def _candidates(self, settings: Settings) -> Iterator[Tensor]:
+        """Up to `MOST_DRAWS` draws of this beat, each int64 (K, n_frames, n_codebooks); a take that is alone has the
+        second one for nothing, in the row that fills its batch."""
+        n = len(self.seeds)
+        at_once = self.batch // n
+        for first in range(0, MOST_DRAWS, at_once):
+            yield from self._drawn(settings, range(first, min(first + at_once, MOST_DRAWS))).split(n)
 
     def _fits(self, row: int, beat: Tensor, settings: Settings) -> bool:
         """Whether a beat (n_frames, n_codebooks) may follow in a take: one that would be repeated, or be quiet, more
@@ -144,16 +152,17 @@ class Composer:
         slot = (self.state.position - self.loop_lag) % ring.capacity
         return self.transformer.pattern.to_frames(ring.codes[:, : len(self.seeds), slot].transpose(0, 1))
 
-    def _drawn(self, settings: Settings, attempt: int = 0) -> Tensor:
+    def _drawn(self, settings: Settings, attempts: Sequence[int]) -> Tensor:
+        """Draws of this beat, as many as the batch has room for: (attempts · K, n_frames, n_codebooks)."""
         pattern = self.transformer.pattern
-        draws = self._draws(pattern.n_steps, attempt)
+        draws = np.concatenate([self._draws(pattern.n_steps, attempt) for attempt in attempts])
         steps = np.zeros((self.batch, pattern.n_steps, self.transformer.n_codebooks), np.int64)
         self.speaker.begin(self.state)
         for step in range(pattern.n_steps):
             prediction = self.speaker.step(step, steps[:, step - 1] if step else None)
             first, last = self.speaker.spans[step]
             steps[:, step, first:last] = self._say(prediction, settings, draws[:, step, first:last], first)
-        return pattern.to_frames(torch.from_numpy(steps))[: len(self.seeds)]
+        return pattern.to_frames(torch.from_numpy(steps))[: len(draws)]
 
     @torch.inference_mode()
     def hear(self, codes: Tensor) -> None:
@@ -162,9 +171,9 @@ class Composer:
         self.transformer.advance(self.state, rows, self._conditioning(self.state.position + 1))
 
     def _say(self, prediction: StepPrediction, settings: Settings, draws: np.ndarray, first: int) -> np.ndarray:
-        """Choose the codes (B, n) of one step, of codebook `first` and those after it; rows that only fill the batch
-        repeat the last take's."""
-        n = len(self.seeds)
+        """Choose the codes (B, n) of one step, of codebook `first` and those after it, by `draws` (≤ B, n); rows that
+        only fill the batch repeat the last one's."""
+        n = len(draws)
         said = say(prediction, n, settings, draws, settings.temperatures(self.transformer.n_codebooks)[first:])
         return said[np.minimum(np.arange(self.batch), n - 1)]
 
