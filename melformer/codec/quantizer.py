@@ -140,6 +140,10 @@ class LevelQuantizer(nn.Module):
         """int64 (B, T) → (B, T, latent_dim)."""
         return self.latents(F.embedding(codes, self.codebook))
 
+    def powers(self, codes: Tensor) -> Tensor:
+        """The power that codes state of each register: int64 (...) → (..., N_LEVELS)."""
+        return 10.0 ** F.embedding(codes, self.codebook)
+
     def average(self) -> Tensor:
         """The latent of the entries' mean: (latent_dim,)."""
         return self.latents(self.codebook.mean(dim=0))

@@ -48,8 +48,7 @@ class Ear:
         quantizer = self.codec.quantizer
         if quantizer.level is None:
             return np.ones(len(codes), np.float32)
-        levels = torch.nn.functional.embedding(codes[..., quantizer.n_learned], quantizer.level.codebook)
-        return (10.0**levels).sum(dim=2).mean(dim=1).numpy()
+        return quantizer.level.powers(codes[..., quantizer.n_learned]).sum(dim=2).mean(dim=1).numpy()
 
     @torch.inference_mode()
     def chroma(self, codes: Tensor) -> np.ndarray:

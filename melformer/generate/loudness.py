@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from melformer.codec.codec import Codec, amplified, register_powers
 
@@ -48,7 +47,7 @@ class StatedLevels:
         assert quantizer.level is not None
         heard = codes[0, :1].expand(self.n_late, -1) if before is None else before[-1, n_frames - self.n_late :]
         said = torch.cat([heard, codes.flatten(0, 1)])[: n_frames * len(codes), quantizer.n_learned]
-        parts = register_powers(spectra)[0], 10.0 ** F.embedding(said, quantizer.level.codebook)
+        parts = register_powers(spectra)[0], quantizer.level.powers(said)
         made, stated = (part.unflatten(0, (len(codes), -1)).mean(dim=1) for part in parts)
         return made, stated
 

@@ -102,8 +102,8 @@ def _copied(prediction: StepPrediction, n_rows: int) -> np.ndarray:
 
 
 def _copy_shares(prediction: StepPrediction, n_rows: int, variation: float) -> np.ndarray:
-    """How likely each code is copied (n_rows, n_codebooks): gates, as logits, moved towards copying below variation 0.5
-    and away from it above, times the weight that earlier beats have."""
+    """How likely each code is copied (n_rows, n_codebooks): the model's gates, as logits, made `BOLDER`,
+    moved towards copying below variation 0.5 and away from it above, times the weight that earlier beats have."""
     odds = math.log((1.0 - variation) / variation) if 0.0 < variation < 1.0 else 6.0 - 12.0 * variation
     gates = 1.0 / (1.0 + np.exp(-(prediction.gates[:n_rows] + np.float32(2.0 * odds - BOLDER))))
     return gates * np.add.reduce(_weights(prediction, n_rows), axis=1)[:, None]

@@ -7,9 +7,8 @@ tempo, key and sounds. A `pack` is the same with one kit, one set of sounds and 
 musician have them, and `drums` are the drums of that. Their seeds are never trained on.
 
 An ALBUM (freedroidrpg, hedgewars, hyperrogue) is 20 stretches of 32 beats of Debian's game music (GPL or CC-BY-SA:
-nothing of it, and no weight that heard
-it, is ever published), never the stretches of `melformer.evaluate.material`. The other options are those of
-`melformer finetune`.
+nothing of it, and no weight that heard it, is ever published), never the stretches of `melformer.evaluate.material`.
+The other options are those of `melformer finetune`.
 
 OUT_DIR/MATERIAL gets `loops`, `same` (other loops of the style or pack; other stretches of the album's tracks), `other`
 (tracks that the loops have nothing of), `model` (what `melformer finetune` makes of `loops`) and `demo.json`: bits per
