@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from melformer.int8 import Int8Linear
+from melformer.packed import PackedLinear
 
 if TYPE_CHECKING:
     from melformer.generate import BeatStream, Melformer
@@ -103,9 +103,10 @@ def _need(layers: list[tuple[nn.Linear, int]], n_reads: int) -> tuple[int, int, 
     """Bytes read, float and eight-bit multiply-adds of layers, each applied to so many rows, read `n_reads` times."""
     reads, floats, int8 = 0, 0, 0
     for layer, n_rows in layers:
-        packed, n = isinstance(layer, Int8Linear) and layer.is_packed, layer.weight.numel()
-        reads += n_reads * n * (1 if packed else 4)
-        if packed:
+        packed, n = isinstance(layer, PackedLinear), layer.weight.numel()
+        as_bytes = packed and layer.has_bytes
+        reads += n_reads * n * (1 if as_bytes else 2 if packed and layer.halves is not None else 4)
+        if as_bytes:
             int8 += n_rows * n
         else:
             floats += n_rows * n

@@ -23,28 +23,49 @@ def model(request: pytest.FixtureRequest) -> Melformer:
     return tiny_model(request.param)
 
 
-def test_what_does_not_fit_is_drawn_again_and_then_the_prompts(model: Melformer) -> None:
-    """Each take by itself: one fits at once, one at the second draw, one never."""
+def fits(composer: Composer, row: int, beat: torch.Tensor, settings: Settings) -> bool:
+    return bool(composer._fits([row], beat[None, None], settings)[0, 0])
+
+
+@pytest.mark.parametrize("n_takes", [1, 3])
+def test_what_does_not_fit_is_drawn_again_and_then_the_prompts(model: Melformer, n_takes: int) -> None:
+    """Each take by itself: the first finds its beat at the last draw, the second at once, the third never."""
     prompt = model.prompt(loop(4), bpm=120)
-    composer = Composer(model.transformer, prompt, [1, 2, 3], model.ear)
-    shape = prompt.codes.shape[1:]
-    kinds = torch.tensor([[1, 0, 0], [2, 2, 0], [3, 3, 0]])
-    drawn = [kind[:, None, None].repeat(1, *shape) for kind in kinds]
-    composer._candidates = lambda settings: iter(drawn)  # type: ignore[method-assign]
-    composer._fits = lambda row, beat, settings: bool(beat.any())  # type: ignore[method-assign]
+    composer = Composer(model.transformer, prompt, [0, 1, 2][:n_takes], model.ear)
+    asked = []
+
+    def drawn(settings: Settings, rows: list[int], attempts: range) -> torch.Tensor:
+        asked.append((rows, list(attempts)))
+        kinds = torch.tensor([[10 * (attempt + 1) + row for row in rows] for attempt in attempts])
+        return kinds[..., None, None].expand(*kinds.shape, *prompt.codes.shape[1:])
+
+    def allowed(rows: list[int], drafts: torch.Tensor, settings: Settings) -> np.ndarray:
+        return np.isin(drafts[..., 0, 0].numpy(), [10 * MOST_DRAWS, 11, 21])
+
+    composer._drawn, composer._fits = drawn, allowed  # type: ignore[method-assign, assignment]
     found = composer._fitting(FREE)
-    assert found[:2, 0, 0].tolist() == [1, 2] and np.array_equal(found[2].numpy(), prompt.codes[0])
+    assert found[:2, 0, 0].tolist() == [10 * MOST_DRAWS, 11][:n_takes]
+    everything = list(range(MOST_DRAWS))
+    if n_takes == 1:
+        assert asked == [([0], everything)]
+    else:
+        assert np.array_equal(found[2].numpy(), prompt.codes[0])
+        assert asked == [([0, 1, 2], everything[:2]), ([0, 2], everything[2:])]
 
 
 def test_every_draw_is_another_one_and_the_same_alone_and_among_others(model: Melformer) -> None:
+    """Also when it is drawn later than others, or with fewer."""
     prompt = model.prompt(loop(4), bpm=120)
-    alone, pair, three = (
-        list(Composer(model.transformer, prompt, seeds, model.ear)._candidates(FREE))
-        for seeds in ([2], [1, 2], [1, 2, 3])
-    )
-    assert len(alone) == len(pair) == len(three) == MOST_DRAWS
-    for one, two, many in zip(alone, pair, three):
-        assert torch.equal(one[0], two[1]) and torch.equal(one[0], many[1])
+
+    def drafts(seeds: list[int], *rounds: tuple[list[int], range]) -> list[torch.Tensor]:
+        composer = Composer(model.transformer, prompt, seeds, model.ear)
+        return [draft for rows, attempts in rounds for draft in composer._drawn(FREE, rows, attempts)]
+
+    alone = drafts([2], ([0], range(4)))
+    pair = drafts([1, 2], ([0, 1], range(2)), ([1], range(2, 4)))
+    five = drafts([1, 2, 3, 4, 5], ([0, 1, 2, 3, 4], range(2)), ([1, 4], range(2, 4)))
+    for draws, column in ((pair, [1, 1, 0, 0]), (five, [1, 1, 0, 0])):
+        assert [torch.equal(one[0], drawn[i]) for one, drawn, i in zip(alone, draws, column)] == [True] * 4
     assert not torch.equal(alone[0], alone[1]) and not torch.equal(alone[1], alone[2])
 
 
@@ -54,12 +75,12 @@ def test_a_take_does_not_get_stuck(model: Melformer) -> None:
     composer.most_repeats = MOST_REPEATS  # an untrained codec hears the loop's beats as one
     stuck = torch.from_numpy(prompt.codes[2])
     for _ in range(MOST_REPEATS + 1):
-        assert composer._fits(0, stuck, FREE)
+        assert fits(composer, 0, stuck, FREE)
         composer.hear(stuck.expand(2, *stuck.shape))
-    assert not composer._fits(1, stuck, FREE)
+    assert not fits(composer, 1, stuck, FREE)
     other = stuck.clone()
     other[:, 0] += 1
-    assert composer._fits(1, other % 64, FREE)
+    assert fits(composer, 1, other % 64, FREE)
     one = np.array([1, 2, 2, 1]).reshape(4, 1, 1)
     assert longest_run(one) == 2 and longest_run(one[1:3]) > 1_000
 
@@ -80,10 +101,10 @@ def test_a_beat_may_not_have_a_colour_that_the_prompt_has_not(model: Melformer) 
     composer.most_repeats = 1_000
     at_half = round(100 * MORE_COLOUR)
     near, far = (torch.full(prompt.codes.shape[1:], 6 + at_half + k) for k in (-1, 1))
-    assert composer._fits(0, near, Settings(variation=0.5)) and not composer._fits(0, far, Settings(variation=0.5))
-    assert composer._fits(0, far, FREE)
+    assert fits(composer, 0, near, Settings(variation=0.5)) and not fits(composer, 0, far, Settings(variation=0.5))
+    assert fits(composer, 0, far, FREE)
     known = torch.from_numpy(prompt.codes[2])
-    assert composer._fits(0, known, Settings(variation=0.01))
+    assert fits(composer, 0, known, Settings(variation=0.01))
     assert not model.ear.colours(known[None]).any()  # the tiny model has no scorer to read them by
 
 
@@ -101,6 +122,9 @@ def test_a_beat_may_leave_the_harmony_no_further_than_the_prompt_does(model: Mel
     def strange(pitches: list[int], bar: int = 1) -> Strange:
         return Strange(tuned, np.broadcast_to(np.array(pitches)[:, None, None], (len(pitches), *shape)).copy(), bar)
 
+    def judged(strange: Strange, said: torch.Tensor) -> float:
+        return float(strange(said[None, :-1], said[None, -1:])[0, 0])
+
     def beats(*pitches: int) -> torch.Tensor:
         played = torch.full((len(pitches), *shape), 1)
         played[:, 0] = torch.tensor(pitches)[:, None]
@@ -109,15 +133,15 @@ def test_a_beat_may_leave_the_harmony_no_further_than_the_prompt_does(model: Mel
     still, moving, once = strange([0, 4, 0, 4]), strange([0, 4, 5, 7]), strange([0] * 7 + [4])
     assert moving.beat.spread == pytest.approx(1.0)
     assert still.beat.spread == once.beat.spread == pytest.approx(0.0)  # one odd beat is no rule
-    assert still(beats(9)) == pytest.approx(1.0 / MORE_BAR) and moving(beats(9)) < 1.0
+    assert judged(still, beats(9)) == pytest.approx(1.0 / MORE_BAR) and judged(moving, beats(9)) < 1.0
     assert still.beat(tuned.chroma(beats(9))) == pytest.approx(1.0 / MORE_TONE)
-    assert still(beats(4)) == pytest.approx(0.0)
+    assert judged(still, beats(4)) == pytest.approx(0.0)
     deaf = Strange(model.ear, np.zeros((4, *shape), np.int64), 2)  # the tiny model has no scorer to read partials by
-    assert deaf(beats(9)) == 0.0
+    assert judged(deaf, beats(9)) == 0.0
     bars = strange([0, 4, 0, 4, 0, 4, 0, 4], bar=2)
-    assert bars(beats(0, 4)) == pytest.approx(0.0, abs=1e-4)
-    assert bars(beats(4, 4)) == pytest.approx((1.0 - 0.5**0.5) / MORE_BAR, rel=1e-4)  # known, but not in a row
-    assert bars(beats(4)) == pytest.approx(0.0, abs=1e-4)  # no bar yet
+    assert judged(bars, beats(0, 4)) == pytest.approx(0.0, abs=1e-4)
+    assert judged(bars, beats(4, 4)) == pytest.approx((1.0 - 0.5**0.5) / MORE_BAR, rel=1e-4)  # known, but not in a row
+    assert judged(bars, beats(4)) == pytest.approx(0.0, abs=1e-4)  # no bar yet
 
 
 def test_a_take_does_not_fall_silent(model: Melformer) -> None:
@@ -134,9 +158,9 @@ def test_a_take_does_not_fall_silent(model: Melformer) -> None:
     for kind in (0, 5):  # soft in the prompt, and silence itself
         pause = torch.full_like(torch.from_numpy(codes[1]), kind)
         for _ in range(2):
-            assert composer._fits(0, pause, FREE)
+            assert fits(composer, 0, pause, FREE)
             composer.hear(pause.expand(2, *pause.shape))
-        assert not composer._fits(1, pause, FREE)
+        assert not fits(composer, 1, pause, FREE)
         for k in (3, 0):
             composer.hear(torch.from_numpy(codes[[k, k]]))
 

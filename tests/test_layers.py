@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "melformer"
 FLOORS = {
     "errors": 0, "files": 0, "config": 0,
-    "audio": 1, "int8": 1,
+    "audio": 1, "packed": 1,
     "codec": 2, "transformer": 2,
     "hub": 3,
     "sampling": 4, "generate": 4,

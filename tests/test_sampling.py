@@ -28,7 +28,9 @@ def test_sampling_follows_probabilities_and_limits() -> None:
 
 def test_variation_moves_from_copying_to_new() -> None:
     weights, remembered = np.array([[0.6, 0.3]], np.float32), np.array([[[1, 2], [3, 4]]])
-    prediction = StepPrediction(np.zeros((1, 2, 8), np.float32), np.zeros((1, 2), np.float32), weights, remembered)
+    prediction = StepPrediction(
+        lambda book: np.zeros((1, 8), np.float32), np.zeros((1, 2), np.float32), weights, remembered, 8
+    )
     for variation in (0.25, 0.5, 1.0):
         assert np.allclose(mixture(prediction, 1, variation).sum(-1), 1.0, atol=1e-5)
     shares = [float(mixture(prediction, 1, v)[0, 0, 1]) for v in (0.2, 0.5, 0.8, 1.0)]
@@ -40,8 +42,8 @@ def test_what_is_new_is_drawn_as_often_as_the_gate_says(weights: list[float]) ->
     """Each of many new codes is far less likely than the one that can be copied, and min_p would leave them all out."""
     rows = 2_000
     prediction = StepPrediction(
-        np.zeros((rows, 1, 512), np.float32), np.full((rows, 1), BOLDER, np.float32),
-        np.tile(np.float32(weights), (rows, 1)), np.full((rows, 1, 1), 7),
+        lambda book: np.zeros((rows, 512), np.float32), np.full((rows, 1), BOLDER, np.float32),
+        np.tile(np.float32(weights), (rows, 1)), np.full((rows, 1, 1), 7), 512,
     )  # fmt: skip
     draws = ((np.arange(rows) + 0.5) / rows)[:, None]
     said = {t: say(prediction, rows, Settings(temperature=t), draws, np.ones(1, np.float32)) for t in (0.2, 1.0, 2.0)}

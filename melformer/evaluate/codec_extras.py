@@ -16,7 +16,7 @@ from melformer.evaluate.stereo import stereo_error
 from melformer.generate.prompt import make_prompt
 from melformer.generate.rebuild import rebuild
 from melformer.generate.voice import Voice
-from melformer.int8 import use_floats, use_int8
+from melformer.packed import use_bytes, use_floats
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def measure_decoding(codec: Codec, codes: np.ndarray) -> dict[str, Decoding]:
     """Floats and eight bits, on codes (beats, frames, n_codebooks)."""
     exact, eight = copy.deepcopy(codec), copy.deepcopy(codec)
     use_floats(exact)
-    use_int8(eight.decoder)
+    use_bytes(eight.decoder)
     found, truth = {}, None
     for name, each in (("float32", exact), ("int8", eight)):
         state, parts, times = None, [], []

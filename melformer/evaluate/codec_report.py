@@ -69,7 +69,7 @@ def _measure(arguments: argparse.Namespace, clips: list[Clip], codec: "BareCodec
     """All that was asked for; None for the rest."""
     from melformer.evaluate.bare_codec import BareCodec
     from melformer.evaluate.codec_extras import measure_decoding, measure_stereo
-    from melformer.int8 import use_floats, use_int8
+    from melformer.packed import use_bytes, use_floats
 
     use_floats(codec.codec)
     config = codec.config
@@ -77,7 +77,7 @@ def _measure(arguments: argparse.Namespace, clips: list[Clip], codec: "BareCodec
     ours = {"this codec": codec}
     if arguments.int8:
         eight = copy.deepcopy(codec.codec)
-        use_int8(eight.decoder)
+        use_bytes(eight.decoder)
         ours["in eight bits"] = BareCodec(eight)
 
     def kbps(bpm: float) -> float:

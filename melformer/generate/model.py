@@ -22,12 +22,13 @@ from melformer.generate.prompt import Prompt, encode, make_prompt
 from melformer.generate.ranking import ranked
 from melformer.generate.rebuild import rebuild
 from melformer.generate.sampling import Settings
+from melformer.generate.side_by_side import aside
 from melformer.generate.state import StreamState, wake
 from melformer.generate.stream import BeatStream
 from melformer.generate.takes import Beat, Closing, TakeStreams
 from melformer.generate.voice import Voice
 from melformer.hub import load_bundle
-from melformer.int8 import has_int8, use_int8
+from melformer.packed import has_bytes, has_halves, use_bytes, use_halves
 from melformer.transformer.model import BeatTransformer
 
 MAX_NEW_BEATS = 100_000
@@ -77,16 +78,19 @@ class Melformer(nn.Module):
 
         Torch is set to one thread, since on matrices this small a second one gains little, and beside a busy
         neighbour it waits most of the time; call `torch.set_num_threads` afterwards to have it otherwise.
-        All parts multiply in eight bits where the processor can (`melformer.int8.use_floats` undoes it).
+        All parts multiply bytes where the processor can, or the transformer halves (`melformer.packed.use_floats`
+        undoes it).
         Errors: CheckpointError when it is missing, damaged or does not fit its configuration.
         """
         bundle = load_bundle(name, revision)
         torch.set_num_threads(1)
         model = cls(bundle.config)
         model.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in bundle.tensors.items()})
-        if has_int8():
+        if has_bytes():
             for part in (model.codec.encoder, model.codec.decoder, model.transformer):
-                use_int8(part)
+                use_bytes(part)
+        elif has_halves():
+            use_halves(model.transformer)
         _ = model.ear  # now, not before the first sound
         return model
 
@@ -154,8 +158,12 @@ class Melformer(nn.Module):
         return ranked(self.transformer, takes)
 
     def _takes(self, prompt: Prompt, seeds: list[int], closing: Closing | None = None) -> TakeStreams:
-        voice, composer = Voice(self.codec, prompt), Composer(self.transformer, prompt, seeds, self.ear)
-        return TakeStreams(composer, [voice, *(voice.twin() for _ in seeds[1:])], prompt, closing)
+        def voices() -> list[Voice]:
+            voice = Voice(self.codec, prompt)
+            return [voice, *(voice.twin() for _ in seeds[1:])]
+
+        in_the_making = aside(voices)
+        return TakeStreams(Composer(self.transformer, prompt, seeds, self.ear), in_the_making, prompt, closing)
 
     def reconstruct(self, waveform: Waveform, bpm: float, n_codebooks: int | None = None) -> Waveform:
         """Encode and decode a loop (its whole beats), from the first `n_codebooks` codebooks and its side codes.

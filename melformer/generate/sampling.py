@@ -74,7 +74,9 @@ def say(
     is_copied = draws < share
     within = np.where(is_copied, draws / np.maximum(share, 1e-12), (draws - share) / np.maximum(1.0 - share, 1e-12))
     probabilities = _copied(prediction, n_rows)
-    probabilities[~is_copied] = _softmax(prediction.logits[:n_rows][~is_copied])
+    for book in np.flatnonzero(~is_copied.all(axis=0)).tolist():
+        rows = np.flatnonzero(~is_copied[:, book])
+        probabilities[rows, book] = _softmax(prediction.book_logits(book)[rows])
     return sample_codes(probabilities, settings, within, temperatures)
 
 
@@ -82,7 +84,7 @@ def mixture(prediction: StepPrediction, n_rows: int, variation: float) -> np.nda
     """Probabilities of one step for its first `n_rows` sequences: float32 (n_rows, n_codebooks, codebook_size)."""
     share, copied = _copy_shares(prediction, n_rows, variation)[..., None], _copied(prediction, n_rows)
     copied *= share / np.maximum(np.add.reduce(copied, axis=2, keepdims=True), 1e-12)
-    return copied + (1.0 - share) * _softmax(prediction.logits[:n_rows])
+    return copied + (1.0 - share) * _softmax(prediction.logits()[:n_rows])
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -94,11 +96,12 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 def _copied(prediction: StepPrediction, n_rows: int) -> np.ndarray:
     """Weights of the codes that can be copied: float32 (n_rows, n_codebooks, codebook_size)."""
-    weights, copied = _weights(prediction, n_rows), np.zeros_like(prediction.logits[:n_rows])
+    weights, n_books, size = _weights(prediction, n_rows), prediction.gates.shape[1], prediction.codebook_size
     rows, beats = np.nonzero(weights)
-    books = np.arange(copied.shape[1])
-    np.add.at(copied, (rows[:, None], books, prediction.codes[rows, beats]), weights[rows, beats, None])
-    return copied
+    entries = (rows[:, None] * n_books + np.arange(n_books)) * size + prediction.codes[rows, beats]
+    repeated = np.repeat(weights[rows, beats], n_books)
+    copied = np.bincount(entries.ravel(), repeated, n_rows * n_books * size)
+    return copied.reshape(n_rows, n_books, size).astype(np.float32)
 
 
 def _copy_shares(prediction: StepPrediction, n_rows: int, variation: float) -> np.ndarray:

@@ -10,7 +10,6 @@ from melformer.audio.tempo import Tempo
 from melformer.audio.wav import Waveform
 from melformer.codec.sources import RECENT_BEATS
 from melformer.errors import RequestError
-from melformer.generate.compose import MIN_BATCH
 from melformer.generate.prompt import MAX_BEATS, MIN_BEATS, Prompt
 from melformer.transformer.model import BeatTransformer, Conditioning, TransformerState
 
@@ -88,10 +87,10 @@ def check_codes(name: str, codes: Tensor, shape: tuple[int, ...], codec: Any) ->
 
 
 def check_composed(transformer: BeatTransformer, state: TransformerState, codec: Any) -> None:
-    """Compare a transformer's state with a fresh one's. Errors: RequestError."""
-    blank = Conditioning(torch.zeros(MIN_BATCH), torch.zeros(MIN_BATCH, 2, dtype=torch.int64))
+    """Compare the state of one sequence with a fresh one's. Errors: RequestError."""
+    blank = Conditioning(torch.zeros(1), torch.zeros(1, 2, dtype=torch.int64))
     with torch.inference_mode():
-        fresh = transformer.read(torch.zeros(MIN_BATCH, 1, *_code_shape(codec), dtype=torch.int64), blank)
+        fresh = transformer.read(torch.zeros(1, 1, *_code_shape(codec), dtype=torch.int64), blank)
     pairs = [(state.contexts, fresh.contexts)]
     for own, other in [(state.ring, fresh.ring), *zip(state.caches, fresh.caches)]:
         pairs += [(getattr(own, name), getattr(other, name)) for name in vars(other)]

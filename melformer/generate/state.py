@@ -36,7 +36,7 @@ from melformer.transformer.column import BeatRing
 from melformer.transformer.kv_cache import KVCache
 from melformer.transformer.model import BeatTransformer, TransformerState
 
-VERSION = 6
+VERSION = 7
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ class StreamState:
 
 def snapshot(takes: TakeStreams, settings: Settings, seed: int) -> StreamState:
     """Copy the state of a stream of one take."""
-    composer, voice, prompt = takes.composer.state, takes.voices[0], takes.prompt
+    composer = takes.composer.state.rows(torch.zeros(1, dtype=torch.int64))
+    voice, prompt = takes.voices[0], takes.prompt
     empty = torch.zeros(0, 1, *prompt.codes.shape[1:], dtype=torch.int64)
     tensors = {
         "prompt.samples": torch.from_numpy(prompt.waveform.samples), "prompt.codes": torch.from_numpy(prompt.codes),

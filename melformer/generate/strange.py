@@ -54,16 +54,27 @@ class Strange:
         self.level = Level(ear.powers(heard))
         self.n_heard = max(self.bar.length, self.level.length)
 
-    def __call__(self, beats: torch.Tensor) -> float:
-        """How strange the last of some beats (n ≤ n_heard, F, n_codebooks) is: above 1 too much so at variation 0.5,
-        above 2 at variation 1. The prompt's own beats too can be too loud, too soft, or in another order."""
-        chroma = self.ear.chroma(beats[-self.bar.length :])
-        harmony = max(self.beat(chroma), self.bar(chroma))
-        return max(harmony, self.colour(beats[-1]) / MORE_COLOUR, self.level(self.ear.powers(beats)))
+    def __call__(self, before: torch.Tensor, drafts: torch.Tensor) -> np.ndarray:
+        """How strange drafts of the next beat are: above 1 too much so at variation 0.5, above 2 at variation 1.
 
-    def colour(self, beat: torch.Tensor) -> float:
-        """How far its colour is from the nearest of the prompt's: log10 of the level, mean of the bands."""
-        return float(np.abs(self.ear.colours(beat[None]) - self.colours).mean(axis=1).min())
+        `before` (K, h, F, n_codebooks) is what some takes said last, drafts (A, K, F, n_codebooks) → (A, K). The
+        prompt's own beats too can be too loud, too soft, or in another order.
+        """
+        before = before[:, max(0, before.shape[1] - self.n_heard + 1) :]
+        (n_takes, n_before), n_drafts = before.shape[:2], len(drafts)
+        beats = torch.cat([before.flatten(0, 1), drafts.flatten(0, 1)])
+        chroma, powers = self.ear.chroma(beats), self.ear.powers(beats)
+        far = self._far(self.ear.colours(drafts.flatten(0, 1)))
+        strange = np.empty((n_drafts, n_takes))
+        for i, (draft, take) in enumerate(np.ndindex(n_drafts, n_takes)):
+            line = [*range(take * n_before, (take + 1) * n_before), n_takes * n_before + i]
+            harmony = max(self.beat(chroma[line]), self.bar(chroma[line]))
+            strange[draft, take] = max(harmony, far[i] / MORE_COLOUR, self.level(powers[line]))
+        return strange
+
+    def _far(self, colours: np.ndarray) -> np.ndarray:
+        """How far colours (N, n_bands) are from the nearest of the prompt: log10 of the level, mean of the bands."""
+        return np.abs(colours[:, None] - self.colours).mean(axis=2).min(axis=1)
 
 
 def _unit(chroma: np.ndarray) -> np.ndarray:

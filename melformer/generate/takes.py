@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from concurrent.futures import Future
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -15,6 +16,7 @@ from melformer.generate.compose import Composer
 from melformer.generate.fades import crossfade
 from melformer.generate.prompt import Prompt
 from melformer.generate.sampling import Settings
+from melformer.generate.side_by_side import side_by_side
 from melformer.generate.voice import Voice
 
 
@@ -47,8 +49,13 @@ class TakeStreams:
     With `closing`, the last bar leads back to the head, and the last 30 ms fade into what precedes it.
     """
 
-    def __init__(self, composer: Composer, voices: list[Voice], prompt: Prompt, closing: Closing | None = None) -> None:
-        self.composer, self.voices, self.prompt, self.closing = composer, voices, prompt, closing
+    def __init__(
+        self, composer: Composer, voices: Future[list[Voice]] | list[Voice], prompt: Prompt,
+        closing: Closing | None = None,
+    ) -> None:  # fmt: skip
+        """Voices may still be in the making: they are waited for when the first beat has been composed."""
+        self.composer, self.prompt, self.closing = composer, prompt, closing
+        self._voices = voices
         self.index = 0
         self.joins: list[np.ndarray] = []  # of every take, once beat 0 is there
         self.lead_ins: list[np.ndarray] = []  # what precedes each take's first sample: float32 (n, channels)
@@ -58,23 +65,36 @@ class TakeStreams:
         self.codes: list[np.ndarray] = []  # of the last model beats, all takes: (K, frames, n_codebooks) each
         self.codes_start = 0
 
+    @property
+    def voices(self) -> list[Voice]:
+        """One of every take."""
+        if isinstance(self._voices, Future):
+            self._voices = self._voices.result()
+        return self._voices
+
     def next_beats(self, settings: Settings) -> list[Beat]:
         """Compose what is missing, then render beat `index` of every take."""
         begun = time.perf_counter()
-        factor = Fraction(self.prompt.model_beats_per_beat)
+        factor, new = Fraction(self.prompt.model_beats_per_beat), []
+        if not self.composer.n_composed:
+            new.append(self._next_model_beat(settings))
         needed = self.voices[0].beats_needed((self.index + 1) * factor)
         while self.composer.n_composed < needed:
-            codes = self._next_model_beat(settings)
-            self.codes.append(codes.numpy())
-            for voice, beat in zip(self.voices, codes):
-                voice.push(beat, settings.own_sound)
+            new.append(self._next_model_beat(settings))
+        self.codes += [codes.numpy() for codes in new]
         start, stop = self._edges(self.index)
+
+        def sound_of(take: int) -> np.ndarray:
+            for codes in new:
+                self.voices[take].push(codes[take], settings.own_sound)
+            return self.voices[take].render(start, stop)
+
+        sounds = side_by_side(sound_of, range(len(self.voices)))
         if self.index == 0:
             self.lead_ins = [voice.lead_in() for voice in self.voices]
             self.joins = [
                 crossfade(self.prompt.waveform.samples[-len(lead_in) :], lead_in) for lead_in in self.lead_ins
             ]
-        sounds = [voice.render(start, stop) for voice in self.voices]
         if self.closing is not None and self.index == self.closing.n_beats - 1:
             for sound, lead_in in zip(sounds, self.lead_ins):
                 self._lead_back(sound, lead_in)

@@ -15,7 +15,7 @@ import torch
 
 from melformer.config import Config, TransformerConfig
 from melformer.evaluate.bare_codec import BareCodec
-from melformer.int8 import has_int8, use_int8
+from melformer.packed import has_bytes, use_bytes
 from melformer.train.design_choices import beat_cost
 from melformer.train.scaling import OPTIONS, SIZES, curve
 from melformer.train.tokens import write_tokens
@@ -37,8 +37,8 @@ class Price:
 def price(checkpoint: Path, beats: Path, out: Path, n_codebooks: int, minutes: float) -> Price:
     """Train on the first `n_codebooks` of the codes for so many minutes of a core; `out` keeps tokens and runs."""
     codec = BareCodec.from_folder(checkpoint)
-    if has_int8():
-        use_int8(codec.codec.encoder)
+    if has_bytes():
+        use_bytes(codec.codec.encoder)
     write_tokens(codec.codec, beats, out / "tokens")
     tokens = out / f"tokens_{n_codebooks}"
     keep_codebooks(out / "tokens", tokens, n_codebooks)

@@ -56,7 +56,7 @@ def beat_cost(task: TransformerTask) -> tuple[float, int]:
         def beat() -> None:
             speaker.begin(state)
             for step in range(transformer.pattern.n_steps):
-                speaker.step(step, codes[:, 0, 0].numpy() if step else None)
+                speaker.step(step, codes[:, 0, 0].numpy() if step else None).logits()
             transformer.advance(state, codes[:, 0], next_told)
 
         milliseconds = _median_ms(beat)

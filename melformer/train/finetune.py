@@ -13,7 +13,7 @@ from melformer.errors import RequestError
 from melformer.files import atomic_path
 from melformer.generate import Melformer
 from melformer.hub import Bundle, load_bundle
-from melformer.int8 import use_floats
+from melformer.packed import use_floats
 from melformer.train.finetune_decoder import teach_decoder
 from melformer.train.finetune_material import N_ENGINE, engine_held_out, engine_material, own_material
 from melformer.train.finetune_result import CLIP_SEED, FinetuneOptions, Result, export, write_clips

@@ -9,16 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from melformer.int8 import Int8Linear, wide_product
-
-_MOST = np.float32(127.0)
+from melformer.packed import MOST, HalfWeights, PackedLinear, wide_product
 
 
 class Rows:
-    """Rows about to be multiplied, (B, width): as floats, or each as bytes and a scale of its own (see `int8`)."""
+    """Rows about to be multiplied, (B, width): as floats, or each as bytes and a scale of its own (see `packed`)."""
 
-    def __init__(self, batch: int, width: int, int8: bool, eps: float = 1e-6) -> None:
-        self.int8, self.eps, self.width = int8, eps, width
+    def __init__(self, batch: int, width: int, as_bytes: bool, eps: float = 1e-6) -> None:
+        self.as_bytes, self.eps, self.width = as_bytes, eps, width
         self.float_rows = torch.zeros(batch, width)
         self.byte_rows = torch.zeros(batch, width, dtype=torch.int8)
         self.floats, self.bytes = self.float_rows.numpy(), self.byte_rows.numpy()
@@ -29,15 +27,15 @@ class Rows:
 
     def take(self, values: np.ndarray) -> "Rows":
         """Hold float32 (B, width)."""
-        if not self.int8:
+        if not self.as_bytes:
             np.copyto(self.floats, values)
             return self
         np.abs(values, out=self.floats)
         np.maximum.reduce(self.floats, axis=1, keepdims=True, out=self.scales, initial=1e-12)
-        np.divide(_MOST, self.scales, out=self._factors)
+        np.divide(MOST, self.scales, out=self._factors)
         np.multiply(values, self._factors, out=self.floats)
         np.rint(self.floats, out=self.bytes, casting="unsafe")
-        np.divide(self.scales, _MOST, out=self.scales)
+        np.divide(self.scales, MOST, out=self.scales)
         return self
 
     def take_normed(self, values: np.ndarray, gain: np.ndarray) -> "Rows":
@@ -49,31 +47,41 @@ class Rows:
 
 
 class Product:
-    """A linear layer over `Rows`: gives float32 (B, out), the same memory each time.
+    """A linear layer over `Rows`: gives float32 (B, out), the same memory each time (but for halves).
 
     `order` (out,) rearranges the outputs and `factors` (out,) scales them.
     """
 
     def __init__(
-        self, layer: nn.Linear, batch: int, order: Tensor | slice | None = None, factors: np.ndarray | None = None
+        self, layer: nn.Linear, batch: int, order: Tensor | None = None, factors: np.ndarray | None = None
     ) -> None:
         n_out = layer.out_features
-        self.int8 = isinstance(layer, Int8Linear) and layer.is_packed
         self.out_rows = torch.zeros(batch, n_out)
         self.out = self.out_rows.numpy()
-        order = slice(None) if order is None else order
-        scale = np.ones(n_out, np.float32) if factors is None else factors.astype(np.float32)
-        self.bias = None if layer.bias is None else layer.bias.detach()[order].numpy() * scale
-        if isinstance(layer, Int8Linear) and layer.is_packed:
-            self.weights, self.wide = layer.packed[:, order].contiguous(), layer.wide
-            self.scales = layer.scales[order].numpy() * scale
+        every, scale = slice(None) if order is None else order, np.ones(n_out, np.float32)
+        scale = scale if factors is None else factors.astype(np.float32)
+        self.bias = None if layer.bias is None else layer.bias.detach()[every].numpy() * scale
+        self.halves, self.has_bytes = None, isinstance(layer, PackedLinear) and layer.has_bytes
+        if isinstance(layer, PackedLinear) and layer.has_bytes:
+            self.weights, self.wide = layer.packed[:, every].contiguous(), layer.wide
+            self.scales = layer.scales[every].numpy() * scale
             self.sum_rows = torch.zeros(batch, n_out, dtype=torch.int32)
             self.sums = self.sum_rows.numpy()
+            return
+        weights = layer.weight.detach()
+        if order is not None or factors is not None:
+            weights = weights[every] * torch.from_numpy(scale)[:, None]
+        if isinstance(layer, PackedLinear) and layer.halves is not None:
+            same = order is None and factors is None
+            bias = None if self.bias is None else torch.from_numpy(self.bias)
+            self.halves = layer.halves if same else HalfWeights(weights, bias)
         else:
-            self.weights = (layer.weight.detach()[order] * torch.from_numpy(scale)[:, None]).t()
+            self.weights = weights.t()
 
     def __call__(self, rows: Rows) -> np.ndarray:
-        if not self.int8:
+        if self.halves is not None:
+            return self.halves(rows.float_rows).numpy()
+        if not self.has_bytes:
             torch.mm(rows.float_rows, self.weights, out=self.out_rows)
         elif self.wide is None:
             torch._int_mm(rows.byte_rows, self.weights, out=self.sum_rows)

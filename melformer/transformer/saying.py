@@ -1,5 +1,6 @@
 """Saying a beat step by step, fast: the in-beat level of `BeatTransformer` without a new tensor for each operation."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,36 +16,43 @@ from melformer.transformer.rope import rotation
 class StepPrediction:
     """What comes next at one step, in memory that the next step uses again.
 
-    `logits` float32 (B, n, codebook_size) and copy `gates` as logits (B, n) of the codebooks that speak at this step;
-    `weights` (B, J) of the remembered beats, which sum to less than one; `codes` int64 (B, J, n) to copy from.
+    Copy `gates` as logits (B, n) of the codebooks that speak at this step; `weights` (B, J) of the remembered beats,
+    which sum to less than one; `codes` int64 (B, J, n) to copy from. Logits are computed when they are asked for, since
+    what is copied needs none: `book_logits` of one of the n codebooks, float32 (B, codebook_size).
     """
 
-    logits: np.ndarray
+    book_logits: Callable[[int], np.ndarray]
     gates: np.ndarray
     weights: np.ndarray
     codes: np.ndarray
+    codebook_size: int
+
+    def logits(self) -> np.ndarray:
+        """Of all the codebooks: float32 (B, n, codebook_size)."""
+        return np.stack([self.book_logits(i) for i in range(self.gates.shape[1])], axis=1)
 
 
 class Speaker:
     """Predicts the steps of one beat after another for `batch` sequences, as `BeatTransformer.forward` would.
 
-    `begin` a beat with the state in which it is predicted, then ask for its steps in their order. Weights are those
-    the transformer has when the speaker is made.
+    `begin` a beat with the state in which it is predicted, then ask for its steps in their order. Where the state has
+    fewer sequences, B, sequence r of the batch goes on from sequence r mod B of the state. Weights are those the
+    transformer has when the speaker is made.
     """
 
     def __init__(self, transformer: BeatTransformer, batch: int) -> None:
         self.transformer, self.batch = transformer, batch
         config, width = transformer.config, transformer.config.beat_dim
         self.n_heads, self.size = config.n_beat_heads, transformer.codebook_size
-        self.int8 = getattr(transformer.gate, "is_packed", False)
+        has_bytes = getattr(transformer.gate, "has_bytes", False)
         self.hidden = np.zeros((batch, width), np.float32)
-        self.rows, self.read_rows = Rows(batch, width, self.int8), Rows(batch, self.n_heads * width, self.int8)
+        self.rows, self.read_rows = Rows(batch, width, has_bytes), Rows(batch, self.n_heads * width, has_bytes)
         self.query = Product(transformer.column.query, batch)
         self.column_out = Product(transformer.column_out, batch)
         blocks = (block for block in transformer.steps.blocks if isinstance(block, TransformerBlock))
-        self.layers = [_Layer(block, transformer.steps, batch, self.int8) for block in blocks]
+        self.layers = [_Layer(block, transformer.steps, batch, has_bytes) for block in blocks]
         self.pointer, self.gate = Product(transformer.pointer.query, batch), Product(transformer.gate, batch)
-        self.logits = Product(transformer.codes, batch)
+        self.books = [Product(book, batch) for book in transformer.codes.books()]
         self.table = transformer.codes.weight.detach().numpy()
         self.gain = transformer.steps.norm.gain.detach().numpy()
         self.read = np.zeros((batch, self.n_heads, width), np.float32)
@@ -55,7 +63,9 @@ class Speaker:
         """Get ready for the beat that `state` predicts."""
         model, n = self.transformer, min(state.position, self.transformer.config.context_beats)
         context = model.context(state.contexts)
-        self.starts = (model.step_embedding[:, None] + context).numpy()  # (S, B, width)
+        self.n_sequences = len(context)
+        starts = (model.step_embedding[:, None] + context).numpy()  # (S, sequences, width)
+        self.starts = np.tile(starts, (1, self.batch // self.n_sequences, 1))
         lags = state.lags[:n]
         levels = (model.column, model.pointer)
         biases = [level.lag_bias[:, lags].masked_fill(lags <= 0, -torch.inf).numpy() for level in levels]
@@ -75,18 +85,24 @@ class Speaker:
         for layer in self.layers:
             layer(self.hidden, step)
         rows, (first, last) = self.rows.take_normed(self.hidden, self.gain), self.spans[step]
-        queries = self.pointer(rows)
-        scores = np.matmul(self.pointer_keys[step], queries[:, :, None])[:, :, 0] / np.float32(queries.shape[1] ** 0.5)
-        weights = _weights(scores + self.pointer_bias)
-        logits = self.logits(rows).reshape(self.batch, -1, self.size)
+        queries = self._by_sequence(self.pointer(rows))
+        scores = np.matmul(self.pointer_keys[step], queries[..., None])[..., 0] / np.float32(queries.shape[-1] ** 0.5)
+        weights = _weights(scores + self.pointer_bias).reshape(self.batch, -1)
         codes = self.codes[step, :, :, first:last]
-        return StepPrediction(logits[:, first:last], self.gate(rows)[:, first:last], weights, codes)
+        codes = codes if len(codes) == self.batch else np.tile(codes, (self.batch // len(codes), 1, 1))
+        gates = self.gate(rows)[:, first:last]
+        return StepPrediction(lambda i: self.books[first + i](rows), gates, weights, codes, self.size)
+
+    def _by_sequence(self, values: np.ndarray) -> np.ndarray:
+        """Values of the batch (B, ...) beside the sequences of the state that they go on from: (B / n, n, ...)."""
+        return values.reshape(-1, self.n_sequences, *values.shape[1:])
 
     def _look_back(self, step: int) -> None:
         """Add what stands at the same step of earlier beats."""
         queries = self.query(self.rows.take(self.hidden)).reshape(self.batch, self.n_heads, 1, -1)
-        scores = np.matmul(queries, self.keys[step].swapaxes(2, 3))[:, :, 0] / np.float32(queries.shape[-1] ** 0.5)
-        np.matmul(_weights(scores + self.column_bias), self.values[step], out=self.read)
+        queries = self._by_sequence(queries)
+        scores = np.matmul(queries, self.keys[step].swapaxes(2, 3))[..., 0, :] / np.float32(queries.shape[-1] ** 0.5)
+        np.matmul(_weights(scores + self.column_bias), self.values[step], out=self._by_sequence(self.read))
         read = self.column_out(self.read_rows.take(self.read.reshape(self.batch, -1)))
         np.add(self.hidden, read, out=self.hidden)
 
@@ -94,7 +110,7 @@ class Speaker:
 class _Layer:
     """One block of the in-beat stack, its keys and values of the current beat with it."""
 
-    def __init__(self, block: TransformerBlock, stack: TransformerStack, batch: int, int8: bool) -> None:
+    def __init__(self, block: TransformerBlock, stack: TransformerStack, batch: int, has_bytes: bool) -> None:
         attention, mlp = block.attention, block.mlp
         n_heads, n_kv, dim, head = attention.n_heads, attention.n_kv_heads, stack.norm.gain.numel(), attention.head_dim
         self.batch, self.n_turned, self.n_kv, self.head = batch, n_heads + n_kv, n_kv, head
@@ -109,7 +125,7 @@ class _Layer:
         self.project_out = Product(attention.project_out, batch)
         self.gate_up, self.down = Product(mlp.gate_up, batch), Product(mlp.down, batch)
         self.gains = [norm.gain.detach().numpy() for norm in (block.attention_norm, block.mlp_norm)]
-        self.rows, self.wide_rows = Rows(batch, dim, int8), Rows(batch, mlp.down.in_features, int8)
+        self.rows, self.wide_rows = Rows(batch, dim, has_bytes), Rows(batch, mlp.down.in_features, has_bytes)
         self.turned = np.zeros((batch, self.n_turned, head // 2), np.complex64)
         self.keys, self.values = np.zeros((2, batch, n_kv, stack.window, head), np.float32)
         self.gated = np.zeros((batch, mlp.down.in_features), np.float32)

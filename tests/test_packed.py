@@ -1,4 +1,4 @@
-"""Decoding in eight bits: close to floats, and just as exact about streams and batches."""
+"""Decoding with bytes, composing with halves: close to floats, and just as exact about streams and batches."""
 
 import copy
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from melformer.codec.codec import Codec
 from melformer.config import PRESETS
-from melformer.int8 import Int8Linear, use_floats, use_int8
+from melformer.packed import FEW_ROWS, PackedLinear, has_halves, use_bytes, use_floats, use_halves
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def codec() -> Codec:
     codec = Codec(PRESETS["tiny"].codec).eval()
     with torch.no_grad():  # as loud as a trained one, so that differences cannot hide below the tolerance
         codec.decoder.head.bias += 4.0
-    use_int8(codec.decoder)
+    use_bytes(codec.decoder)
     return codec
 
 
@@ -46,7 +46,7 @@ def test_eight_bits_are_close_to_floats_and_can_be_undone(codec: Codec) -> None:
     rounded = codec.decode(some_codes(1, 3))[0]
     exact = copy.deepcopy(codec)
     use_floats(exact.decoder)
-    assert not any(isinstance(layer, Int8Linear) for layer in exact.modules())
+    assert not any(isinstance(layer, PackedLinear) for layer in exact.modules())
     truth = exact.decode(some_codes(1, 3))[0]
     error = (rounded - truth).square().mean() / truth.square().mean()
     assert 0.0 < error < 1e-3  # −30 dB; the shipped weights reach −43 dB
@@ -58,7 +58,7 @@ def test_a_layers_error_is_that_of_rounding() -> None:
     frames[1, 2] *= 1_000.0  # one loud frame must not cost the others their precision
     with torch.inference_mode():
         truth = layer(frames)
-        rounded = use_int8(layer)(frames)
+        rounded = use_bytes(layer)(frames)
     error = (rounded - truth).square().mean(dim=-1) / truth.square().mean(dim=-1)
     assert error.max() < 4e-4
 
@@ -69,8 +69,30 @@ def test_the_weights_keep_their_names_and_gradients() -> None:
     names = list(layer.state_dict())
     frames = torch.randn(2, 16)
     truth = layer(frames)
-    use_int8(layer)
+    use_bytes(layer)
     assert list(layer.state_dict()) == names
     assert torch.equal(layer(frames), truth)  # floats where gradients are wanted
     layer(frames).sum().backward()
     assert layer.weight.grad is not None
+
+
+@pytest.mark.skipif(not has_halves(), reason="torch has no product with halves for this processor")
+@pytest.mark.parametrize(("n_in", "n_out"), [(256, 8), (96, 512), (256, 1_024)])
+def test_halves_give_a_row_the_same_among_any_others(n_in: int, n_out: int) -> None:
+    torch.manual_seed(0)
+    layer, frames = nn.Linear(n_in, n_out), torch.randn(FEW_ROWS + 1, n_in)
+    with torch.no_grad():
+        layer.weight.copy_(layer.weight.half())  # as checkpoints store them
+        truth = layer(frames)
+        packed = use_halves(copy.deepcopy(layer))
+        again = copy.deepcopy(packed)
+    assert isinstance(packed, PackedLinear)
+    with torch.inference_mode():
+        most = packed(frames[:FEW_ROWS])
+        for n in range(1, FEW_ROWS):
+            assert torch.equal(packed(frames[:n]), most[:n]) and torch.equal(again(frames[n:FEW_ROWS]), most[n:])
+        assert torch.equal(packed(frames), truth)  # many rows: floats
+    assert (most - truth[:FEW_ROWS]).abs().max() < 1e-5
+    assert torch.equal(packed(frames[:2]), layer(frames[:2]))  # floats where gradients are wanted
+    use_floats(packed)
+    assert type(packed) is nn.Linear
