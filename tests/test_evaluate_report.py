@@ -45,6 +45,10 @@ def test_the_whole_report_of_a_model(model, folder):
     assert truth.mean_truth.log10_mel_distance == 0
     assert truth.closer_than["prompt looped"] == 1.0
     assert looped.mean.onset_grid_f1 == 1.0
+    drift = [abs(c.scores.loudness_drift_db - t.scores.loudness_drift_db) for c, t in zip(looped.cases, truth.cases)]
+    assert looped.manner["loudness_drift_db"] == pytest.approx(np.mean(drift)) and np.mean(drift) > 0.0
+    assert set(truth.manner.values()) == {0.0} and truth.manner_nearer["groove_similarity"] == 1.0
+    assert set(looped.manner_nearer.values()) == {0.0}  # no nearer than itself
     back = json.loads(report.to_json())
     assert back["protocol"] == 1
     assert back["codec"]["white noise"]["kbps"] is None  # no NaN in JSON
@@ -69,6 +73,14 @@ def test_a_candidates_files_are_scored_by_name(folder, tmp_path):
     assert scored.scores.length_error_ms < 0.1
     with pytest.raises(AudioError, match="no folder"):
         evaluate(folder, candidate=tmp_path / "missing", parts=("continuation",))
+
+
+def test_some_rows_alone(folder):
+    report = evaluate(folder, parts=("continuation",), systems=["prompt looped", "the truth"])
+    assert list(report.continuation) == ["the truth", "prompt looped"]
+    for rows in (["the turth"], []):
+        with pytest.raises(RequestError, match="best copy of the prompt"):
+            evaluate(folder, parts=("continuation",), systems=rows)
 
 
 def test_whole_loops_can_be_continued_without_a_truth(folder):

@@ -15,6 +15,7 @@ def add_parsers(commands: Any) -> None:
     parser.add_argument("--candidate", metavar="DIR", help="another system's continuations of the same loops")
     parser.add_argument("--parts", nargs="+", metavar="PART", help="of codec, continuation, transformer")
     parser.add_argument("--no-references", action="store_true", help="leave the baselines out")
+    parser.add_argument("--systems", nargs="+", metavar="NAME", help="only these rows of the continuation part")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N loops")
     parser.add_argument("--beats", type=int, metavar="N", help="continue whole loops by N beats")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
@@ -36,7 +37,7 @@ def evaluate(args: Namespace) -> None:
         model = Melformer.from_pretrained(args.model)
     report = evaluate(
         args.dir, model, candidate=args.candidate, parts=tuple(args.parts or PARTS), references=not args.no_references,
-        limit=args.limit, n_new=args.beats, seed=args.seed, progress=say,
+        systems=args.systems, limit=args.limit, n_new=args.beats, seed=args.seed, progress=say,
     )  # fmt: skip
     if args.plots:
         from melformer.evaluate.plots import write_plots

@@ -27,6 +27,10 @@ from melformer.evaluate.oracle import best_copy
 
 MIN_CUT_BEATS = 8
 
+TRUTH, LOOPED = "the truth", "prompt looped"
+MANNERS = ("groove_similarity", "chroma_cosine", "loudness_drift_db")
+"""Scores against the prompt in which a continuation should be as the true one is: looping is too faithful in them."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -68,12 +72,18 @@ class CaseScores:
 
 @dataclass(frozen=True)
 class ContinuationSystem:
-    """One system's means and cases; `closer_than`: the share of cases with a lower mel distance than others."""
+    """One system's means and cases; `closer_than`: the share of cases with a lower mel distance than others.
+
+    `manner` tells how far its `MANNERS`, as measured against the prompt, are from the truth's, clip by clip and on
+    average, and `manner_nearer` on what share of the clips they are nearer than those of the prompt looped.
+    """
 
     mean: ContinuationScores
     mean_truth: TruthScores
     copied_share: float
     closer_than: dict[str, float]
+    manner: dict[str, float]
+    manner_nearer: dict[str, float]
     cases: list[CaseScores]
 
 
@@ -133,9 +143,9 @@ def reference_systems(cases: Sequence[Case]) -> dict[str, System]:
         return Answer(references.white_noise(looped(case).new))
 
     return {
-        "the truth": true,
+        TRUTH: true,
         "best copy of the prompt": oracle,
-        "prompt looped": looped,
+        LOOPED: looped,
         "beats shuffled": shuffled,
         "another loop": another,
         "white noise": noise,
@@ -222,8 +232,23 @@ def _summary(cases: list[CaseScores], rows: Mapping[str, list[CaseScores]]) -> C
         mean_truth=TruthScores(**truth),
         copied_share=nanmean([case.copied_share for case in cases]),
         closer_than={name: _closer(cases, others) for name, others in rows.items() if others is not cases and others},
+        manner={name: nanmean(list(_manner(cases, rows, name).values())) for name in MANNERS},
+        manner_nearer={name: _nearer(cases, rows, name) for name in MANNERS},
         cases=cases,
     )
+
+
+def _manner(cases: list[CaseScores], rows: Mapping[str, list[CaseScores]], name: str) -> dict[str, float]:
+    """How far one of a system's scores is from the truth's, by clip."""
+    true = {case.name: getattr(case.scores, name) for case in rows.get(TRUTH, [])}
+    return {case.name: abs(getattr(case.scores, name) - true[case.name]) for case in cases if case.name in true}
+
+
+def _nearer(cases: list[CaseScores], rows: Mapping[str, list[CaseScores]], name: str) -> float:
+    """Share of the common clips where that is less than for the prompt looped; NaN where there are none."""
+    looped, ours = _manner(rows.get(LOOPED, []), rows, name), _manner(cases, rows, name)
+    pairs = [(ours[clip], looped[clip]) for clip in ours if clip in looped]
+    return nanmean([float(a < b) for a, b in pairs if not np.isnan(a) and not np.isnan(b)])
 
 
 def _closer(cases: list[CaseScores], others: list[CaseScores]) -> float:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +55,7 @@ class Report:
         if self.continuation:
             parts += ["Continuation, against the prompt", tables.continuation_table(self.continuation)]
             parts += ["Continuation, against the truth", tables.truth_table(self.continuation)]
+            parts += ["Groove, chroma and drift beside the truth's", tables.manner_table(self.continuation)]
         if self.transformer:
             parts += ["Transformer, bits per beat", tables.transformer_table(self.transformer)]
         return "\n\n".join([*parts, *(f"Left out: {line}" for line in self.left_out)])
@@ -67,6 +68,7 @@ def evaluate(
     candidate: str | Path | None = None,
     parts: tuple[str, ...] = PARTS,
     references: bool = True,
+    systems: Sequence[str] | None = None,
     limit: int | None = None,
     n_new: int | None = None,
     beats_per_bar: int = 4,
@@ -76,8 +78,8 @@ def evaluate(
     """Measure a model, another system's files (`candidate`), or the references alone, on a folder of loops.
 
     `n_new` continues whole loops by so many beats instead of cutting them in two. At most the first 64 beats
-    of a loop count. `progress` is told what is being done. Errors: AudioError for a folder without usable
-    loops, RequestError for an unknown part or a limit under 1.
+    of a loop count. `systems` are the rows wanted of the continuation part. `progress` is told what is being done.
+    Errors: AudioError for a folder without usable loops, RequestError for an unknown part or row, or a limit under 1.
     """
     unknown = set(parts) - set(PARTS)
     if unknown or not parts or (limit is not None and limit < 1):
@@ -91,8 +93,14 @@ def evaluate(
         codec, codes = _codec(clips, model, references)
     if "continuation" in parts:
         cases = [continuation_part.cut(clip, beats_per_bar, n_new) for clip in clips]
+        found = _systems(cases, model, candidate, references, seed)
+        if systems is not None:
+            unknown = set(systems) - set(found)
+            if unknown or not systems:
+                raise RequestError(f"systems are {', '.join(found)}; got {', '.join(systems) or 'none'}")
+            found = {name: found[name] for name in found if name in systems}
         say(f"continuation: {len(cases)} loops")
-        continuation = continuation_part.run(cases, _systems(cases, model, candidate, references, seed))
+        continuation = continuation_part.run(cases, found)
     if "transformer" in parts and model is not None:
         say("transformer")
         try:

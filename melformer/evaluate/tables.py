@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from melformer.evaluate.codec_part import CodesReport, SystemScores
-from melformer.evaluate.continuation_part import ContinuationSystem
+from melformer.evaluate.continuation_part import LOOPED, MANNERS, ContinuationSystem
 
 if TYPE_CHECKING:
     from melformer.evaluate.transformer_part import TransformerReport
@@ -52,7 +52,7 @@ TRUTH_NAMES = {
     "self_similarity": "self-sim",
 }
 
-RIVALS = {"beats loop": "prompt looped", "beats decoder": "true codes, decoder alone"}
+RIVALS = {"beats loop": LOOPED, "beats decoder": "true codes, decoder alone"}
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -123,6 +123,16 @@ def truth_table(systems: Mapping[str, ContinuationSystem]) -> str:
         for name, s in systems.items()
     ]
     return table(["system", *TRUTH_NAMES.values(), "copied", *RIVALS], rows)
+
+
+def manner_table(systems: Mapping[str, ContinuationSystem]) -> str:
+    """One system a line: how far groove, chroma and drift are from the truth's, and how often nearer than looping."""
+    names = [CONTINUATION_NAMES[name] for name in MANNERS]
+    rows = [
+        [system, *(s.manner[name] for name in MANNERS), *(_share(s.manner_nearer[name]) for name in MANNERS)]
+        for system, s in systems.items()
+    ]
+    return table(["system", *(f"{name} off" for name in names), *(f"{name} beats loop" for name in names)], rows)
 
 
 def transformer_table(report: "TransformerReport") -> str:
