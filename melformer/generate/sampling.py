@@ -122,7 +122,8 @@ def _sharper(shares: np.ndarray, temperature: float) -> np.ndarray:
     """Probabilities of one of two things, at a temperature."""
     if temperature == 1.0:
         return shares
-    return 1.0 / (1.0 + (1.0 / np.maximum(shares, 1e-12) - 1.0) ** (1.0 / temperature))
+    with np.errstate(over="ignore"):  # what is without end becomes a probability of 0
+        return 1.0 / (1.0 + (1.0 / np.maximum(shares, 1e-12) - 1.0) ** (1.0 / temperature))
 
 
 def sample_codes(
