@@ -1,6 +1,7 @@
 """What a fine-tune hears: the musician's loops in codes, and passages of the engine against forgetting."""
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -111,9 +112,11 @@ def _kept(cache: Path, key: Any, make: Callable[[], list[CodedLoop]]) -> list[Co
         own = {f"{i}_{k}": codes for k, codes in enumerate(loop.versions or (loop.codes,))}
         arrays |= own
         entries.append({"name": loop.name, "bpm": loop.bpm, "beats_per_bar": loop.beats_per_bar, "arrays": list(own)})
-    with atomic_path(cache) as temporary, open(temporary, "wb") as file:
-        arrays["facts"] = np.array(json.dumps({"key": digest, "loops": entries}))
-        np.savez(file, allow_pickle=False, **arrays)
+    arrays["facts"] = np.array(json.dumps({"key": digest, "loops": entries}))
+    packed = io.BytesIO()  # an older numpy that cannot finish a file complains of it once more when it is forgotten
+    np.savez(packed, allow_pickle=False, **arrays)
+    with atomic_path(cache) as temporary:
+        temporary.write_bytes(packed.getvalue())
     return loops
 
 
