@@ -142,7 +142,7 @@ def bytes_are_exact() -> bool:
 
 @cache
 def has_bytes() -> bool:
-    """Whether this processor multiplies bytes natively (VNNI) and this torch can; elsewhere floats are as fast."""
+    """Whether this processor multiplies bytes natively (VNNI) and this torch can; elsewhere they are no faster."""
     try:
         return torch.cpu._is_vnni_supported() and bytes_are_exact()
     except AttributeError:

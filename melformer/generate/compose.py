@@ -38,7 +38,7 @@ def heard_codes(prompt: Prompt) -> np.ndarray:
 
 
 class Composer:
-    """Continues a prompt's codes; `seeds` (K,) are the takes. Every draw is a pure function of (seed, beat)."""
+    """Continues a prompt's codes; `seeds` (K,) are the takes. Every draft is a pure function of (seed, beat, draw)."""
 
     def __init__(
         self, transformer: BeatTransformer, prompt: Prompt, seeds: list[int], ear: Ear,
