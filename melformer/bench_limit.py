@@ -103,10 +103,9 @@ def _need(layers: list[tuple[nn.Linear, int]], n_reads: int) -> tuple[int, int, 
     """Bytes read, float and eight-bit multiply-adds of layers, each applied to so many rows, read `n_reads` times."""
     reads, floats, int8 = 0, 0, 0
     for layer, n_rows in layers:
-        packed, n = isinstance(layer, PackedLinear), layer.weight.numel()
-        as_bytes = packed and layer.has_bytes
-        reads += n_reads * n * (1 if as_bytes else 2 if packed and layer.halves is not None else 4)
-        if as_bytes:
+        n, n_bytes = layer.weight.numel(), layer.bytes_per_weight if isinstance(layer, PackedLinear) else 4
+        reads += n_reads * n * n_bytes
+        if n_bytes == 1:
             int8 += n_rows * n
         else:
             floats += n_rows * n

@@ -92,9 +92,13 @@ class PackedLinear(nn.Linear):
         """Whether it multiplies bytes."""
         return "packed" in self._buffers
 
+    @property
+    def bytes_per_weight(self) -> int:
+        """1 or 2 once packed, else 4."""
+        return 1 if self.has_bytes else 4 if self.halves is None else 2
+
     def forward(self, frames: Tensor) -> Tensor:
-        is_packed = (self.has_bytes or self.halves is not None) and frames.device.type == "cpu"
-        if not is_packed or torch.is_grad_enabled():
+        if self.bytes_per_weight == 4 or frames.device.type != "cpu" or torch.is_grad_enabled():
             return F.linear(frames, self.weight, self.bias)
         rows = frames.reshape(-1, self.in_features)
         if self.halves is None:

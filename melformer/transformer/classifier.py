@@ -35,7 +35,7 @@ class CodeTable(PackedLinear):
 
     def books(self) -> list[PackedLinear]:
         """A layer for each codebook, packed as the table is; the table's own memory where it is not."""
-        if not (self.has_bytes or self.halves is not None):
+        if self.bytes_per_weight == 4:
             return [self._book(i) for i in range(self.n_codebooks)]
         if not self._books:
             self._books = [self._book(i) for i in range(self.n_codebooks)]
