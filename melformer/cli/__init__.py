@@ -34,45 +34,63 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a terminal that knows no "×" shows a mark in its place
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    asked = Asked()
     if threading.current_thread() is not threading.main_thread():
-        return _run(argv)
-    before = signal.signal(signal.SIGTERM, _terminated)
+        return _run(argv, asked)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, asked.hear)
+    if before[signal.SIGINT] is signal.default_int_handler:  # elsewhere somebody chose that it be ignored, as `nohup` does
+        signal.signal(signal.SIGINT, asked.hear)
     try:
-        return _run(argv)
+        return _run(argv, asked)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _run(argv: Sequence[str] | None) -> int:
+class Asked:
+    """Whether the command was asked to stop, and by which signal.
+
+    The KeyboardInterrupt alone does not tell: what stands between may put an error of its own in its place, as Python
+    3.11 does where it names the parts of a class (a RuntimeError), and numpy where it loads (an ImportError).
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    def hear(self, number: int, frame: Any) -> NoReturn:
+        self.number = number
+        if number == signal.SIGTERM:  # a second one must not interrupt the tidying up
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+
+def _run(argv: Sequence[str] | None, asked: Asked) -> int:
     try:
         args = build_parser().parse_args(argv)  # prints the help, so its reader may go away too
         args.run(args)
         sys.stdout.flush()
-    except MelformerError as error:
-        return _fail(str(error))
-    except BrokenPipeError:  # the reader of our output has gone, as in `melformer … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:  # a full disk, a folder that may not be written
-        return _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
-    except Terminated:
-        return _fail("stopped", status=128 + signal.SIGTERM)
     except KeyboardInterrupt:
-        return _fail("stopped", status=130)
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):  # torch's own way to say so
-            raise
-        return _fail("there is not enough memory for this; give a shorter loop, or fewer takes at once")
+        return _fail("stopped", status=128 + (asked.number or signal.SIGINT))
+    except Exception as error:
+        if asked.number is not None:
+            return _fail("stopped", status=128 + asked.number)
+        return _told(error)
     return 0
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: whoever tidies up after Ctrl-C tidies up after this too."""
-
-
-def _terminated(number: int, frame: Any) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt the tidying up
-    raise Terminated
+def _told(error: Exception) -> int:
+    """Say a user's mistake, or what the machine lacks, in a line. Errors: `error` itself where the fault is ours."""
+    if isinstance(error, MelformerError):
+        return _fail(str(error))
+    if isinstance(error, BrokenPipeError):  # the reader of our output has gone, as in `melformer … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if isinstance(error, OSError):  # a full disk, a folder that may not be written
+        return _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+    if isinstance(error, MemoryError) or "allocate memory" in str(error):  # torch's own way to say so
+        return _fail("there is not enough memory for this; give a shorter loop, or fewer takes at once")
+    raise error
 
 
 def _fail(message: str, status: int = 2) -> int:
