@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(argv, asked)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGTERM, asked.hear)
-    if before[signal.SIGINT] is signal.default_int_handler:  # elsewhere somebody chose that it be ignored, as `nohup` does
+    if before[signal.SIGINT] is signal.default_int_handler:  # else somebody chose to ignore it, as `nohup` does
         signal.signal(signal.SIGINT, asked.hear)
     try:
         return _run(argv, asked)
@@ -72,7 +72,7 @@ def _run(argv: Sequence[str] | None, asked: Asked) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _fail("stopped", status=128 + (asked.number or signal.SIGINT))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - told in a line, or raised again
         if asked.number is not None:
             return _fail("stopped", status=128 + asked.number)
         return _told(error)
