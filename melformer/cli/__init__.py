@@ -36,13 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     asked = Asked()
     if threading.current_thread() is not threading.main_thread():
-        return _run(argv, asked)
+        return _end(*_run(argv, asked))
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGTERM, asked.hear)
     if before[signal.SIGINT] is signal.default_int_handler:  # else somebody chose to ignore it, as `nohup` does
         signal.signal(signal.SIGINT, asked.hear)
     try:
-        return _run(argv, asked)
+        return _end(*_run(argv, asked))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -65,34 +65,34 @@ class Asked:
         raise KeyboardInterrupt
 
 
-def _run(argv: Sequence[str] | None, asked: Asked) -> int:
+def _run(argv: Sequence[str] | None, asked: Asked) -> tuple[int, str]:
+    """Exit status, and what to say of it. It is said outside: by then the error is gone, and progress bars with it."""
     try:
         args = build_parser().parse_args(argv)  # prints the help, so its reader may go away too
         args.run(args)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        return _fail("stopped", status=128 + (asked.number or signal.SIGINT))
+        return 128 + (asked.number or signal.SIGINT), "stopped"
     except Exception as error:  # noqa: BLE001 - told in a line, or raised again
-        if asked.number is not None:
-            return _fail("stopped", status=128 + asked.number)
-        return _told(error)
-    return 0
+        return (128 + asked.number, "stopped") if asked.number is not None else _tell(error)
+    return 0, ""
 
 
-def _told(error: Exception) -> int:
-    """Say a user's mistake, or what the machine lacks, in a line. Errors: `error` itself where the fault is ours."""
+def _tell(error: Exception) -> tuple[int, str]:
+    """A user's mistake, or what the machine lacks, in a line. Errors: `error` itself where the fault is ours."""
     if isinstance(error, MelformerError):
-        return _fail(str(error))
+        return 2, str(error)
     if isinstance(error, BrokenPipeError):  # the reader of our output has gone, as in `melformer … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 1, ""
     if isinstance(error, OSError):  # a full disk, a folder that may not be written
-        return _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+        return 2, f"{error.filename or 'a file'}: {error.strerror or error}"
     if isinstance(error, MemoryError) or "allocate memory" in str(error):  # torch's own way to say so
-        return _fail("there is not enough memory for this; give a shorter loop, or fewer takes at once")
+        return 2, "there is not enough memory for this; give a shorter loop, or fewer takes at once"
     raise error
 
 
-def _fail(message: str, status: int = 2) -> int:
-    print(f"melformer: {' '.join(message.split())}", file=sys.stderr)
+def _end(status: int, words: str) -> int:
+    if words:
+        print(f"melformer: {' '.join(words.split())}", file=sys.stderr)
     return status

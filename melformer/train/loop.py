@@ -97,20 +97,20 @@ class Trainer:
         if not self.rank:
             tidy(self.run, self.step)
             self.tracker = Tracker(self.run / "track", self.step) if self.options.track else None
-        bar = tqdm(total=self.options.steps, initial=self.step, disable=bool(self.rank), unit="step", mininterval=2)
-        while self.step < last:
-            start = time.perf_counter()
-            metrics = self._train_step()
-            self.seconds += time.perf_counter() - start
-            self.step += 1
-            self._restart_averages(self.task.after_step(self.step))
-            for name, value in metrics.items():
-                self.running[name] = self.running.get(name, value) * 0.98 + value * 0.02
-            bar.update()
-            bar.set_postfix({k: f"{v:.3f}" for k, v in self.running.items()}, refresh=False)
-            with told_when_full(self.run, self.kept_step):
-                self._punctuate(self.step == last)
-        bar.close()
+        steps, is_hidden = self.options.steps, bool(self.rank)
+        with tqdm(total=steps, initial=self.step, disable=is_hidden, unit="step", mininterval=2) as bar:
+            while self.step < last:
+                start = time.perf_counter()
+                metrics = self._train_step()
+                self.seconds += time.perf_counter() - start
+                self.step += 1
+                self._restart_averages(self.task.after_step(self.step))
+                for name, value in metrics.items():
+                    self.running[name] = self.running.get(name, value) * 0.98 + value * 0.02
+                bar.update()
+                bar.set_postfix({k: f"{v:.3f}" for k, v in self.running.items()}, refresh=False)
+                with told_when_full(self.run, self.kept_step):
+                    self._punctuate(self.step == last)
         if self.kept_step == last:  # also where the last process was killed between the state and the checkpoint
             with told_when_full(self.run, self.kept_step):
                 self._export()
