@@ -1,11 +1,13 @@
 """Commands in processes of their own, to which faults are done; forked from one that has the libraries loaded."""
 
+import contextlib
 import ctypes
 import multiprocessing
 import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +39,14 @@ class Command:
             self.process.kill()
             raise AssertionError(f"the command did not end: {self.words}")
         return self.process.exitcode, self.words
+
+    def interrupt(self, number: int, after_s: float) -> None:
+        """Send a signal so long after the command has begun, unless it has ended."""
+        while not (self.folder / "stdout.txt").exists() and self.process.is_alive():
+            time.sleep(0.01)
+        time.sleep(after_s)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, number)
 
     @property
     def words(self) -> str:

@@ -1,10 +1,7 @@
 """What commands do when the world around them fails: the rows of docs/reliability.md."""
 
-import contextlib
-import os
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,9 +111,7 @@ def check_outputs(place: Path) -> None:
 def test_a_signal_leaves_nothing_half_written(place: Path, silent_server: str, name: str, number: int) -> None:
     hub = {"HF_ENDPOINT": silent_server, "HF_HOME": str(place / "cache"), "HF_TOKEN": "hf_x"}
     command = start(place, *COMMANDS[name], **hub)
-    time.sleep(0.7)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(command.process.pid, number)
+    command.interrupt(number, after_s=0.6)
     status, words = command.end()
     assert status in (0, SIGNALS[number]), words  # a quick one may have been done
     assert "Traceback" not in words
