@@ -223,6 +223,7 @@ PRESETS: dict[str, Config] = {
     "large": Config(
         codec=CodecConfig(
             latent_dim=704, frame_dim=704, n_encoder_layers=3, n_encoder_latent_layers=3, n_decoder_layers=8,
+            n_registers=4,
         ),
         transformer=TransformerConfig(
             dim=1_280, n_layers=15, n_heads=20, n_kv_heads=4, beat_dim=640, n_beat_layers=6, n_beat_heads=10,
@@ -240,5 +241,5 @@ PRESETS: dict[str, Config] = {
         ),
     ),
 }  # fmt: skip
-"""`base` is what trains by default (what ships has its sizes, but no registers); `tiny` trains in a minute, for tests;
-`large` (60 + 297 M parameters) wants graphics cards."""
+"""`base` is what trains by default, and what ships; `tiny` trains in a minute, for tests;
+`large` (59 + 297 M parameters) wants graphics cards."""

@@ -51,6 +51,13 @@ def test_streamed_beats_equal_the_whole_file(client: Client, loop_path: Path) ->
     assert np.array_equal(soundfile.read(path, dtype="int16")[0], streamed)
 
 
+def test_what_was_left_of_a_long_file_is_told(client: Client, tmp_path: Path) -> None:
+    write_waveform(path := tmp_path / "click_150bpm.wav", loop_samples(310, 150.0, rate=22_050))
+    loop, _ = client.submit(handle_file(str(path)), n_beats=1, api_name="/continue")
+    told = ["The file lasts 124 s; its first 120 s are used.", "The loop has 300 beats; the last 64 are used."]
+    assert (loop["messages"], loop["n_beats"]) == (told, 64)
+
+
 def test_sessions_of_the_api_are_not_kept(server: Server, client: Client, loop_path: Path) -> None:
     client.predict(handle_file(str(loop_path)), n_beats=1, api_name="/continue_whole")
     assert len(server.sessions) == 0

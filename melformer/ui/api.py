@@ -94,12 +94,13 @@ def _wish(n_beats: Any, seed: Any, temperature: Any, variation: Any, close_loop:
 
 
 def _format(session: Session) -> dict[str, Any]:
-    prompt = session.need_loop().prompt
+    loop = session.need_loop()
+    prompt = loop.prompt
     return {
         "kind": "loop",
         "bpm": prompt.bpm,
         "n_beats": prompt.n_beats,
         "sample_rate": prompt.waveform.sample_rate,
         "n_channels": prompt.waveform.n_channels,
-        "messages": list(prompt.messages),
+        "messages": list(loop.messages),
     }

@@ -20,7 +20,7 @@ class Limits:
 
     upload_mb: int = _limit(20, 1, 1000, "largest file that can be uploaded, MB")
     prompt_beats: int = _limit(64, 4, 64, "longest loop, beats; of a longer one the last bars are used")
-    prompt_s: int = _limit(120, 5, 600, "longest part of an upload that is read, seconds")
+    prompt_s: int = _limit(120, 5, 600, "longest part of an upload that is used, seconds")
     beats: int = _limit(256, 1, 512, "most beats in one request")
     endless_beats: int = _limit(1280, 16, 100_000, "beats after which an endless stream rests")
     shared_beats: int = _limit(64, 4, 100_000, "beats after which an endless stream makes way for others")

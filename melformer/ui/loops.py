@@ -80,8 +80,8 @@ def crop_loop(model: Any, loop: Loop, first: int, last: int, note: str | None = 
     edges = loop.edges()
     raw = loop.prompt.waveform.slice(int(edges[first]), int(edges[last]))
     prompt = model.prompt(raw, bpm=loop.prompt.bpm, start_s=0.0, beats_per_bar=loop.beats_per_bar)
-    note = note or f"Cropped to beats {first + 1} to {last}."
-    return Loop(loop.name, raw, prompt, loop.beats_per_bar, loop.source, loop.confidence, (note,))
+    told = (*loop.messages, note) if note else (f"Cropped to beats {first + 1} to {last}.",)
+    return Loop(loop.name, raw, prompt, loop.beats_per_bar, loop.source, loop.confidence, told)
 
 
 def retime_loop(model: Any, loop: Loop, bpm: float, beats_per_bar: int, limits: Limits) -> Loop:
