@@ -11,8 +11,9 @@ from melformer.evaluate.tempo_report import Piece, composed, cut_anywhere, judge
 
 @pytest.mark.parametrize(
     ("says", "beat_s", "kind", "on_beat"),
-    [(120.0, 0.0, "right", True), (120.0, 3.5, "right", True), (120.0, 0.2, "right", False), (60.0, 0.0, "octave", True),
-     (240.0, 0.0, "octave", True), (90.0, 0.0, "wrong", None), (121.0, 0.0, "wrong", None)],
+    [(120.0, 0.0, "right", True), (120.0, 3.5, "right", True), (120.0, 0.2, "right", False),
+     (60.0, 0.0, "octave", True), (240.0, 0.0, "octave", True),
+     (90.0, 0.0, "wrong", None), (121.0, 0.0, "wrong", None)],
 )  # fmt: skip
 def test_what_is_heard_is_judged_by_the_truth(says: float, beat_s: float, kind: str, on_beat: bool | None) -> None:
     verdict = judge(Piece(loop_samples(16, 120.0), says, beat_s))  # it is heard as 120, from its first sample
