@@ -30,7 +30,8 @@ class BeatSTFT(nn.Module):
         place = (2.0 * torch.arange(n_fft) / n_fft - 1.0).float()
         self.register_buffer("late_window", self.window * place, persistent=False)
         turns = torch.arange(self.overlap)[:, None] * torch.arange(n_bins) / self.overlap
-        self.register_buffer("turns", torch.polar(torch.ones_like(turns), 2.0 * torch.pi * turns), persistent=False)
+        rotations = torch.polar(torch.ones_like(turns), 2.0 * torch.pi * turns)
+        self.register_buffer("turns", torch.view_as_real(rotations), persistent=False)  # gloo sends no complex numbers
 
     @property
     def delay_frames(self) -> int:
@@ -50,7 +51,8 @@ class BeatSTFT(nn.Module):
 
         A steady tone's phase leaps from frame to frame; divided by this, it drifts slowly, which a network can say.
         """
-        return self.turns[(first + torch.arange(n_frames, device=self.turns.device)) % self.overlap]
+        place = (first + torch.arange(n_frames, device=self.turns.device)) % self.overlap
+        return torch.view_as_complex(self.turns)[place]
 
     def frames(self, padded: Tensor, late: bool = False) -> Tensor:
         """Windowed spectra of every hop: (B, T·hop + n_fft − hop) → complex (B, T, n_bins), unit full-scale sine."""

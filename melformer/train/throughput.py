@@ -77,7 +77,6 @@ def noise(config: Config, stage: str, folder: Path) -> Path:
 
 def train(args: argparse.Namespace, stage: str) -> dict[str, Any] | None:
     """Time some steps of this process and those beside it; the first process gives the figures of all."""
-    torch.set_num_threads(1)
     rank, world = join_processes()
     config, device = PRESETS[args.preset], training_device()
     options = replace(OPTIONS[stage, args.preset], bf16=args.bf16, batch_size=args.batch_size)
@@ -185,6 +184,7 @@ def _arguments(words: list[str]) -> argparse.Namespace:
 
 def measure(args: argparse.Namespace) -> None:
     """One stage, in a process that was started for it; prints its figures as JSON."""
+    torch.set_num_threads(1)  # before memory is short: torch 2.5 waits for ever for a thread that it cannot start
     if args.memory_gb:
         resource.setrlimit(resource.RLIMIT_AS, (int(args.memory_gb * 1e9),) * 2)
     if args.only in ("codec", "transformer"):
