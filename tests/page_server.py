@@ -153,3 +153,20 @@ def find_start(heard: np.ndarray, expected: np.ndarray) -> int:
         if np.array_equal(heard[at : at + 64], probe):
             return int(at) - loud
     raise AssertionError("the expected sound was never heard")
+
+
+def without_gaps(heard: np.ndarray, expected: np.ndarray, starved: int) -> np.ndarray:
+    """What was heard from the start of `expected` on, less the `starved` frames of silence that the player owns up to:
+    on a machine that falls behind it waits for a beat, and loses none."""
+    heard = heard[find_start(heard, expected) :]
+    while starved:
+        different = np.flatnonzero(np.any(heard[: len(expected)] != expected[: len(heard)], axis=1))
+        if not len(different):
+            break
+        gap = heard[different[0] : different[0] + starved]
+        length = int(np.argmax(np.any(gap != 0, axis=1))) if gap.any() else len(gap)
+        if not length:
+            break
+        heard = np.delete(heard, slice(different[0], different[0] + length), axis=0)
+        starved -= length
+    return heard

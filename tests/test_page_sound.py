@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from page_double import Model, loop_samples
-from page_server import Server, as_integers, find_start, open_page, read_tap, serving
+from page_server import Server, as_integers, open_page, read_tap, serving, without_gaps
 
 from melformer.audio.wav import write_waveform
 
@@ -49,6 +49,11 @@ def saved(page: Any, tmp_path: Path, name: str = "Save as WAV take") -> tuple[Pa
     return path, soundfile.read(path, dtype="int16", always_2d=True)[0].astype(np.int64)
 
 
+def output(page: Any, expected: np.ndarray) -> np.ndarray:
+    """What left the player from the start of `expected` on, int64 (n_samples, 2)."""
+    return without_gaps(as_integers(read_tap(page)), expected, page.evaluate("melformer.player.starved"))
+
+
 def test_output_equals_download(page: Any, tmp_path: Path) -> None:
     page.fill("#mf-count", "6")
     page.select_option("[data-unit]", "beats")
@@ -57,16 +62,22 @@ def test_output_equals_download(page: Any, tmp_path: Path) -> None:
     path, expected = saved(page, tmp_path)
     assert path.name == "click_174bpm_10beats_seed7.wav"
     assert len(expected) == round(10 * 60 * 44_100 / 174)
-    heard = as_integers(read_tap(page))
-    at = find_start(heard, expected)
-    assert np.array_equal(heard[at : at + len(expected)], expected)
-    assert not heard[at + len(expected) :].any()
+    heard = output(page, expected)
+    assert np.array_equal(heard[: len(expected)], expected)
+    assert not heard[len(expected) :].any()
 
     page.click("[data-act=keep]")  # from the last bar on, over the end of the first run
     wait_ended(page)
     path, expected = saved(page, tmp_path)
     assert path.name == "click_174bpm_16beats_seed7.wav"
     tail = expected[round(6 * 60 * 44_100 / 174) :]
-    heard = as_integers(read_tap(page))
-    at = find_start(heard, tail)
-    assert np.array_equal(heard[at : at + len(tail)], tail)
+    assert np.array_equal(output(page, tail)[: len(tail)], tail)
+
+
+def test_silence_that_the_player_owns_up_to_is_told_apart() -> None:
+    tune = np.random.default_rng(0).integers(-9, 10, (400, 2))
+    gap = np.zeros((30, 2), np.int64)
+    heard = np.concatenate([gap, tune[:100], gap, tune[100:250], gap, tune[250:], gap])
+    assert np.array_equal(without_gaps(heard, tune, 60)[:400], tune)
+    assert not np.array_equal(without_gaps(heard, tune, 59)[:400], tune)
+    assert not np.array_equal(without_gaps(np.delete(heard, 200, axis=0), tune, 60)[:400], tune)
