@@ -20,10 +20,10 @@ LIMIT = 0.45  # of the lower of the two rates
 Resampler = Callable[[np.ndarray, Fraction], np.ndarray]
 
 
-def noise(n_samples: int, sample_rate: int, below_hz: float, seed: int) -> np.ndarray:
-    """Stereo noise with nothing above `below_hz`, float64 (n_samples, 2). Its two ends do not meet."""
+def noise(n_samples: int, n_channels: int, sample_rate: int, below_hz: float, seed: int) -> np.ndarray:
+    """Noise with nothing above `below_hz`, float64 (n_samples, n_channels). Its two ends do not meet."""
     rng = np.random.default_rng(seed)
-    spectrum = np.fft.rfft(rng.standard_normal((n_samples + 4_000, 2)), axis=0)
+    spectrum = np.fft.rfft(rng.standard_normal((n_samples + 4_000, n_channels)), axis=0)
     spectrum[np.fft.rfftfreq(n_samples + 4_000, 1 / sample_rate) > below_hz] = 0
     samples = np.fft.irfft(spectrum, n_samples + 4_000, axis=0)[2_000:-2_000]
     return 0.2 * samples / samples.std()
@@ -47,10 +47,10 @@ def row(rate: int, bpm: float, n_beats: int, seed: int) -> list[str]:
     """A rate and a tempo: SNR in dB of all, of both ends, after six trips, and of full-band noise below the limit."""
     n_samples = int(beat_edges(n_beats, bpm, rate)[-1])
     limit = LIMIT * min(rate, SAMPLES_PER_BEAT * bpm / 60)
-    samples = noise(n_samples, rate, limit, seed).astype(np.float32)
+    samples = noise(n_samples, 2, rate, limit, seed).astype(np.float32)
     back = trip(samples, rate, bpm)
     ends = [snr_db(samples[part], back[part]) for part in (slice(0, 1_000), slice(-1_000, None))]
-    full = noise(n_samples, rate, rate, seed).astype(np.float32)
+    full = noise(n_samples, 2, rate, rate, seed).astype(np.float32)
     taps = signal.firwin(4_001, limit, fs=rate)
     kept, came = (signal.fftconvolve(part, taps[:, None], "valid", axes=0) for part in (full, trip(full, rate, bpm)))
     whole, later, full_band = snr_db(samples, back), snr_db(samples, trip(samples, rate, bpm, 6)), snr_db(kept, came)

@@ -135,20 +135,10 @@ def wide_product(rows: Tensor, wide: Tensor, scales: Tensor) -> Tensor:
 
 
 @cache
-def bytes_are_exact() -> bool:
-    """Whether this torch multiplies bytes and adds them without loss; older ones do not, where there is no VNNI."""
-    try:
-        most = torch.full((2, 32), int(MOST), dtype=torch.int8)
-        return int(torch._int_mm(most, most.T.contiguous())[0, 0]) == 32 * int(MOST) ** 2
-    except (AttributeError, RuntimeError):  # a still older torch
-        return False
-
-
-@cache
 def has_bytes() -> bool:
-    """Whether this processor multiplies bytes natively (VNNI) and this torch can; elsewhere they are no faster."""
+    """Whether this processor multiplies bytes natively (VNNI), as torch sees it; elsewhere they are no faster."""
     try:
-        return torch.cpu._is_vnni_supported() and bytes_are_exact()
+        return torch.cpu._is_vnni_supported()
     except AttributeError:
         return False
 

@@ -1,9 +1,12 @@
 """The report on tempi: what counts as right, as an octave and as the first beat."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from page_double import loop_samples
 
+from melformer.audio.wav import write_waveform
 from melformer.audio.waveform import Waveform
 from melformer.evaluate.material import Clip
 from melformer.evaluate.tempo_report import Piece, composed, cut_anywhere, judge, main, whole_bars
@@ -43,3 +46,10 @@ def test_passages_are_cut_at_bar_lines() -> None:
 def test_a_folder_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["nowhere"]) == 2
     assert "nowhere is no folder" in capsys.readouterr().err
+
+
+def test_nothing_composed_gives_no_empty_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_waveform(tmp_path / "clicks_120bpm.wav", loop_samples(8, 120.0))
+    assert main([str(tmp_path), "--passages", "0"]) == 0
+    printed = capsys.readouterr().out
+    assert "recorded loops, whole" in printed and "composed" not in printed and "nan" not in printed

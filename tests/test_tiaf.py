@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.round_trip import noise, snr_db
 from melformer.audio.tempo import beat_edges
 from melformer.audio.tiaf import SAMPLES_PER_BEAT, Tiaf
 from melformer.audio.waveform import Waveform
@@ -18,16 +19,7 @@ BPMS = [40, 66.15, 90, 119.92, 133.337, 174, 240]
 
 def band_noise(n_samples, n_channels, sample_rate, below_hz, seed=0):
     """Noise with nothing above `below_hz`: the hardest signal that the grid promises to keep."""
-    rng = np.random.default_rng(seed)
-    spectrum = np.fft.rfft(rng.standard_normal((n_samples + 4_000, n_channels)), axis=0)
-    spectrum[np.fft.rfftfreq(n_samples + 4_000, 1 / sample_rate) > below_hz] = 0
-    noise = np.fft.irfft(spectrum, n_samples + 4_000, axis=0)[2_000:-2_000]  # cut, so that its ends do not meet
-    return Waveform((0.2 * noise / noise.std()).astype(np.float32), sample_rate)
-
-
-def snr_db(expected, actual):
-    error = np.sum((expected.astype(np.float64) - actual) ** 2)
-    return 10 * np.log10(np.sum(expected.astype(np.float64) ** 2) / max(error, 1e-30))
+    return Waveform(noise(n_samples, n_channels, sample_rate, below_hz, seed).astype(np.float32), sample_rate)
 
 
 def band_snr_db(expected, actual, sample_rate, below_hz):

@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _end(*_run(argv, asked))
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set by Python
 
 
 class Asked:

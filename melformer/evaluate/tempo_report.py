@@ -104,12 +104,15 @@ def report(loops: Sequence[Clip], passages: int, seed: int) -> str:
     }  # fmt: skip
     rows, everything, sound, spent = [], [], 0.0, 0.0
     for name, pieces in sets.items():
+        if not pieces:
+            continue
         verdicts, seconds, cost = listen(pieces)
         rows.append([name, len(verdicts), *_shares(verdicts)])
         everything += verdicts
         sound, spent = sound + seconds, spent + cost
     everything.sort(key=lambda verdict: verdict.confidence)
-    fifths = [[everything[i] for i in part] for part in np.array_split(np.arange(len(everything)), 5)]
+    n_fifths = min(5, len(everything))
+    fifths = [[everything[i] for i in part] for part in np.array_split(np.arange(len(everything)), n_fifths)]
     believed = [[str(i), np.mean([v.confidence for v in part]), _shares(part)[0]] for i, part in enumerate(fifths, 1)]
     return "\n\n".join([
         table(["clips", "number", "right %", "octave %", "wrong %", "first beat %"], rows),

@@ -184,7 +184,7 @@ def _arguments(words: list[str]) -> argparse.Namespace:
 
 def measure(args: argparse.Namespace) -> None:
     """One stage, in a process that was started for it; prints its figures as JSON."""
-    torch.set_num_threads(1)  # before memory is short: torch 2.5 waits for ever for a thread that it cannot start
+    torch.set_num_threads(1)  # before memory is short: torch may wait for ever for a thread that it cannot start
     if args.memory_gb:
         resource.setrlimit(resource.RLIMIT_AS, (int(args.memory_gb * 1e9),) * 2)
     if args.only in ("codec", "transformer"):

@@ -56,8 +56,6 @@ class Product:
         self, layer: nn.Linear, batch: int, order: Tensor | None = None, factors: np.ndarray | None = None
     ) -> None:
         n_out = layer.out_features
-        self.out_rows = torch.zeros(batch, n_out)
-        self.out = self.out_rows.numpy()
         every, scale = slice(None) if order is None else order, np.ones(n_out, np.float32)
         scale = scale if factors is None else factors.astype(np.float32)
         self.bias = None if layer.bias is None else layer.bias.detach()[every].numpy() * scale
@@ -67,6 +65,7 @@ class Product:
             self.scales = layer.scales[every].numpy() * scale
             self.sum_rows = torch.zeros(batch, n_out, dtype=torch.int32)
             self.sums = self.sum_rows.numpy()
+            self.out = np.zeros((batch, n_out), np.float32)
             return
         weights = layer.weight.detach()
         if order is not None or factors is not None:
@@ -75,8 +74,10 @@ class Product:
             same = order is None and factors is None
             bias = None if self.bias is None else torch.from_numpy(self.bias)
             self.halves = layer.halves if same else HalfWeights(weights, bias)
-        else:
-            self.weights = weights.t()
+            return
+        self.weights = weights.t()
+        self.out_rows = torch.zeros(batch, n_out)
+        self.out = self.out_rows.numpy()
 
     def __call__(self, rows: Rows) -> np.ndarray:
         if self.halves is not None:
