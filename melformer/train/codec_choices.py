@@ -82,11 +82,12 @@ CHOICES = {
         {"frames_per_beat": 40, "n_fft": 5_000, "n_bins": 1_500, "n_tonal_bins": 320, "latent_frames_per_beat": 20,
          "n_codebooks": 10}, depths=(10,),
     ),
-    "64 frames": Choice({"frames_per_beat": 64}),
-    "64 frames, 32 latents, 6 codebooks": Choice(
-        {"frames_per_beat": 64, "latent_frames_per_beat": 32, "n_codebooks": 6}, depths=(6, 4)
+    "64 frames, n_fft 3125": Choice({"frames_per_beat": 64, "n_fft": 3_125, "n_bins": 940, "n_tonal_bins": 200}),
+    "64 frames, n_fft 3125, 32 latents, 6 codebooks": Choice(
+        {"frames_per_beat": 64, "n_fft": 3_125, "n_bins": 940, "n_tonal_bins": 200, "latent_frames_per_beat": 32,
+         "n_codebooks": 6}, depths=(6, 4),
     ),
-    "32 frames, n_fft 5000": Choice({"frames_per_beat": 32, "n_fft": 5_000, "n_bins": 1_500, "n_tonal_bins": 320}),
+    "32 frames, n_fft 3750": Choice({"frames_per_beat": 32, "n_fft": 3_750, "n_bins": 1_125, "n_tonal_bins": 240}),
     "no noise branch": Choice(change=without_noise),
     "complex loss below 3 kHz": Choice(change=complex_below),
     "complex loss everywhere": Choice(change=complex_everywhere),
