@@ -18,6 +18,11 @@ def _check_range(section: str, name: str, value: Any, low: float, high: float) -
         raise ConfigError(f"{section}.{name} is {value!r}; it must be a number from {low} to {high}.")
 
 
+def _check_whole(section: str, name: str, value: float) -> None:
+    if not isinstance(value, int):
+        raise ConfigError(f"{section}.{name} is {value!r}; it must be a whole number.")
+
+
 @dataclass(frozen=True)
 class CodecConfig:
     """Sizes of the VQ-VAE. `frames_per_beat` STFT frames make `latent_frames_per_beat` latent frames.
@@ -138,6 +143,8 @@ class TransformerConfig:
     }  # fmt: skip
 
     def __post_init__(self) -> None:
+        if not isinstance(self.delays, (list, tuple)):
+            raise ConfigError(f"transformer.delays is {self.delays!r}; it must be a list of whole numbers.")
         object.__setattr__(self, "delays", tuple(self.delays))
         _check_fields(self, "transformer")
         for dim, heads, kv_heads in (
@@ -210,12 +217,13 @@ def _check_fields(config: Any, section: str) -> None:
         value = getattr(config, name)
         _check_range(section, name, value, *limits)
         default = next(f.default for f in dataclasses.fields(config) if f.name == name)
-        if isinstance(default, int) and not isinstance(value, int):
-            raise ConfigError(f"{section}.{name} is {value!r}; it must be a whole number.")
+        if isinstance(default, int):
+            _check_whole(section, name, value)
         if not math.isfinite(value):
             raise ConfigError(f"{section}.{name} is {value!r}; it must be finite.")
     for step in getattr(config, "delays", ()):
         _check_range(section, "delays", step, 0, 16)
+        _check_whole(section, "delays", step)
 
 
 PRESETS: dict[str, Config] = {

@@ -11,10 +11,10 @@ from fuzz_models import SMALL, safetensors_bytes, small_model, split_safetensors
 from fuzz_page import Page
 
 from melformer.audio.wav import Waveform
-from melformer.config import PRESETS
+from melformer.config import PRESETS, Config
 from melformer.data import BeatDataset, find_clips, material_sources
 from melformer.data_listing import read_entries
-from melformer.errors import MelformerError, RequestError
+from melformer.errors import ConfigError, MelformerError, RequestError
 from melformer.generate import Melformer, Settings, StreamState
 from melformer.train.token_data import TokenDataset
 from melformer.ui.exports import export_take
@@ -156,6 +156,14 @@ def test_paths_of_uploads_that_are_none(tmp_path: Path, path: Any) -> None:
         answer = page.actions.call({"token": page.visit(), "do": "load", "path": wanted})
         page.surprise.throw()
         assert answer == {"error": "The file did not arrive. Please choose it again."}, wanted
+
+
+@pytest.mark.parametrize("delays", [5, None, {}, [0, 1.0, 2], [0, True, 2]])
+def test_delays_that_are_no_steps(delays: Any) -> None:
+    values = PRESETS["tiny"].to_dict()
+    values["transformer"]["delays"] = delays
+    with pytest.raises(ConfigError, match=r"transformer\.delays"):
+        Config.from_dict(values)
 
 
 def test_the_smallest_model_is_a_model() -> None:
