@@ -153,10 +153,10 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     clips = folder_clips(arguments.measure)[0][: arguments.limit]
-    cache = arguments.out / "beats"
-    cache_beats([arguments.data], cache, Config().codec.work_samples_per_beat)
     for name in arguments.only:
-        run = arguments.out / name.replace(" ", "_")
+        grid = configuration(CHOICES[name]).codec.work_samples_per_beat
+        cache, run = arguments.out / f"beats_{grid}", arguments.out / name.replace(" ", "_")
+        cache_beats([arguments.data], cache, grid)
         steps = train(CHOICES[name], cache, run, 60.0 * arguments.minutes)
         for depth in CHOICES[name].depths:
             scores = measure(run / "checkpoint", clips, depth)
