@@ -79,6 +79,14 @@ def drive(waveform: Floats, amount: float) -> Floats:
     return np.tanh(waveform * gain) / gain ** np.float32(0.7)
 
 
+def drive_gain(waveform: Floats, amount: float) -> Floats:
+    """The gain that `drive` applies to each sample, as `waveform`."""
+    gain = np.float32(1.0 + 9.0 * amount)
+    driven = waveform * gain
+    small = np.abs(driven) < 1e-4  # tanh(x) / x is 1 there
+    return np.where(small, 1.0, np.tanh(driven) / np.where(small, 1.0, driven)) * gain ** np.float32(0.3)
+
+
 def crush(waveform: Floats, bits: float, hold: int) -> Floats:
     """Fewer bits and a held sample rate, as an old sampler has."""
     steps = np.float32(2.0 ** (bits - 1))
@@ -86,11 +94,11 @@ def crush(waveform: Floats, bits: float, hold: int) -> Floats:
     return np.round(held * steps) / steps
 
 
-def compress(
+def compressor_gain(
     waveform: Floats, threshold_db: float, ratio: float, sample_rate: int,
     attack_s: float = 0.008, release_s: float = 0.12,
 ) -> Floats:  # fmt: skip
-    """Turn down what is louder than the threshold, following the peaks of 128-sample blocks."""
+    """Gain (n,) that turns down what is louder than the threshold, following the peaks of 128-sample blocks."""
     block, n = 128, waveform.shape[1]
     n_blocks = -(-n // block)
     padded = np.zeros(n_blocks * block, np.float32)
@@ -103,7 +111,7 @@ def compress(
         keep = up if target > state else down
         state = keep * state + (1 - keep) * target
         gain.append(state)
-    return waveform * _smooth(10 ** (-np.array(gain) / 20), block, n)
+    return _smooth(10 ** (-np.array(gain) / 20), block, n)
 
 
 def _smooth(values: NDArray[np.float64], block: int, n: int) -> Floats:
@@ -191,15 +199,15 @@ def reverb(waveform: Floats, decay_s: float, dark_hz: float, sample_rate: int, s
     return out[:, :n]
 
 
-def limit(waveform: Floats, ceiling: float, sample_rate: int) -> Floats:
-    """Hold peaks under the ceiling with 3 ms of look-ahead and a smooth gain."""
+def limiter_gain(waveform: Floats, ceiling: float, sample_rate: int) -> Floats:
+    """Gain, as `waveform`, that holds peaks under the ceiling: smooth, with 3 ms of look-ahead; the last bit at once."""
     peaks = loudest(waveform)
     if float(peaks.max()) <= ceiling:
-        return waveform
+        return np.ones_like(waveform)
     block = 32
     n_blocks = -(-len(peaks) // block)
     tops = np.pad(peaks, (0, n_blocks * block - len(peaks))).reshape(n_blocks, block).max(axis=1)
     reach = max(3, int(0.003 * sample_rate / block)) | 1
     needed = np.minimum(1.0, ceiling / np.maximum(maximum_filter1d(tops, 2 * reach + 3), 1e-9))
     gain = _smooth(uniform_filter1d(needed, reach, mode="nearest"), block, len(peaks))
-    return np.clip(waveform * gain, -ceiling, ceiling)
+    return gain * np.minimum(1.0, np.float32(ceiling) / np.maximum(np.abs(waveform * gain), 1e-9))

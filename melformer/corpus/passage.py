@@ -5,6 +5,9 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+STEMS = ("drums", "bass", "other")
+_DRUM_PARTS = frozenset({"kick", "snare", "hats", "perc"})
+
 
 @dataclass(frozen=True)
 class Event:
@@ -52,6 +55,13 @@ class Part:
     duck: float = 0.0
     effects: dict[str, float] = field(default_factory=dict)
     sweeps: tuple[Sweep, ...] = ()
+
+
+def stem_of(part: Part) -> str:
+    """The stem that a part belongs to, one of `STEMS`."""
+    if part.name in _DRUM_PARTS or part.instrument == "drums":
+        return "drums"
+    return "bass" if part.name == "bass" else "other"
 
 
 @dataclass(frozen=True)
