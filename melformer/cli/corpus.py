@@ -16,7 +16,7 @@ def add_parsers(commands: Any) -> None:
     parser.add_argument("--workers", type=int, default=1, metavar="W", help="processes")
     parser.add_argument("--styles", nargs="+", metavar="STYLE", help="only these styles")
     parser.add_argument("--exclude", nargs="+", default=(), metavar="STYLE", help="all but these styles")
-    parser.add_argument("--stems", action="store_true", help="also drums, bass and other by themselves; they add up to the mix")
+    parser.add_argument("--stems", action="store_true", help="also the stems, which add up to the mix")
     parser.add_argument("--few", action="store_true", help="one to three players in each passage, as most loops have")
     parser = add_command(group, "gallery", gallery, "one passage of each style, on a page to listen to")
     parser.add_argument("dir", metavar="OUT_DIR")

@@ -43,8 +43,8 @@ def build(
     """Write at least `hours` of passages into a folder and return how many; the bytes do not depend on `workers`.
 
     `styles` keeps to some styles, `exclude` holds some out; `long` is the chance of a passage of 16 to 128 beats over
-    a short loop; `stems` adds a folder of stems beside each mix, which add up to it; `few` lets few players play in each. A line of
-    `index.jsonl` is written once its FLAC is whole.
+    a short loop; `stems` adds a folder of stems beside each mix, which add up to it; `few` lets few players play in
+    each. A line of `index.jsonl` is written once its FLAC is whole.
     Errors: RequestError for an unknown style, hours that are not positive, fewer than one worker, or a folder that
     another process is writing.
     """

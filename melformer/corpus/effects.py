@@ -200,7 +200,7 @@ def reverb(waveform: Floats, decay_s: float, dark_hz: float, sample_rate: int, s
 
 
 def limiter_gain(waveform: Floats, ceiling: float, sample_rate: int) -> Floats:
-    """Gain, as `waveform`, that holds peaks under the ceiling: smooth, with 3 ms of look-ahead; the last bit at once."""
+    """Gain, as `waveform`, that holds peaks under the ceiling: smooth, with 3 ms of look-ahead."""
     peaks = loudest(waveform)
     if float(peaks.max()) <= ceiling:
         return np.ones_like(waveform)
