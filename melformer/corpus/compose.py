@@ -151,9 +151,11 @@ def _feel(
             velocity *= rng.normal(1, 0.06)
         velocity = min(max(velocity, 0.02), 1.0)
         start = round(max(0.0, start), 6)
-        if start < frame.n_beats - 0.02:
+        if max(start + 0.02, event.start_beats) < frame.n_beats:
             length = round(min(event.duration_beats, frame.n_beats - start), 4)
-            out.append(replace(event, start_beats=start, velocity=round(velocity, 3), duration_beats=length))
+            written = round(event.start_beats, 6)
+            moved = replace(event, start_beats=start, written_beats=written, duration_beats=length)
+            out.append(replace(moved, velocity=round(velocity, 3)))
     return sorted(out, key=lambda e: (e.start_beats, e.pitch, e.sound))
 
 

@@ -42,6 +42,9 @@ _BASE: Kit = {
     "noise": {"synth": "shaker", "low": (800.0, 6000.0), "high": 16_000.0, "decay": (0.03, 0.2), "swell": 0.001},
 }  # fmt: skip
 
+DRUM_SOUNDS = tuple(sorted(_BASE))
+"""Every drum that a pattern, a kit or a note may name."""
+
 _FAMILIES: dict[str, Kit] = {
     "909": {},
     "808": {

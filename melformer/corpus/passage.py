@@ -15,7 +15,8 @@ class Event:
 
     `start_beats` ≥ 0 and `duration_beats` > 0 count beats from the passage's start; `velocity` is in (0, 1];
     `sound` names a drum ("kick"), or is empty for a note at MIDI `pitch`; `bend` is where a glide into the
-    pitch begins, in semitones relative to it.
+    pitch begins, in semitones relative to it. `written_beats` is the start before swing and humanising, None where
+    there were none.
     """
 
     start_beats: float
@@ -24,6 +25,7 @@ class Event:
     velocity: float = 0.8
     sound: str = ""
     bend: float = 0.0
+    written_beats: float | None = None
 
 
 @dataclass(frozen=True)
