@@ -1,17 +1,23 @@
-"""The beat grid in samples: where beats start, and how a loop is fitted to whole beats."""
+"""The beat grid: every conversion between beats, seconds and samples, and how a loop is fitted to whole beats."""
 
 import math
 import operator
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from melformer.audio.extend import extend_ends
+from melformer.audio.resample import resample_span
 from melformer.audio.waveform import Waveform, check_sample_rate
 from melformer.errors import TempoError
 
 MIN_BPM, MAX_BPM = 40.0, 240.0
 MAX_BEATS = 1_000_000
+MIN_MODEL_BPM = 90.0
+SECONDS_PER_MINUTE = 60
 PAD_AT_MOST_BEATS = 0.25  # a longer gap before the continuation would be heard as a hole
 
 
@@ -29,28 +35,131 @@ def check_bpm(bpm: float) -> float:
     return value
 
 
-def beat_edges(n_beats: int, bpm: float, sample_rate: int) -> np.ndarray:
-    """Where beats start: int64 (n_beats + 1,), edge k = round(k · 60 · sample_rate / bpm) samples.
+def beats_per_second(bpm: float) -> float:
+    """How many beats last a second; of an array of tempi, each."""
+    return bpm / SECONDS_PER_MINUTE
 
-    Every edge is rounded by itself, never a sum of rounded durations, so that no drift can build up.
+
+def seconds_per_beat(bpm: float) -> float:
+    """How long a beat lasts; of an array of tempi, each."""
+    return SECONDS_PER_MINUTE / bpm
+
+
+def bpm_of(n_beats: float, duration_s: float) -> float:
+    """The tempo at which so many beats last `duration_s` seconds; either may be an array.
+
+    >>> bpm_of(8, 4.0)
+    120.0
+    """
+    return SECONDS_PER_MINUTE * n_beats / duration_s
+
+
+def model_tempo(bpm: float) -> tuple[float, float]:
+    """The tempo that the model sees, in one octave [90, 180), and how many of its beats make one: 1/2, 1, 2 or 4.
+
+    >>> model_tempo(75), model_tempo(174), model_tempo(200)
+    ((150.0, 2.0), (174.0, 1.0), (100.0, 0.5))
+    """
+    factor = 1.0
+    while bpm * factor < MIN_MODEL_BPM:
+        factor *= 2.0
+    while bpm * factor >= 2.0 * MIN_MODEL_BPM:
+        factor /= 2.0
+    return bpm * factor, factor
+
+
+@dataclass(frozen=True)
+class BeatGrid:
+    """The beats of a clip of `bpm` beats per minute and `sample_rate` samples per second.
+
+    Beat k starts at k · 60 · sample_rate / bpm. Lengths of beats are exact fractions, and only where a beat starts is
+    rounded to a sample, each start by itself, so no drift can build up. The model works on beats of its own, whose
+    tempo lies in one octave: above 180 BPM a model beat is two beats, below 90 BPM a beat is two or four model beats.
     Errors: TempoError, AudioError for a BPM or a rate out of range.
 
-    >>> beat_edges(3, 140, 44_100).tolist()
-    [0, 18900, 37800, 56700]
+    >>> grid = BeatGrid(140, 44_100)
+    >>> grid.edges(3).tolist(), grid.samples_per_beat
+    ([0, 18900, 37800, 56700], Fraction(18900, 1))
     """
-    try:
-        count = operator.index(n_beats)
-    except TypeError:
-        raise TempoError(f"the number of beats must be a whole number, got {n_beats!r}") from None
-    if not 0 <= count <= MAX_BEATS:
-        raise TempoError(f"{count:,} beats are outside 0..{MAX_BEATS:,}")
-    rate, bpm = check_sample_rate(sample_rate), check_bpm(bpm)
-    return np.rint(np.arange(count + 1) * (60.0 * rate) / bpm).astype(np.int64)
+
+    bpm: float
+    sample_rate: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bpm", check_bpm(self.bpm))
+        object.__setattr__(self, "sample_rate", check_sample_rate(self.sample_rate))
+
+    @cached_property
+    def samples_per_beat(self) -> Fraction:
+        """Samples of the clip in one beat, exactly."""
+        return SECONDS_PER_MINUTE * self.sample_rate / Fraction(self.bpm)
+
+    @property
+    def model_bpm(self) -> float:
+        """The tempo that the model sees, in [90, 180)."""
+        return model_tempo(self.bpm)[0]
+
+    @property
+    def model_beats_per_beat(self) -> float:
+        """Model beats in one beat: 1/2, 1, 2 or 4."""
+        return model_tempo(self.bpm)[1]
+
+    @cached_property
+    def samples_per_model_beat(self) -> Fraction:
+        """Samples of the clip in one model beat, exactly."""
+        return self.samples_per_beat / Fraction(self.model_beats_per_beat)
+
+    def step(self, grid_samples: int) -> Fraction:
+        """Samples of the clip from one sample to the next of a grid that has `grid_samples` in each beat."""
+        return self.samples_per_beat / grid_samples
+
+    def model_step(self, grid_samples: int) -> Fraction:
+        """The same for a grid that has `grid_samples` in each model beat."""
+        return self.samples_per_model_beat / grid_samples
+
+    def edge(self, beat: float) -> int:
+        """The sample that `beat` starts at, which need not be a whole number."""
+        return int(np.rint(self._positions(beat)))
+
+    def edges(self, n_beats: int) -> np.ndarray:
+        """Where beats start: int64 (n_beats + 1,). Errors: TempoError for a number that is not 0 to 1,000,000."""
+        try:
+            count = operator.index(n_beats)
+        except TypeError:
+            raise TempoError(f"the number of beats must be a whole number, got {n_beats!r}") from None
+        if not 0 <= count <= MAX_BEATS:
+            raise TempoError(f"{count:,} beats are outside 0..{MAX_BEATS:,}")
+        return np.rint(self._positions(np.arange(count + 1))).astype(np.int64)
+
+    def _positions(self, beats: Any) -> Any:
+        return beats * (float(SECONDS_PER_MINUTE) * self.sample_rate) / self.bpm
+
+    def beats_in(self, n_samples: int) -> float:
+        """How many beats `n_samples` last."""
+        return n_samples * self.bpm / (SECONDS_PER_MINUTE * self.sample_rate)
+
+    def n_model_beats(self, n_beats: int) -> int:
+        """Whole model beats in `n_beats`."""
+        return int(n_beats * self.model_beats_per_beat)
+
+    def n_skipped(self, n_beats: int) -> int:
+        """Samples before the first whole model beat of `n_beats`: those of an odd first beat above 180 BPM, else 0.
+
+        The odd beat is left out at the beginning, so that beats and model beats end together.
+        """
+        n_left_out = n_beats - self.n_model_beats(n_beats) / self.model_beats_per_beat
+        return self.edge(n_left_out)
+
+    def model_beats(self, waveform: Waveform, n_beats: int, grid_samples: int) -> np.ndarray:
+        """The whole model beats of the first `n_beats` of a clip on this grid, mono: float32 (n, grid_samples)."""
+        n = self.n_model_beats(n_beats)
+        step, first = self.model_step(grid_samples), self.n_skipped(n_beats)
+        return resample_span(waveform.mono().samples, step, 0, n * grid_samples, first).reshape(n, grid_samples)
 
 
-def beats_in(n_samples: int, bpm: float, sample_rate: int) -> float:
-    """How many beats `n_samples` last."""
-    return n_samples * bpm / (60.0 * sample_rate)
+def beat_edges(n_beats: int, bpm: float, sample_rate: int) -> np.ndarray:
+    """`BeatGrid.edges`. Errors: TempoError, AudioError."""
+    return BeatGrid(bpm, sample_rate).edges(n_beats)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,21 +177,21 @@ def fit_to_grid(waveform: Waveform, bpm: float, start_s: float = 0.0) -> GridFit
     The end is padded when less than a quarter of a beat is missing, else trimmed; what stays is unchanged.
     Errors: TempoError when less than three quarters of a beat is left, or `start_s` is outside the clip.
     """
-    bpm = check_bpm(bpm)
-    start = round(check_start(waveform, start_s) * waveform.sample_rate)
-    n_left, rate = waveform.n_samples - start, waveform.sample_rate
-    n_beats = math.floor(beats_in(n_left, bpm, rate) + PAD_AT_MOST_BEATS)
+    grid, rate = BeatGrid(bpm, waveform.sample_rate), waveform.sample_rate
+    start = round(check_start(waveform, start_s) * rate)
+    n_left = waveform.n_samples - start
+    n_beats = math.floor(grid.beats_in(n_left) + PAD_AT_MOST_BEATS)
     if n_beats < 1:
         raise TempoError(
-            f"{n_left / rate:.2f} s of audio are no whole beat at {bpm:g} BPM ({60 / bpm:.2f} s): "
-            "give a longer loop or a higher BPM"
+            f"{n_left / rate:.2f} s of audio are no whole beat at {grid.bpm:g} BPM "
+            f"({seconds_per_beat(grid.bpm):.2f} s): give a longer loop or a higher BPM"
         )
-    n_samples = int(beat_edges(n_beats, bpm, rate)[-1])
+    n_samples = int(grid.edges(n_beats)[-1])
     samples = waveform.samples[start : start + n_samples]
     if n_samples > n_left:
         samples = extend_ends(samples, 0, n_samples - n_left)
     fitted = Waveform(samples, rate)
-    return GridFit(fitted, n_beats, _fit_message(n_samples - n_left, start, n_beats, bpm, rate))
+    return GridFit(fitted, n_beats, _fit_message(n_samples - n_left, start, n_beats, grid))
 
 
 def check_start(waveform: Waveform, start_s: float) -> float:
@@ -96,8 +205,8 @@ def check_start(waveform: Waveform, start_s: float) -> float:
     return value
 
 
-def _fit_message(n_added: int, start: int, n_beats: int, bpm: float, rate: int) -> str | None:
-    beats = f"{n_beats} beat{'s' if n_beats > 1 else ''} at {bpm:g} BPM"
+def _fit_message(n_added: int, start: int, n_beats: int, grid: BeatGrid) -> str | None:
+    rate, beats = grid.sample_rate, f"{n_beats} beat{'s' if n_beats > 1 else ''} at {grid.bpm:g} BPM"
     parts = [f"started {start / rate:.3f} s into the clip"] if start else []
     if abs(n_added) > 1:  # one sample is the rounding of an edge
         amount = f"{abs(n_added) / rate:.3f} s" if abs(n_added) >= rate / 1000 else f"{abs(n_added)} samples"

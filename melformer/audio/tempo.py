@@ -6,7 +6,7 @@ from pathlib import Path
 
 from melformer.audio.detect import Detection, detect
 from melformer.audio.first_beat import find_first_beat
-from melformer.audio.grid import GridFit, beat_edges, beats_in, check_bpm, check_start, fit_to_grid
+from melformer.audio.grid import BeatGrid, GridFit, beat_edges, check_bpm, check_start, fit_to_grid
 from melformer.audio.onsets import Onsets, find_onsets
 from melformer.audio.tags import read_bpm_tag
 from melformer.audio.tempo_name import bpm_in_name
@@ -76,7 +76,7 @@ def _find_bpm(
 
 def _is_whole(waveform: Waveform, bpm: float) -> bool:
     """Whether the clip lasts a whole number of beats, within 1% of a beat for each of them and 10% in all."""
-    n_beats = beats_in(waveform.n_samples, bpm, waveform.sample_rate)
+    n_beats = BeatGrid(bpm, waveform.sample_rate).beats_in(waveform.n_samples)
     return n_beats > 0.9 and abs(n_beats - round(n_beats)) < min(0.1, 0.01 * n_beats)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from melformer.audio.grid import beat_edges, beats_in
+from melformer.audio.grid import BeatGrid
 from melformer.audio.wav import Waveform, write_waveform
 from melformer.errors import RequestError
 from melformer.generate import Melformer
@@ -140,8 +140,8 @@ def export(
 
 def write_clips(out: Path, base: Bundle, sound: Waveform, loop: OwnLoop) -> None:
     """Continue a held-out loop with the base and with the fine-tuned checkpoint, same seed: before.wav, after.wav."""
-    n_beats = min(CLIP_BEATS, beats_in(sound.n_samples, loop.bpm, sound.sample_rate) // 1)
-    prompt = sound.slice(0, int(beat_edges(int(n_beats), loop.bpm, sound.sample_rate)[-1]))
+    grid = BeatGrid(loop.bpm, sound.sample_rate)
+    prompt = sound.slice(0, grid.edge(min(CLIP_BEATS, int(grid.beats_in(sound.n_samples)))))
     for name, folder in (("before", base.path), ("after", out)):
         model = Melformer.from_pretrained(folder)
         found = model.continue_loop(
