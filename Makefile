@@ -8,10 +8,10 @@ TORCH_INDEX ?=
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check format soundfonts clips peers growth fuzz soak clean
+.PHONY: run test check wheel-test format soundfonts clips peers growth fuzz soak clean
 
 run: $(VENV)/.run
-	$(BIN)/python app.py
+	$(BIN)/melformer serve
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
@@ -22,6 +22,10 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --doctest-modules --doctest-glob='*.md' melformer docs README.md \
 	    tests/test_documents.py
+
+# The wheel, installed where nothing of this repository is: it continues a loop and serves the page.
+wheel-test: $(VENV)/.run
+	$(BIN)/python tools/check_wheel.py --torch "$(TORCH)"
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -61,7 +65,7 @@ $(BIN)/python:
 
 # A stamp is newer than what it was made from, so a second `make` installs nothing. If no TORCH of that version can
 # be had (an older Python, another platform), the requirement's own range decides.
-$(VENV)/.run: requirements.txt pyproject.toml | $(BIN)/python
+$(VENV)/.run: requirements.txt pyproject.toml setup.py | $(BIN)/python
 	@echo "melformer: setting up $(VENV) (some minutes the first time)"
 	$(INSTALL) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)" || echo "melformer: no $(TORCH) here; taking another"
 	$(INSTALL) -e .

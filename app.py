@@ -2,11 +2,7 @@
 
 import sys
 
-from melformer.errors import MelformerError
-from melformer.ui.blocks import serve
+from melformer.cli import main
 
 if __name__ == "__main__":
-    try:
-        serve()
-    except MelformerError as error:  # no checkpoint, or one that is damaged
-        sys.exit(f"melformer: {error}")
+    sys.exit(main(["serve"]))

@@ -11,10 +11,19 @@ from pathlib import Path
 
 from melformer.errors import RequestError
 
+_PACKAGE = Path(__file__).resolve().parent
+
 try:
     import fcntl
 except ImportError:  # Windows has no such locks: there, one must not write a folder twice at once
     fcntl = None  # type: ignore[assignment]
+
+
+def shipped_folder(name: str) -> Path:
+    """The folder `checkpoints` or `examples`: inside the package where a wheel is installed, else beside it, as in a
+    clone. It may be absent."""
+    inside = _PACKAGE / name
+    return inside if inside.is_dir() else _PACKAGE.parent / name
 
 
 @contextmanager

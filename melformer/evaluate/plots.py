@@ -8,7 +8,7 @@ import numpy as np
 from melformer.audio.resample import resample
 from melformer.audio.waveform import Waveform
 from melformer.evaluate.beats import SAMPLE_RATE, beat_features, self_similarity
-from melformer.evaluate.continuation_part import Case, ContinuationSystem, cut
+from melformer.evaluate.continuation_part import Case, cut
 from melformer.evaluate.material import folder_clips
 from melformer.evaluate.spectra import decibels, mel_spectrogram
 from melformer.files import atomic_path
@@ -143,18 +143,4 @@ def sources_figure(band_lags: np.ndarray, frames_per_beat: int, sound: Waveform,
     above.set(title=f"{title}: {share.mean():.0%} of the energy copied", ylabel="band")
     below.fill_between((np.arange(n_frames) + 0.5) / frames_per_beat, share, step="mid")
     below.set(xlabel="new beat", ylabel="copied", ylim=(0.0, 1.0))
-    return figure
-
-
-def closeness_figure(system: ContinuationSystem, other: ContinuationSystem, names: tuple[str, str]) -> Any:
-    """Mel distance to the truth per clip, one system against another: below the line the first is closer."""
-    theirs = {case.name: case.truth.mel_distance for case in other.cases}
-    pairs = [(theirs[c.name], c.truth.mel_distance, c.name) for c in system.cases if c.name in theirs]
-    figure, (axis,) = _axes(1, 6.0, 6.0)
-    axis.scatter([p[0] for p in pairs], [p[1] for p in pairs], s=12)
-    limit = max([max(p[:2]) for p in pairs if np.isfinite(p[0]) and np.isfinite(p[1])], default=1.0)
-    axis.plot([0, limit], [0, limit], color="grey", linewidth=0.8)
-    for x, y, name in sorted(pairs, key=lambda pair: pair[0] - pair[1])[:5]:
-        axis.annotate(name, (x, y), fontsize=7)
-    axis.set(xlabel=f"{names[1]}: mel distance to the truth", ylabel=names[0])
     return figure

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from melformer.errors import CheckpointError
-from melformer.files import atomic_path
+from melformer.files import atomic_path, shipped_folder
 from melformer.hub.bundle import CARD_FILE, FILES, Bundle, read_bundle
 
 ENVIRONMENT_VARIABLE = "MELFORMER_MODEL"
-EMBEDDED = Path(__file__).resolve().parents[2] / "checkpoints"
+EMBEDDED = shipped_folder("checkpoints")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _LOG_IN = "log in with `hf auth login`"
 

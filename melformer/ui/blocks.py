@@ -4,7 +4,6 @@ import atexit
 import logging
 import os
 import signal
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +14,8 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from melformer.errors import MelformerError
+from melformer.errors import MelformerError, RequestError
+from melformer.files import shipped_folder
 from melformer.ui.actions import SURPRISE, Actions, sentence
 from melformer.ui.api import add_api
 from melformer.ui.guard import Guard
@@ -26,7 +26,7 @@ from melformer.ui.session import Session
 from melformer.ui.sessions import Sessions
 
 logger = logging.getLogger(__name__)
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = shipped_folder("examples")
 TITLE = "Melformer: drop in a loop, hear it go on"
 PORT = 7860
 WARM_UP_BEATS = 8
@@ -100,15 +100,15 @@ def launch_options(limits: Limits) -> dict[str, Any]:
 
 
 def serve(name: str | None = None) -> None:
-    """Serve the page until interrupted, on 127.0.0.1:7860 or where GRADIO_SERVER_NAME and _PORT say."""
+    """Serve the page until interrupted, on 127.0.0.1:7860 or where GRADIO_SERVER_NAME and _PORT say.
+
+    Errors: CheckpointError, ConfigError for a limit out of range, RequestError for a port that is taken.
+    """
     from melformer.generate import Melformer
 
     use_one_heap()
-    try:
-        limits = Limits.from_environment()
-        model = Melformer.from_pretrained(name)
-    except MelformerError as error:
-        sys.exit(f"melformer: {error}")
+    limits = Limits.from_environment()
+    model = Melformer.from_pretrained(name)
     page, sessions = build_page(model, limits)
     atexit.register(sessions.close)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end as after Ctrl-C: without its visitors' files
@@ -120,7 +120,7 @@ def serve(name: str | None = None) -> None:
     try:
         page.launch(**options)
     except OSError:
-        sys.exit(f"melformer: port {PORT} is taken; set GRADIO_SERVER_PORT to another one")
+        raise RequestError(f"Port {PORT} is taken; set GRADIO_SERVER_PORT to another one.") from None
     except KeyboardInterrupt:  # before the page was up; afterwards Gradio takes it as the wish to end
         pass
     finally:
