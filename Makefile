@@ -37,7 +37,7 @@ soundfonts: $(VENV)/.run
 
 # What the README lets people hear and see, again from the embedded checkpoint.
 clips: $(VENV)/.run
-	$(BIN)/python docs/make_clips.py
+	$(BIN)/python tools/make_clips.py
 
 # docs/benchmark.md: speed and memory beside peers (in a virtual environment of its own), and as the work grows.
 peers:
@@ -50,12 +50,12 @@ growth: $(VENV)/.run
 # Damaged and invented input for every reader, in child processes with caps (docs/reliability.md).
 CASES ?= 100000
 fuzz: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --cases $(CASES)
+	OMP_NUM_THREADS=1 $(BIN)/python tools/fuzz/fuzz.py --cases $(CASES)
 
 # The page for an hour with scripted users: memory, latency and errors, in docs/soak.png.
 MINUTES ?= 60
 soak: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python tests/soak.py --minutes $(MINUTES)
+	OMP_NUM_THREADS=1 $(BIN)/python tools/soak.py --minutes $(MINUTES)
 
 clean:
 	rm -rf $(VENV) benchmarks/.venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache

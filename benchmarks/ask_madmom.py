@@ -1,4 +1,4 @@
-"""Ask madmom for the tempo of the loops that `python -m melformer.corpus.verify tempo --keep FOLDER` keeps.
+"""Ask madmom for the tempo of the loops that `python tools/corpus_report.py tempo --keep FOLDER` keeps.
 
 In a virtual environment of its own, never the app's: its weights are for non-commercial use.
 

@@ -22,8 +22,8 @@ import numpy as np
 from benchmarks import stay
 from benchmarks.peers import machine
 from melformer import Melformer
+from melformer.audio.io import write_waveform
 from melformer.audio.resample import resample
-from melformer.audio.wav import write_waveform
 from melformer.bench import loop_at
 from melformer.generate import BeatStream
 

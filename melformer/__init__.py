@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from melformer.audio.wav import Waveform
+    from melformer.audio.io import Waveform
     from melformer.generate import Melformer, Settings, StreamState
 
 __all__ = ["Melformer", "Settings", "StreamState", "Waveform"]
@@ -19,4 +19,4 @@ def __getattr__(name: str) -> Any:
     """Fetch the public names when they are asked for: they import torch, and `melformer --help` must not."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("melformer.audio.wav" if name == "Waveform" else "melformer.generate"), name)
+    return getattr(import_module("melformer.audio.io" if name == "Waveform" else "melformer.generate"), name)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from melformer.audio.grid import beat_edges
-from melformer.audio.wav import Waveform, write_waveform
+from melformer.audio.io import Waveform, write_waveform
 from melformer.bench_limit import Part, measure_parts
 from melformer.errors import RequestError
 

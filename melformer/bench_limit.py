@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from melformer.packed import PackedLinear
+from melformer.runtime.packed import PackedLinear
 
 if TYPE_CHECKING:
     from melformer.generate import BeatStream, Melformer

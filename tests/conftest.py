@@ -50,7 +50,7 @@ def loops(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A loop of 8 beats at 200 BPM, and a file that is none."""
     from page_double import loop_samples
 
-    from melformer.audio.wav import write_waveform
+    from melformer.audio.io import write_waveform
 
     folder = tmp_path_factory.mktemp("examples")
     write_waveform(folder / "click_200bpm.wav", loop_samples(8, 200.0), bpm=200)

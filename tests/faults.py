@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from melformer.audio.wav import Waveform, write_waveform
+from melformer.audio.io import Waveform, write_waveform
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([
     "melformer.cli", "melformer.generate", "melformer.evaluate.report", "melformer.train.commands",
-    "melformer.train.finetune", "melformer.corpus", "melformer.bench", "soundfile",
+    "melformer.train.finetune.finetune", "melformer.corpus", "melformer.bench", "soundfile",
 ])  # fmt: skip
 Prepare = tuple[Callable[..., None], tuple[Any, ...]]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from melformer.audio.grid import beat_edges, fit_to_grid
-from melformer.audio.wav import Waveform
+from melformer.audio.io import Waveform
 from melformer.generate import Settings
 
 FRAMES, CODEBOOKS = 16, 12

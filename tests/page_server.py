@@ -77,7 +77,7 @@ class Server:
 
 @contextmanager
 def serving(model: Model, examples: list[Path] | None = None, **limits: Any) -> Iterator[Server]:
-    from melformer.ui.blocks import build_page, launch_options
+    from melformer.ui.app import build_page, launch_options
     from melformer.ui.limits import Limits
 
     bounds = Limits(**limits)

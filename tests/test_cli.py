@@ -158,7 +158,7 @@ def test_corpus_out_of_range(capsys: pytest.CaptureFixture[str], tmp_path: Path,
 @pytest.fixture
 def loop(tmp_path: Path) -> Path:
     """Two bars at 120 BPM, stereo, 16 bits, with a beat that stands out."""
-    from melformer.audio.wav import Waveform, write_waveform
+    from melformer.audio.io import Waveform, write_waveform
 
     rate, n_beats = 44_100, 8
     time = np.arange(n_beats * rate // 2) / rate
@@ -169,7 +169,7 @@ def loop(tmp_path: Path) -> Path:
 
 
 def test_tiaf_there_and_back(capsys: pytest.CaptureFixture[str], tmp_path: Path, loop: Path) -> None:
-    from melformer.audio.wav import read_waveform
+    from melformer.audio.io import read_waveform
 
     packed, back = tmp_path / "loop.tiaf", tmp_path / "back.wav"
     assert run(capsys, "tiaf", "pack", loop, packed)[0] == 0

@@ -8,8 +8,8 @@ import pytest
 import torch
 from test_cli import run
 
-from melformer.audio.wav import Waveform, read_bpm_tag, read_waveform, write_waveform
-from melformer.cli import continuing
+from melformer.audio.io import Waveform, read_bpm_tag, read_waveform, write_waveform
+from melformer.cli import continue_
 from melformer.config import PRESETS
 from melformer.generate import Melformer
 from melformer.hub import save_bundle
@@ -130,7 +130,7 @@ def test_a_stop_leaves_nothing_behind(capsys: Capture, loop: Path, monkeypatch: 
     def stop(self: object, beat: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(continuing.Progress, "show", stop)
+    monkeypatch.setattr(continue_.Progress, "show", stop)
     assert run(capsys, "continue", loop, "-o", "out.wav")[0] == 130
     assert [path.name for path in Path().iterdir()] == [loop.name]
 

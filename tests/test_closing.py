@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from melformer.audio.wav import Waveform
+from melformer.audio.io import Waveform
 from melformer.config import PRESETS
 from melformer.errors import RequestError
 from melformer.generate import Melformer, Settings
+from melformer.generate.beat_generator import Composer
 from melformer.generate.closing import compose_ending
-from melformer.generate.compose import Composer
 from melformer.generate.likelihood import bits_per_beat
 from melformer.generate.ranking import fit
 from melformer.generate.sampling import BOLDER, mixture
-from melformer.transformer.saying import Speaker
+from melformer.runtime.step_decoder import Speaker
 
 RATE, BEAT = 22_050, 11_025
 FADE = round(0.030 * RATE)

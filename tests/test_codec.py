@@ -6,7 +6,8 @@ from tiny import check_stream_equals_whole
 from torch import Tensor
 
 from melformer.codec.blocks import ConvNeXtBlock
-from melformer.codec.codec import Codec, tones
+from melformer.codec.codec import Codec
+from melformer.codec.encoder import tones
 from melformer.codec.losses import CodecLoss, mel_filters
 from melformer.codec.quantizer import ResidualVectorQuantizer
 from melformer.codec.stft import BeatSTFT

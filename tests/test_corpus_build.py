@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from corpus_spread import FEATURES, covered, features
 
 import melformer.corpus
-from melformer.audio.wav import read_bpm_tag, read_waveform
-from melformer.corpus import build, compose, iterate, samples
+from melformer.audio.io import read_bpm_tag, read_waveform
+from melformer.corpus import build, compose, iterate
 from melformer.corpus.gallery import EXAMPLES, gallery
-from melformer.corpus.kits import _SAMPLED
-from melformer.corpus.material import survey
-from melformer.corpus.measure import FEATURES, covered, features
-from melformer.corpus.sources import passage_sources
-from melformer.data import material_sources
+from melformer.corpus.sound_sources import passage_sources, survey
+from melformer.corpus.synthesis import samples
+from melformer.corpus.synthesis.kits import _SAMPLED
+from melformer.data.beat_dataset import material_sources
 from melformer.errors import RequestError
 
 HOURS = 0.006  # two or three loops
@@ -99,14 +99,14 @@ def test_kits_name_only_allowed_one_shots():
 
 
 def test_recordings_are_read_in_one_guarded_place():
-    """`samples.load` asks `allowed` first; nothing else in the engine opens audio, save the tool that measures."""
+    """`samples.load` asks `allowed` first; nothing else in the engine opens audio."""
     readers = set()
-    for path in Path(melformer.corpus.__file__).parent.glob("*.py"):
+    for path in Path(melformer.corpus.__file__).parent.rglob("*.py"):
         calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
         called = {call.attr if isinstance(call, ast.Attribute) else getattr(call, "id", "") for call in calls}
         if called & {"read", "SoundFile", "read_waveform"}:
             readers.add(path.name)
-    assert readers == {"samples.py", "measure.py"}
+    assert readers == {"samples.py"}
 
 
 def test_every_source_is_named_with_a_licence():
@@ -139,7 +139,7 @@ def test_features_know_a_click_track_from_a_drone():
     rate, t = 44_100, np.arange(6 * 44_100) / 44_100
     drone = np.sin(2 * np.pi * 220 * t)[:, None] * 0.3
     clicks = (np.random.default_rng(0).standard_normal(len(t)) * (t % 0.5 < 0.02))[:, None] * 0.3
-    from melformer.audio.wav import Waveform
+    from melformer.audio.io import Waveform
 
     still, busy = (features(Waveform(x.astype(np.float32), rate)) for x in (drone, clicks))
     assert set(still) == set(FEATURES)

@@ -7,18 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from melformer.corpus import STYLES, compose, melody
+from melformer.corpus import STYLES, compose
 from melformer.corpus.build import allowed_styles, nth_passage
-from melformer.corpus.fills import COMMON_FILLS
-from melformer.corpus.frame import METRES, Span, draw_frame, lead_on
-from melformer.corpus.kits import _BASE, _FAMILIES
-from melformer.corpus.melody import Tone
+from melformer.corpus.composition import melody
+from melformer.corpus.composition.compose import wandering
+from melformer.corpus.composition.drumming import COMMON_FILLS
+from melformer.corpus.composition.frame import METRES, Span, draw_frame, lead_on
+from melformer.corpus.composition.melody import Tone
 from melformer.corpus.passage import Event
-from melformer.corpus.patches import FONT_SOUNDS, SOUNDS
-from melformer.corpus.patterns import clean, fit_metre, read_steps, swing
-from melformer.corpus.style_table import HELD_OUT
-from melformer.corpus.theory import SCALES, Chord, parse_chord, scale_pitch, voice
-from melformer.corpus.wandering import wandering
+from melformer.corpus.styles.table import HELD_OUT
+from melformer.corpus.synthesis.kits import _BASE, _FAMILIES
+from melformer.corpus.synthesis.patches import FONT_SOUNDS, SOUNDS
+from melformer.corpus.theory.harmony import SCALES, Chord, parse_chord, scale_pitch, voice
+from melformer.corpus.theory.patterns import clean, fit_metre, read_steps, swing
 from melformer.errors import RequestError
 
 ALL = STYLES | HELD_OUT
@@ -206,7 +207,7 @@ def test_restless_passages_repeat_less_and_dynamics_move_the_level():
 def test_long_passages_that_wander_have_no_drums_and_loops_never_wander(monkeypatch):
     found = {}
     for share in (0.0, 1.0):
-        monkeypatch.setattr(sys.modules["melformer.corpus.compose"], "FREE_SHARE", share)
+        monkeypatch.setattr(sys.modules["melformer.corpus.composition.compose"], "FREE_SHARE", share)
         long = [compose(seed, "rock", 64, kinds=SYNTHESIS) for seed in range(6)]
         drummed = [bool({"kick", "snare", "hats"} & {part.name for part in passage.parts}) for passage in long]
         found[share] = drummed, compose(1, "rock", 16, kinds=SYNTHESIS).fingerprint()

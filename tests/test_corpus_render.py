@@ -2,20 +2,21 @@
 
 from dataclasses import replace
 
+import corpus_report
 import numpy as np
 import pytest
 
-from melformer.corpus import compose, render, render_stems, verify
-from melformer.corpus import effects as fx
-from melformer.corpus.attack import first_sample
-from melformer.corpus.drums import SYNTHS
-from melformer.corpus.noises import NOISES
+from melformer.corpus import compose, render, render_stems
+from melformer.corpus.mixing import effects as fx
 from melformer.corpus.passage import STEMS, Event, Part, Passage, Sweep, stem_of
-from melformer.corpus.patches import SOUNDS, draw_sound
-from melformer.corpus.player import onset_sample, play
-from melformer.corpus.soundfont import font, play_note
-from melformer.corpus.voices import VOICES, Note
-from melformer.corpus.wavetable import filter_levels, harmonic_levels, make_tables, scan
+from melformer.corpus.synthesis.drums import SYNTHS
+from melformer.corpus.synthesis.noises import NOISES
+from melformer.corpus.synthesis.patches import SOUNDS, draw_sound
+from melformer.corpus.synthesis.player import onset_sample, play
+from melformer.corpus.synthesis.samples import first_sample
+from melformer.corpus.synthesis.soundfont import font, play_note
+from melformer.corpus.synthesis.voices import VOICES, Note
+from melformer.corpus.synthesis.wavetable import filter_levels, harmonic_levels, make_tables, scan
 
 RATE = 44_100
 SYNTHESIS = frozenset()
@@ -185,7 +186,7 @@ def test_a_recorded_sound_begins_where_it_is_forty_decibels_below_its_attack():
 
 @pytest.mark.skipif(font() is None, reason="no soundfont installed")
 def test_recorded_sounds_stand_on_their_sample():
-    hits, seen = verify.onsets(8, material=True)
+    hits, seen = corpus_report.onsets(8, material=True)
     assert hits == seen > 50
 
 

@@ -58,7 +58,7 @@ def test_other_commands_name_what_there_is(path: Path) -> None:
     for module in re.findall(r"python -m ((?:melformer|benchmarks)[\w.]*)", text):
         where = ROOT / module.rstrip(".").replace(".", "/")
         assert where.with_suffix(".py").exists() or (where / "__main__.py").exists(), module
-    for script in re.findall(r"\b((?:tests|docs|benchmarks)/\w+\.py)\b", text):
+    for script in re.findall(r"\b((?:tests|tools|experiments|benchmarks)/[\w/-]+\.py)\b", text):
         assert (ROOT / script).exists(), script
     for test in re.findall(r"`(test_\w+\.py)(?:::(\w+))?", text):
         assert (ROOT / "tests" / test[0]).exists(), test

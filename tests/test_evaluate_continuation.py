@@ -9,8 +9,9 @@ from evaluate_band import RATE, play
 from melformer.audio.grid import beat_edges
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError
-from melformer.evaluate import beats, continuation, references
-from melformer.evaluate.seam import seam_quality
+from melformer.evaluate import references
+from melformer.evaluate.metrics import beat_features, continuation
+from melformer.evaluate.metrics.seam import seam_quality
 
 BPM = 120.0
 
@@ -135,12 +136,12 @@ def test_self_similarity_tells_form():
     chord, other = ((261.6, 329.6, 392.0),), ((233.1, 311.1, 370.0),)
     abab = play(8, chords=chord + other)
     abab_again, aabb = play(8, chords=chord + other, seed=5), play(16, bpm=240, chords=chord + other)
-    features = [beats.beat_features(w, BPM, 8) for w in (abab, abab_again, aabb)]
-    assert np.diag(beats.self_similarity(features[0])) == pytest.approx(1)
-    assert beats.self_similarity_correlation(features[0], features[0]) == pytest.approx(1)
-    assert beats.self_similarity_correlation(features[0], features[1]) > 0.8
+    features = [beat_features.beat_features(w, BPM, 8) for w in (abab, abab_again, aabb)]
+    assert np.diag(beat_features.self_similarity(features[0])) == pytest.approx(1)
+    assert beat_features.self_similarity_correlation(features[0], features[0]) == pytest.approx(1)
+    assert beat_features.self_similarity_correlation(features[0], features[1]) > 0.8
     with pytest.raises(AudioError, match="beat by beat"):
-        beats.self_similarity_correlation(features[0], beats.beat_features(abab, BPM, 4))
+        beat_features.self_similarity_correlation(features[0], beat_features.beat_features(abab, BPM, 4))
 
 
 def test_a_cut_in_a_wave_is_a_click_and_a_cut_between_sounds_a_jump():

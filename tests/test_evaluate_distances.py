@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from melformer.errors import AudioError
-from melformer.evaluate import distances, spectra
+from melformer.evaluate.metrics import distances, spectra
 
 RATE = 44_100
 DISTANCES = [

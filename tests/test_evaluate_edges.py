@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from melformer.audio.wav import Waveform
+from melformer.audio.io import Waveform
 from melformer.errors import AudioError
-from melformer.evaluate import continuation, distances, onsets, tone
-from melformer.evaluate.beats import beat_features
-from melformer.evaluate.seam import seam_quality
-from melformer.evaluate.stereo import stereo_error
+from melformer.evaluate.metrics import continuation, distances, onset_agreement, tonality
+from melformer.evaluate.metrics.beat_features import beat_features
+from melformer.evaluate.metrics.seam import seam_quality
+from melformer.evaluate.metrics.stereo_error import stereo_error
 
 RATE = 22_050
 Measure = Callable[[np.ndarray, np.ndarray, int], Any]
@@ -35,10 +35,10 @@ MEASURES: dict[str, tuple[Measure, float, np.ndarray, np.ndarray, float, float]]
     "LSD": (distances.log_spectral_distance, 0.0, NOISE, NOISE / 2, 6.02, 0.05),
     "SI-SDR": (lambda a, b, rate: distances.si_sdr(a, b), 80.0, MUSIC, MUSIC / 2, 80.0, 0.0),
     "LUFS err": (distances.loudness_error, 0.0, MUSIC, MUSIC / 2, 6.02, 0.01),
-    "onset F1": (onsets.onset_f1, 1.0, MUSIC, LATE, 0.0, 0.0),
-    "chroma": (tone.chroma_cosine, 1.0, MUSIC, MUSIC / 2, 1.0, 0.01),
-    "cents": (tone.pitch_error_cents, 0.0, MUSIC, MUSIC / 2, 0.0, 0.5),
-    "HNR": (tone.harmonicity_error_db, 0.0, MUSIC, MUSIC / 2, 0.0, 0.1),
+    "onset F1": (onset_agreement.onset_f1, 1.0, MUSIC, LATE, 0.0, 0.0),
+    "chroma": (tonality.chroma_cosine, 1.0, MUSIC, MUSIC / 2, 1.0, 0.01),
+    "cents": (tonality.pitch_error_cents, 0.0, MUSIC, MUSIC / 2, 0.0, 0.5),
+    "HNR": (tonality.harmonicity_error_db, 0.0, MUSIC, MUSIC / 2, 0.0, 0.1),
 }
 
 

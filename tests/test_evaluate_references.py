@@ -3,25 +3,17 @@
 import json
 from itertools import pairwise
 
+import choose_clips
 import numpy as np
 import pytest
 from evaluate_band import RATE, play
 
 from melformer.audio.grid import beat_edges
-from melformer.audio.wav import write_waveform
+from melformer.audio.io import write_waveform
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError, RequestError
-from melformer.evaluate import (
-    choose_clips,
-    codec_part,
-    compare,
-    material,
-    oracle,
-    references,
-    stereo,
-    tables,
-    visqol_score,
-)
+from melformer.evaluate import codec_scores, oracle, references, sets, tables
+from melformer.evaluate.metrics import comparison, stereo_error, visqol
 
 BPM = 120.0
 
@@ -38,7 +30,7 @@ def test_lossy_codecs_keep_length_and_time_and_rank_by_rate(band):
         assert result.waveform.samples.shape == (band.n_samples, 1)
     mp3 = references.mp3(band)
     assert mp3.kbps == pytest.approx(32, rel=0.05)
-    scores = [compare.compare(band, result.waveform) for result in [*results, mp3]]
+    scores = [comparison.compare(band, result.waveform) for result in [*results, mp3]]
     assert scores[0].mel_distance > scores[1].mel_distance > scores[2].mel_distance > 0.1
     assert scores[3].si_sdr_db > 0  # only if its decoder's delay was taken out
     assert min(s.onset_f1 for s in scores[1:]) > 0.8
@@ -55,8 +47,8 @@ def test_every_codec_measure_ranks_noise_below_music(band):
 
     Not loudness: the noise is given the clip's level.
     """
-    music = compare.compare(band, references.opus(band, 6).waveform)
-    noise = compare.compare(band, references.white_noise(band))
+    music = comparison.compare(band, references.opus(band, 6).waveform)
+    noise = comparison.compare(band, references.white_noise(band))
     for name in (
         "mel_distance",
         "stft_distance",
@@ -71,25 +63,25 @@ def test_every_codec_measure_ranks_noise_below_music(band):
 def test_a_copy_compares_as_perfect_in_stereo_at_another_rate_and_level(band):
     stereo = Waveform(np.repeat(band.samples, 2, axis=1), RATE)
     for reference in (band, stereo):
-        same = compare.compare(reference, band)
+        same = comparison.compare(reference, band)
         assert same.mel_distance < 1e-5
         assert (same.onset_f1, same.loudness_error_db, same.pitch_error_cents) == (1.0, 0.0, 0.0)
         assert same.chroma_cosine == pytest.approx(1)
     soft = Waveform(band.samples * 0.05, RATE)
     noisy = [Waveform(w.samples + 0.1 * references.white_noise(w).samples, RATE) for w in (band, soft)]
     loud_distance, soft_distance = (
-        compare.compare(a, b).mel_distance for a, b in zip((band, soft), noisy, strict=True)
+        comparison.compare(a, b).mel_distance for a, b in zip((band, soft), noisy, strict=True)
     )
     assert soft_distance == pytest.approx(loud_distance, rel=0.02)  # by the standard loudness
 
 
 def test_different_lengths_and_short_clips_are_named_errors(band):
     with pytest.raises(AudioError, match="same passage"):
-        compare.compare(band, band.slice(0, band.n_samples // 2))
+        comparison.compare(band, band.slice(0, band.n_samples // 2))
     with pytest.raises(AudioError, match="too short"):
-        compare.compare(band.slice(0, 100), band.slice(0, 100))
+        comparison.compare(band.slice(0, 100), band.slice(0, 100))
     with pytest.raises(AudioError, match="nothing to average"):
-        compare.mean_of([])
+        comparison.mean_of([])
 
 
 def test_looped_stays_on_the_grid(band):
@@ -119,8 +111,8 @@ def test_white_noise_has_the_clips_level(band):
 
 
 def test_codec_part_and_its_tables(band):
-    clips = [material.on_grid("band", band, BPM)]
-    perfect = codec_part.measure_codec(clips, lambda w, bpm: w, lambda bpm: bpm / 100)
+    clips = [sets.on_grid("band", band, BPM)]
+    perfect = codec_scores.measure_codec(clips, lambda w, bpm: w, lambda bpm: bpm / 100)
     assert perfect.kbps == 1.2
     assert perfect.mean.mel_distance == 0
 
@@ -128,7 +120,7 @@ def test_codec_part_and_its_tables(band):
         beats = waveform.samples[: 32 * (waveform.n_samples // 32), 0].reshape(8, 4, -1)
         return (np.square(beats).mean(axis=2, keepdims=True) * 1e3).astype(np.int64) % 16
 
-    codes = codec_part.measure_codes(clips, encode, 16)
+    codes = codec_scores.measure_codes(clips, encode, 16)
     assert 0 < codes.entropy_kbps < 4 * 4 * 2 / 1000  # 4 frames of at most 4 bits, 2 beats a second
     text = tables.systems_table({"perfect": perfect}) + tables.clips_table(perfect) + tables.codes_table(codes)
     assert "perfect" in text
@@ -136,7 +128,7 @@ def test_codec_part_and_its_tables(band):
 
 
 def test_the_list_of_real_clips_holds_facts_in_range():
-    facts = json.loads((material.Path(material.__file__).parent / "real_clips.json").read_text())
+    facts = json.loads((sets.Path(sets.__file__).parent / "real_clips.json").read_text())
     assert len(facts) == 60
     assert len({fact["track"] for fact in facts}) == 60
     for fact in facts:
@@ -164,21 +156,21 @@ def test_a_folder_of_loops_is_read_by_name_and_faults_are_told(tmp_path, band):
     write_waveform(tmp_path / "a_120bpm.wav", band)
     (tmp_path / "b_120bpm.wav").write_bytes(b"no audio")
     (tmp_path / "notes.txt").write_text("not audio")
-    clips, left_out = material.folder_clips(tmp_path)
+    clips, left_out = sets.folder_clips(tmp_path)
     assert [(c.name, c.bpm, c.n_beats) for c in clips] == [("a_120bpm", 120.0, 8)]
     assert len(left_out) == 1
     assert left_out[0].startswith("b_120bpm.wav")
     (tmp_path / "a_120bpm.wav").unlink()
     with pytest.raises(AudioError, match="b_120bpm"):
-        material.folder_clips(tmp_path)
+        sets.folder_clips(tmp_path)
     with pytest.raises(AudioError, match="no folder"):
-        material.folder_clips(tmp_path / "missing")
+        sets.folder_clips(tmp_path / "missing")
 
 
 def test_written_clips_are_read_back_on_the_same_grid(tmp_path, band):
-    clip = material.on_grid("band", band, BPM)
-    assert material.write_clips([clip], tmp_path) == 1
-    (back,), left_out = material.folder_clips(tmp_path)
+    clip = sets.on_grid("band", band, BPM)
+    assert sets.write_clips([clip], tmp_path) == 1
+    (back,), left_out = sets.folder_clips(tmp_path)
     assert (back.bpm, back.n_beats, left_out) == (BPM, 8, [])
     assert np.abs(back.waveform.samples - band.samples).max() < 1e-6  # 24 bits
 
@@ -191,20 +183,20 @@ def test_the_oracle_rebuilds_a_repeat_and_is_closer_than_looping():
     turned = play(8, first_beat=4)  # the second bar comes first
     best = oracle.best_copy(prompt, turned, BPM, 8, 8)
     looped = references.looped(prompt, BPM, 8)
-    assert compare.compare(turned, best).mel_distance < 0.6 * compare.compare(turned, looped).mel_distance
+    assert comparison.compare(turned, best).mel_distance < 0.6 * comparison.compare(turned, looped).mel_distance
 
 
 def test_visqol_is_nan_where_it_is_not_asked_for_or_not_installed(band, monkeypatch):
-    assert np.isnan(compare.compare(band, band).visqol)
-    monkeypatch.setattr("melformer.evaluate.visqol_score.find_spec", lambda name: None)
-    assert np.isnan(compare.compare(band, band, with_visqol=True).visqol)
+    assert np.isnan(comparison.compare(band, band).visqol)
+    monkeypatch.setattr("melformer.evaluate.metrics.visqol.find_spec", lambda name: None)
+    assert np.isnan(comparison.compare(band, band, with_visqol=True).visqol)
 
 
-@pytest.mark.skipif(not visqol_score.is_installed(), reason="visqol-python is not installed")
+@pytest.mark.skipif(not visqol.is_installed(), reason="visqol-python is not installed")
 def test_visqol_ranks_a_copy_above_noise(band):
     short = band.slice(0, 2 * RATE)
-    assert visqol_score.visqol(short, short) > 4.5
-    assert visqol_score.visqol(short, references.white_noise(short)) < 2
+    assert visqol.visqol(short, short) > 4.5
+    assert visqol.visqol(short, references.white_noise(short)) < 2
 
 
 def test_stereo_error_tells_pan_and_width(band):
@@ -213,26 +205,26 @@ def test_stereo_error_tells_pan_and_width(band):
     panned = np.stack([mono, 0.5 * mono], axis=1)
     middle = np.stack([mono, mono], axis=1)
     wide = 0.1 * rng.standard_normal((3 * RATE, 2)).astype(np.float32)
-    same = stereo.stereo_error(panned, panned, RATE)
+    same = stereo_error.stereo_error(panned, panned, RATE)
     assert (same.level_db, same.correlation) == (0.0, 0.0)
-    moved = stereo.stereo_error(panned, middle, RATE)
+    moved = stereo_error.stereo_error(panned, middle, RATE)
     assert moved.level_db == pytest.approx(20 * np.log10(2), abs=0.1)
     assert moved.correlation < 0.01
-    narrowed = stereo.stereo_error(wide, np.repeat(wide.mean(axis=1, keepdims=True), 2, axis=1), RATE)
+    narrowed = stereo_error.stereo_error(wide, np.repeat(wide.mean(axis=1, keepdims=True), 2, axis=1), RATE)
     assert narrowed.correlation == pytest.approx(1, abs=0.2)
-    assert np.isnan(stereo.stereo_error(mono[:, None], mono[:, None], RATE).level_db)
-    assert stereo.stereo_error(np.zeros_like(middle), np.zeros_like(middle), RATE).level_db == 0
+    assert np.isnan(stereo_error.stereo_error(mono[:, None], mono[:, None], RATE).level_db)
+    assert stereo_error.stereo_error(np.zeros_like(middle), np.zeros_like(middle), RATE).level_db == 0
     with pytest.raises(AudioError):
-        stereo.stereo_error(middle, middle[:-1], RATE)
+        stereo_error.stereo_error(middle, middle[:-1], RATE)
 
 
 def test_speeds_keep_the_beats_and_move_tempo_with_pitch(band):
-    clip = material.on_grid("band", band, BPM)
+    clip = sets.on_grid("band", band, BPM)
     heard = []
 
     def reconstruct(waveform, bpm):
         heard.append((round(waveform.duration_s * bpm / 60, 3), bpm))
         return waveform
 
-    assert codec_part.measure_speeds([clip], reconstruct) == {0.8: 0.0, 1.0: 0.0, 1.25: 0.0}
+    assert codec_scores.measure_speeds([clip], reconstruct) == {0.8: 0.0, 1.0: 0.0, 1.25: 0.0}
     assert heard == [(8.0, 96.0), (8.0, 120.0), (8.0, 150.0)]

@@ -5,16 +5,17 @@ import json
 import numpy as np
 import pytest
 import torch
+import write_prompts
 from evaluate_band import RATE, play
 
-from melformer.audio.wav import read_waveform, write_waveform
+from melformer.audio.io import read_waveform, write_waveform
 from melformer.audio.waveform import Waveform
 from melformer.config import PRESETS
 from melformer.errors import AudioError, RequestError
-from melformer.evaluate import continuation_part, material, prompts
+from melformer.evaluate import protocol, sets
 from melformer.evaluate.model_systems import recite
 from melformer.evaluate.report import evaluate
-from melformer.generate.model import Melformer
+from melformer.generate.pipeline import Melformer
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +60,8 @@ def test_the_whole_report_of_a_model(model, folder):
 
 
 def test_a_candidates_files_are_scored_by_name(folder, tmp_path):
-    clips, _ = material.folder_clips(folder)
-    case = continuation_part.cut(clips[0])
+    clips, _ = sets.folder_clips(folder)
+    case = protocol.cut(clips[0])
     assert (case.n_prompt, case.n_new) == (4, 4)
     at_48k = np.interp(np.arange(round(case.truth.n_samples * 48 / 44.1)) * 44.1 / 48,
                        np.arange(case.truth.n_samples), case.truth.samples[:, 0])  # fmt: skip
@@ -100,13 +101,13 @@ def test_impossible_requests_are_named_errors(folder, tmp_path):
 
 
 def test_short_clips_are_prompts_and_long_ones_are_cut_at_a_bar_line():
-    short = continuation_part.cut(material.on_grid("s", play(4), 120.0))
+    short = protocol.cut(sets.on_grid("s", play(4), 120.0))
     assert (short.n_prompt, short.n_new, short.truth) == (4, 16, None)
     for n_beats, expected in ((8, 4), (12, 8), (18, 8), (32, 16)):
-        case = continuation_part.cut(material.on_grid("l", play(n_beats), 120.0))
+        case = protocol.cut(sets.on_grid("l", play(n_beats), 120.0))
         assert case.n_prompt == expected
         assert case.n_prompt + case.n_new == n_beats
-    waltz = continuation_part.cut(material.on_grid("w", play(12), 120.0), beats_per_bar=3)
+    waltz = protocol.cut(sets.on_grid("w", play(12), 120.0), beats_per_bar=3)
     assert waltz.n_prompt == 6
 
 
@@ -125,7 +126,7 @@ def test_reciting_the_prompts_own_codes_copies_the_prompt(model):
 
 def test_an_empty_list_of_cases_is_a_named_error():
     with pytest.raises(AudioError, match="no loop to continue"):
-        continuation_part.run([], {})
+        protocol.run([], {})
 
 
 def test_pictures_are_written_and_show_something(model, folder, tmp_path):
@@ -144,21 +145,21 @@ def test_pictures_are_written_and_show_something(model, folder, tmp_path):
 
 
 def test_prompts_for_other_systems_end_where_the_protocol_cuts(folder, tmp_path, capsys):
-    assert prompts.main([str(folder), str(tmp_path / "out")]) == 0
+    assert write_prompts.main([str(folder), str(tmp_path / "out")]) == 0
     tasks = json.loads((tmp_path / "out" / "tasks.json").read_text())
     assert [task["file"] for task in tasks] == ["a_120bpm.wav", "b_100bpm.wav"]
-    case = continuation_part.cut(material.folder_clips(folder)[0][0])
+    case = protocol.cut(sets.folder_clips(folder)[0][0])
     given = read_waveform(tmp_path / "out" / "a_120bpm.wav")
     assert given.n_samples == case.prompt.n_samples
     assert tasks[0]["new_samples"] == case.truth.n_samples
     assert (tasks[0]["prompt_beats"], tasks[0]["new_beats"], tasks[0]["bpm"]) == (4, 4, 120.0)
-    assert prompts.main([str(tmp_path / "none"), str(tmp_path)]) == 2
+    assert write_prompts.main([str(tmp_path / "none"), str(tmp_path)]) == 2
     assert "no folder" in capsys.readouterr().err
 
 
 def test_a_mono_answer_to_a_stereo_prompt_is_as_loud():
-    clip = material.on_grid("s", Waveform(np.repeat(play(8).samples, 2, axis=1), RATE), 120.0)
-    case = continuation_part.cut(clip)
-    scored = continuation_part.score(case, continuation_part.Answer(case.truth.mono()))
+    clip = sets.on_grid("s", Waveform(np.repeat(play(8).samples, 2, axis=1), RATE), 120.0)
+    case = protocol.cut(clip)
+    scored = protocol.score(case, protocol.Answer(case.truth.mono()))
     assert scored.scores.loudness_drift_db < 0.5
     assert scored.truth.loudness_error_db == pytest.approx(0, abs=1e-4)

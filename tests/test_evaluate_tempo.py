@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from page_double import loop_samples
+from tempo_report import Piece, composed, cut_anywhere, judge, main, whole_bars
 
-from melformer.audio.wav import write_waveform
+from melformer.audio.io import write_waveform
 from melformer.audio.waveform import Waveform
-from melformer.evaluate.material import Clip
-from melformer.evaluate.tempo_report import Piece, composed, cut_anywhere, judge, main, whole_bars
+from melformer.evaluate.sets import Clip
 
 
 @pytest.mark.parametrize(

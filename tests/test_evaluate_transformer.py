@@ -8,8 +8,8 @@ import torch
 
 from melformer.config import PRESETS
 from melformer.errors import RequestError
-from melformer.evaluate import transformer_part
-from melformer.evaluate.transformer_part import CodePassage
+from melformer.evaluate import transformer_scores
+from melformer.evaluate.transformer_scores import CodePassage
 from melformer.transformer.model import BeatTransformer
 
 CONFIG = PRESETS["tiny"]
@@ -28,7 +28,7 @@ def passage(n_beats: int, seed: int, loop: bool = False) -> CodePassage:
 
 
 def test_an_untrained_model_needs_about_the_bits_of_uniform_codes(transformer):
-    bits, right = transformer_part.score_passage(transformer, passage(8, 0))
+    bits, right = transformer_scores.score_passage(transformer, passage(8, 0))
     assert bits.shape == (8,)
     assert right.shape == (8, BOOKS)
     uniform = FRAMES * BOOKS * np.log2(SIZE)
@@ -48,7 +48,7 @@ def test_a_certain_model_needs_no_bits_and_is_right(transformer, monkeypatch):
         return dataclasses.replace(prediction, logits=logits, gates=torch.full_like(prediction.gates, -30.0))
 
     monkeypatch.setattr(transformer, "forward", sure)
-    bits, right = transformer_part.score_passage(transformer, one)
+    bits, right = transformer_scores.score_passage(transformer, one)
     assert bits.max() < 0.01
     assert right.min() == 1.0
 
@@ -67,9 +67,9 @@ def test_copying_counts_as_the_models_answer(transformer, monkeypatch):
         return dataclasses.replace(prediction, pointer=pointer, gates=torch.full_like(prediction.gates, 30.0))
 
     monkeypatch.setattr(transformer, "forward", copying)
-    assert transformer_part._top1_round(transformer, [one, passage(7, 3)]) == [1.0, 1.0]
-    assert transformer_part._top1_round(transformer, [passage(7, 3)]) == []
-    bits, right = transformer_part.score_passage(transformer, one)
+    assert transformer_scores._top1_round(transformer, [one, passage(7, 3)]) == [1.0, 1.0]
+    assert transformer_scores._top1_round(transformer, [passage(7, 3)]) == []
+    bits, right = transformer_scores.score_passage(transformer, one)
     assert bits[4:].max() < 0.01
     assert right[4:].min() == 1.0
     assert bits[:4].min() > 100
@@ -77,7 +77,7 @@ def test_copying_counts_as_the_models_answer(transformer, monkeypatch):
 
 def test_the_report_splits_repeating_beats_from_new_ones(transformer):
     passages = [passage(8, seed, loop=True) for seed in range(4)] + [passage(8, 9)]
-    report = transformer_part.measure_transformer(transformer, passages)
+    report = transformer_scores.measure_transformer(transformer, passages)
     assert report.n_beats == 40
     assert report.repeating_share == pytest.approx(16 / 40)
     assert set(report.bits) == {
@@ -97,7 +97,7 @@ def test_the_report_splits_repeating_beats_from_new_ones(transformer):
 
 def test_too_little_material_is_a_named_error(transformer):
     with pytest.raises(RequestError, match="too few"):
-        transformer_part.measure_transformer(transformer, [passage(8, 0), passage(1, 1)])
+        transformer_scores.measure_transformer(transformer, [passage(8, 0), passage(1, 1)])
     bad = CodePassage("bad", np.full((3, FRAMES, BOOKS), SIZE), 120.0, 4)
     with pytest.raises(RequestError, match="codes must"):
-        transformer_part.measure_transformer(transformer, [bad, passage(8, 0)])
+        transformer_scores.measure_transformer(transformer, [bad, passage(8, 0)])

@@ -10,7 +10,7 @@ import pytest
 from page_double import Model, loop_samples
 from page_server import Server, serving
 
-from melformer.audio.wav import write_waveform
+from melformer.audio.io import write_waveform
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -24,7 +24,7 @@ from melformer.audio.tiaf import read_tiaf
 from melformer.config import PRESETS
 from melformer.generate import Melformer
 from melformer.hub.bundle import save_bundle
-from melformer.train.start import read_codec
+from melformer.train.pretrained import read_codec
 
 LOOP = "loop_120bpm.wav"
 TRAIN = ("--preset", "tiny", "--data", "loops", "--batch-size", "1", "--steps", "100000", "--save-every", "2")

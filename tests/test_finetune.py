@@ -10,22 +10,23 @@ import numpy as np
 import pytest
 import torch
 
-from melformer.audio.wav import Waveform, read_waveform, write_waveform
+from melformer.audio.io import Waveform, read_waveform, write_waveform
 from melformer.cli import main
 from melformer.config import PRESETS
+from melformer.data.own_loops import OwnLoop, read_table, survey, write_table
 from melformer.errors import RequestError
-from melformer.evaluate.transformer_part import CodePassage, score_passage
+from melformer.evaluate.transformer_scores import CodePassage, score_passage
 from melformer.generate import Melformer
 from melformer.hub import load_bundle, save_bundle
-from melformer.train import finetune as command
-from melformer.train import finetune_material, finetune_task
-from melformer.train import finetune_result as result
-from melformer.train.finetune import FinetuneOptions, choose_loops, finetune
-from melformer.train.finetune_material import engine_held_out, engine_material, own_material
-from melformer.train.finetune_task import CodedLoop, LoopMix, beat_bits, best_index, mean_bits, split
-from melformer.train.loop import Trainer
+from melformer.train.finetune import finetune as command
+from melformer.train.finetune import material as finetune_material
+from melformer.train.finetune import result as result
+from melformer.train.finetune import task as finetune_task
+from melformer.train.finetune.finetune import FinetuneOptions, choose_loops, finetune
+from melformer.train.finetune.material import engine_held_out, engine_material, own_material
+from melformer.train.finetune.task import CodedLoop, LoopMix, beat_bits, best_index, mean_bits, split
 from melformer.train.lora import add_lora, merged
-from melformer.train.own_loops import OwnLoop, read_table, survey, write_table
+from melformer.train.trainer import Trainer
 from melformer.transformer.model import BeatTransformer, Conditioning
 
 TINY = PRESETS["tiny"]

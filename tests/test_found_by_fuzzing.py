@@ -1,4 +1,4 @@
-"""What `tests/fuzz.py` found: each was another exception, a hang or a wrong answer before, and has its own name now."""
+"""What fuzzing found: each was another exception, a hang or a wrong answer before, and has its own name now."""
 
 import json
 from pathlib import Path
@@ -10,13 +10,13 @@ from fuzz_damage import VALUES
 from fuzz_models import SMALL, safetensors_bytes, small_model, split_safetensors, with_facts
 from fuzz_page import Page
 
-from melformer.audio.wav import Waveform
+from melformer.audio.io import Waveform
 from melformer.config import PRESETS, Config
-from melformer.data import BeatDataset, find_clips, material_sources
-from melformer.data_listing import read_entries
+from melformer.data.beat_dataset import BeatDataset, find_clips, material_sources
+from melformer.data.listing import read_entries
+from melformer.data.token_dataset import TokenDataset
 from melformer.errors import ConfigError, MelformerError, RequestError
 from melformer.generate import Melformer, Settings, StreamState
-from melformer.train.token_data import TokenDataset
 from melformer.ui.exports import export_take
 
 ENTRY = {"name": "a.npy", "bpm": 120.0, "beats_per_bar": 4, "n_beats": 6}

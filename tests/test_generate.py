@@ -8,13 +8,13 @@ import torch
 from tiny import loop, tiny_model
 
 from melformer.audio.grid import beat_edges
-from melformer.audio.wav import Waveform
+from melformer.audio.io import Waveform
 from melformer.errors import RequestError, TempoError
 from melformer.generate import Melformer, Settings, StreamState
-from melformer.generate.compose import LEAST_HEARD, heard_codes
-from melformer.generate.fades import crossfade
-from melformer.generate.own_sound import GENERATE, OwnSound
-from melformer.generate.voice import Voice
+from melformer.generate.beat_generator import LEAST_HEARD, heard_codes
+from melformer.render.crossfade import crossfade
+from melformer.render.renderer import Voice
+from melformer.render.source_matcher import GENERATE, OwnSound
 
 FREE = Settings(variation=1.0)
 NEURAL = Settings(own_sound=0.0, variation=1.0)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from melformer.audio.wav import Waveform
+from melformer.audio.io import Waveform
 from melformer.bench import loop_at
 from melformer.config import PRESETS
 from melformer.generate import BeatStream, Melformer, Settings

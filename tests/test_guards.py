@@ -7,13 +7,20 @@ import pytest
 import torch
 from tiny import loop, tiny_model
 
-from melformer.audio.wav import Waveform
+from melformer.audio.io import Waveform
 from melformer.generate import Melformer, Settings
-from melformer.generate.compose import MOST_DRAWS, MOST_REPEATS, Composer
-from melformer.generate.ear import Ear
-from melformer.generate.level import LOUDER_DB, SOFTER_DB, Level
-from melformer.generate.repeats import longest_run
-from melformer.generate.strange import MORE_BAR, MORE_COLOUR, MORE_TONE, Strange
+from melformer.generate.beat_generator import MOST_DRAWS, MOST_REPEATS, Composer
+from melformer.generate.code_features import Ear
+from melformer.generate.constraints import (
+    LOUDER_DB,
+    MORE_BAR,
+    MORE_COLOUR,
+    MORE_TONE,
+    SOFTER_DB,
+    Level,
+    Strange,
+    longest_run,
+)
 
 FREE = Settings(variation=1.0)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fuzz_damage import damage
 
-from melformer.audio.tags import read_bpm_tag
+from melformer.audio.metadata import read_bpm_tag
 from melformer.audio.tiaf import Tiaf, read_tiaf, write_tiaf
 from melformer.errors import MelformerError
 

@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from melformer.codec.codec import Codec, register_powers
+from melformer.codec.codec import Codec
+from melformer.codec.encoder import register_powers
 from melformer.config import PRESETS
-from melformer.generate.loudness import ALLOWED_DB, MOST_DB, MOST_USUAL_DB, StatedLevels
+from melformer.render.levels import ALLOWED_DB, MOST_DB, MOST_USUAL_DB, StatedLevels
 
 TINY = PRESETS["tiny"].codec
 

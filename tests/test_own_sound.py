@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from melformer.audio.wav import Waveform
-from melformer.codec.sources import SourceScorer, band_levels
+from melformer.audio.io import Waveform
+from melformer.codec.source_scorer import SourceScorer, band_levels
 from melformer.config import PRESETS, Config
 from melformer.generate import Melformer, Settings, StreamState
-from melformer.generate.image import channel_phases
-from melformer.generate.own_sound import FOLLOW, GENERATE, WHOLE, OwnSound
-from melformer.generate.patches import BandPatches
-from melformer.generate.paths import cheapest_path
 from melformer.generate.prompt import Prompt
-from melformer.generate.voice import Voice
+from melformer.render.band_mixer import BandPatches
+from melformer.render.renderer import Voice
+from melformer.render.source_matcher import FOLLOW, GENERATE, WHOLE, OwnSound, cheapest_path
+from melformer.render.stereo_image import channel_phases
 
 RATE, BEAT, N_BANDS = 22_050, 11_025, 6
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from melformer.codec.codec import Codec
 from melformer.config import PRESETS
-from melformer.packed import FEW_ROWS, PackedLinear, has_halves, use_bytes, use_floats, use_halves
+from melformer.runtime.packed import FEW_ROWS, PackedLinear, has_halves, use_bytes, use_floats, use_halves
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from gradio_client import Client, handle_file
 from page_double import Model, loop_samples
 from page_server import Server, serving
 
-from melformer.audio.wav import write_waveform
+from melformer.audio.io import write_waveform
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ import pytest
 from page_double import Model, loop_samples
 from page_server import Server, serving
 
-from melformer.audio.wav import write_waveform
-from melformer.ui.guard import Guard, names_an_address
+from melformer.audio.io import write_waveform
+from melformer.ui.middleware import Guard, names_an_address
 
 WISH = [1, 0, None, 1.0, 0.5, "whole", "wav", False]
 

@@ -10,7 +10,7 @@ import soundfile
 from page_double import Model, loop_samples
 from page_server import Server, as_integers, open_page, read_tap, serving, without_gaps
 
-from melformer.audio.wav import write_waveform
+from melformer.audio.io import write_waveform
 
 
 @pytest.fixture(scope="module")

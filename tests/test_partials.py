@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from melformer.codec.codec import Codec, moments
+from melformer.codec.codec import Codec
+from melformer.codec.encoder import moments
 from melformer.codec.partials import PartialsCodebook, _median, tune
 from melformer.codec.stft import BeatSTFT
 from melformer.config import PRESETS, CodecConfig

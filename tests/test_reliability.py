@@ -13,16 +13,15 @@ import torch
 from faults import write_loop
 from page_double import Model
 
-from melformer.audio.listing import audio_files
-from melformer.audio.wav import read_waveform
+from melformer.audio.io import audio_files, read_waveform
 from melformer.cli import main
 from melformer.config import PRESETS
-from melformer.data import cache_beats, find_clips
+from melformer.data.beat_dataset import cache_beats, find_clips
+from melformer.data.own_loops import survey
 from melformer.errors import AudioError, RequestError
-from melformer.evaluate.material import folder_clips
+from melformer.evaluate.sets import folder_clips
 from melformer.generate import Melformer
 from melformer.hub.bundle import save_bundle
-from melformer.train.own_loops import survey
 from melformer.ui.limits import Limits
 from melformer.ui.sessions import Sessions
 
@@ -78,7 +77,7 @@ def test_loops_that_go_away_are_left_out(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_a_cached_loop_that_goes_away_is_named(tmp_path: Path) -> None:
-    from melformer.data import BeatDataset
+    from melformer.data.beat_dataset import BeatDataset
 
     (tmp_path / "loops").mkdir()
     for bpm in (100, 120):

@@ -5,7 +5,7 @@ import pytest
 
 from melformer.generate import Settings
 from melformer.generate.sampling import BOLDER, mixture, sample_codes, say
-from melformer.transformer.saying import StepPrediction
+from melformer.runtime.step_decoder import StepPrediction
 
 
 def test_sampling_follows_probabilities_and_limits() -> None:

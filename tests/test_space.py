@@ -11,7 +11,7 @@ import pytest
 from hub_server import TOKEN, HubServer
 
 ROOT = Path(__file__).resolve().parents[1]
-_spec = importlib.util.spec_from_file_location("make_space", ROOT / "docs" / "make_space.py")
+_spec = importlib.util.spec_from_file_location("make_space", ROOT / "tools" / "make_space.py")
 assert _spec is not None and _spec.loader is not None
 make_space = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(make_space)
@@ -38,7 +38,7 @@ def test_it_holds_what_runs_and_no_more(space: Path) -> None:
 def test_its_page_is_built_from_its_own_files(space: Path) -> None:
     """With the embedded checkpoint and no network."""
     program = (
-        "import melformer, app; from melformer.hub import find_bundle; from melformer.ui.blocks import serve; "
+        "import melformer, app; from melformer.hub import find_bundle; from melformer.ui.app import serve; "
         "print(melformer.__file__, find_bundle()[0], sep='\\n')"
     )
     environment = {**os.environ, "PYTHONPATH": str(space), "HF_HUB_OFFLINE": "1"}
@@ -89,4 +89,4 @@ def test_the_workflow_calls_what_is_here() -> None:
     text = (ROOT / ".github" / "workflows" / "space.yml").read_text(encoding="utf-8")
     assert 'tags: ["v*"]' in text
     scripts = re.findall(r"(?:bash|python) ([\w./]+)", text)
-    assert scripts == [".ci/run", "docs/make_space.py"] and all((ROOT / name).is_file() for name in scripts)
+    assert scripts == [".ci/run", "tools/make_space.py"] and all((ROOT / name).is_file() for name in scripts)

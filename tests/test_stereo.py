@@ -5,7 +5,7 @@ import pytest
 
 from melformer.codec import stereo
 from melformer.codec.stereo import decode_side, encode_side, is_mono, side_bits_per_second
-from melformer.evaluate.stereo import stereo_error
+from melformer.evaluate.metrics.stereo_error import stereo_error
 
 RATE, BPM = 44_100, 120.0
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from melformer.audio.io import write_waveform
 from melformer.audio.tempo import Tempo, find_tempo, fit_to_grid
 from melformer.audio.tempo_name import bpm_in_name
-from melformer.audio.wav import write_waveform
 from melformer.audio.waveform import Waveform
 from melformer.errors import TempoError
 

@@ -19,17 +19,17 @@ import torch
 import train_worker
 from safetensors.torch import load_file
 
+from melformer.audio.io import Waveform, read_waveform, write_waveform
 from melformer.audio.tiaf import Tiaf, write_tiaf
-from melformer.audio.wav import Waveform, read_waveform, write_waveform
 from melformer.cli.parser import Parser
 from melformer.codec.codec import Codec
 from melformer.config import PRESETS
-from melformer.data import BeatDataset, cache_beats, fold_bpm, model_beats
+from melformer.data.beat_dataset import BeatDataset, cache_beats, fold_bpm, model_beats
 from melformer.errors import CheckpointError, RequestError
 from melformer.files import only_writer
 from melformer.generate import Melformer
 from melformer.train import add_arguments, run
-from melformer.train.start import where_shapes_agree
+from melformer.train.pretrained import where_shapes_agree
 from melformer.train.transformer import repeats
 
 
@@ -90,7 +90,7 @@ def test_the_codec_learns(beats: Path, tmp_path: Path) -> None:
     from dataclasses import replace
 
     from melformer.train.codec import CodecTask
-    from melformer.train.loop import Trainer
+    from melformer.train.trainer import Trainer
 
     options = replace(train_worker.OPTIONS, steps=20, accumulate=1, lr=5e-3, warmup_steps=5, validate_every=100)
     task = CodecTask(PRESETS["tiny"], beats, options, crop_beats=2)

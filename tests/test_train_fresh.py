@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from melformer.audio.wav import Waveform, write_waveform
+from melformer.audio.io import Waveform, write_waveform
 from melformer.cli.parser import Parser
 from melformer.codec.codec import Codec
 from melformer.config import PRESETS
 from melformer.corpus import iterate
-from melformer.train import add_arguments, fresh, run
-from melformer.train.fresh import FreshBeats, FreshTokens
+from melformer.data import fresh
+from melformer.data.fresh import FreshBeats, FreshTokens
+from melformer.train import add_arguments, run
 
 CONFIG = PRESETS["tiny"].codec
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from melformer.audio.wav import Waveform, write_waveform
+from melformer.audio.io import Waveform, write_waveform
 from melformer.codec.partials import PartialsCodebook
 from melformer.config import PRESETS
+from melformer.data.source_pairs import Pair, make_pair, roughened
 from melformer.errors import RequestError
 from melformer.evaluate.plots import copied_energy, sources_figure
 from melformer.generate import Melformer
 from melformer.hub import save_bundle
-from melformer.train import sources
-from melformer.train.source_pairs import Pair, make_pair, roughened
+from melformer.train import scorer as train_scorer
 
 RATE, BEAT, N_BANDS = 22_050, 11_025, 6
 
@@ -64,7 +64,7 @@ def test_a_pair_comes_back_from_its_file(model: Melformer, tmp_path: Path) -> No
 def test_tones_are_told_apart_by_their_pitch() -> None:
     """Codes of one note, of the same a hair higher, and of another: what each prompt beat lacks and has beside."""
     book = PartialsCodebook(4, 1_024, 4)
-    scorer = sources.SourceScorer(8, 24, 8, book)
+    scorer = train_scorer.SourceScorer(8, 24, 8, book)
 
     def beat(hz: float) -> torch.Tensor:
         frequency = torch.full((16, 4), hz / 2.0)
@@ -74,7 +74,8 @@ def test_tones_are_told_apart_by_their_pitch() -> None:
     prompt = torch.stack([beat(220.0), beat(222.0), beat(247.0)])
     tones = scorer.tones(prompt)
     assert tones.shape == (3, 16, len(scorer.notch_bands)) and bool((tones.sum(dim=-1) > 0).all())
-    recorded = sources.Recorded(torch.zeros(3, 16, 8), prompt, torch.zeros(3, 16, 24), torch.zeros(3, 16, 24), tones)
+    bands = torch.zeros(3, 16, 24)
+    recorded = train_scorer.Recorded(torch.zeros(3, 16, 8), prompt, bands, bands, tones)
     lacks, has, there = scorer._compare_tones(recorded, beat(220.0))
     apart = (lacks + has).sum(dim=-1)  # (F, P)
     assert bool((apart[:, 0] == 0.0).all()) and bool((apart[:, 1] > 0.0).all())
@@ -83,19 +84,19 @@ def test_tones_are_told_apart_by_their_pitch() -> None:
 
 
 def test_a_codec_without_partials_has_no_tones(model: Melformer) -> None:
-    scorer = sources.SourceScorer(8, 24, 8, model.codec.quantizer.partials)
+    scorer = train_scorer.SourceScorer(8, 24, 8, model.codec.quantizer.partials)
     assert not scorer.partials and not scorer.tones(torch.ones(2, 16, 4, dtype=torch.int64)).any()
 
 
 def test_training_lowers_the_loss_and_is_the_same_again(model: Melformer) -> None:
     material = pairs(model, 2)
 
-    def quality(scorer: sources.SourceScorer) -> float:
+    def quality(scorer: train_scorer.SourceScorer) -> float:
         with torch.no_grad():
-            lessons = [sources.lesson(scorer, model.codec, pair) for pair in material]
-            return float(np.mean([float(sources.loss(scorer, one, 1, torch.tensor(20.0))) for one in lessons]))
+            lessons = [train_scorer.lesson(scorer, model.codec, pair) for pair in material]
+            return float(np.mean([float(train_scorer.loss(scorer, one, 1, torch.tensor(20.0))) for one in lessons]))
 
-    before, after, again = (sources.train_scorer(model.codec, material, steps, dim=8) for steps in (1, 30, 30))
+    before, after, again = (train_scorer.train_scorer(model.codec, material, steps, dim=8) for steps in (1, 30, 30))
     assert quality(after) < 0.8 * quality(before)
     for a, b in zip(after.state_dict().values(), again.state_dict().values(), strict=True):
         assert torch.equal(a, b)
@@ -117,11 +118,11 @@ def test_a_model_keeps_its_scorer(model: Melformer, tmp_path: Path, monkeypatch:
     (tmp_path / "cache").mkdir()
     for _ in range(2):  # the second time it is replaced, from what the first has measured
         monkeypatch.setattr("sys.argv", ["sources", *arguments])
-        sources.main()
+        train_scorer.main()
     trained = Melformer.from_pretrained(folder)
-    assert trained.codec.scorer is not None and trained.config.codec.n_source_bands == sources.N_BANDS
+    assert trained.codec.scorer is not None and trained.config.codec.n_source_bands == train_scorer.N_BANDS
     made = trained.continue_loop(passage(1, 4), n_beats=2, bpm=120.0)
-    assert made.band_lags.shape == (32, sources.N_BANDS)
+    assert made.band_lags.shape == (32, train_scorer.N_BANDS)
     kept, bare = trained.state_dict(), model.state_dict()
     assert all(torch.allclose(kept[name], bare[name].float(), atol=1e-6) for name in bare)
 
@@ -129,7 +130,7 @@ def test_a_model_keeps_its_scorer(model: Melformer, tmp_path: Path, monkeypatch:
 def test_short_loops_are_refused(model: Melformer, tmp_path: Path) -> None:
     write_waveform(tmp_path / "short_120bpm.wav", passage(0, 4))
     with pytest.raises(RequestError, match="16 beats"):
-        sources.gather(model.codec, tmp_path, 1, None)
+        train_scorer.gather(model.codec, tmp_path, 1, None)
 
 
 def test_the_share_of_energy_is_that_of_the_copied_bands() -> None:

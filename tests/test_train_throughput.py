@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-
-from melformer.train import throughput
+import throughput
 
 
 def test_a_table_of_both_trainings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

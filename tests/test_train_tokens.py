@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from melformer.audio.wav import Waveform, read_waveform, write_waveform
+from melformer.audio.io import Waveform, read_waveform, write_waveform
 from melformer.cli import main
 from melformer.cli.parser import Parser
 from melformer.codec.codec import Codec
 from melformer.config import PRESETS
-from melformer.data import cache_beats, model_beats
+from melformer.data.beat_dataset import cache_beats, model_beats
+from melformer.data.token_dataset import MOST_ROUND, TokenDataset, loop_codes, passage_at
+from melformer.data.tokens import encode_beats, token_facts, tokenise, write_tokens
 from melformer.errors import CheckpointError, RequestError
 from melformer.generate import Melformer
 from melformer.hub import load_bundle, save_bundle
 from melformer.train import add_arguments, run
-from melformer.train.start import read_codec
-from melformer.train.token_data import MOST_ROUND, TokenDataset, loop_codes, passage_at
-from melformer.train.tokens import encode_beats, token_facts, tokenise, write_tokens
+from melformer.train.pretrained import read_codec
 
 TINY = PRESETS["tiny"]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from melformer.audio.wav import Waveform, write_waveform
+from melformer.audio.io import Waveform, write_waveform
 from melformer.cli.parser import Parser
 from melformer.errors import RequestError
-from melformer.train import add_arguments, run, track
+from melformer.train import add_arguments, run, tracker
 
 tensorboard = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
@@ -47,6 +47,6 @@ def test_both_stages_can_be_followed(tmp_path: Path) -> None:
 
 
 def test_without_tensorboard_it_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(track, "find_spec", lambda name: None)
+    monkeypatch.setattr(tracker, "find_spec", lambda name: None)
     with pytest.raises(RequestError, match="needs TensorBoard"):
         train("codec", "--data", str(tmp_path), "--track", "-o", str(tmp_path / "run"))

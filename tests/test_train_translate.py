@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import translate_codes as module
+from translate_codes import translate
 
 from melformer.config import PRESETS
 from melformer.errors import RequestError
 from melformer.hub import load_bundle
 from melformer.hub.bundle import save_bundle
-from melformer.train import translate as module
-from melformer.train.translate import translate
 from melformer.transformer.model import BeatTransformer
 
 TINY = PRESETS["tiny"]

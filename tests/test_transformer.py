@@ -10,14 +10,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from melformer.config import PRESETS
-from melformer.packed import has_halves, use_bytes, use_halves
-from melformer.transformer.delays import DelayPattern
+from melformer.runtime.packed import has_halves, use_bytes, use_halves
+from melformer.runtime.step_decoder import Speaker
+from melformer.transformer.delay_pattern import DelayPattern
 from melformer.transformer.gqa import GroupedQueryAttention
 from melformer.transformer.mlp import SwiGLU
 from melformer.transformer.model import BeatTransformer, Conditioning
 from melformer.transformer.rms_norm import RMSNorm
 from melformer.transformer.rope import rotate, rotation
-from melformer.transformer.saying import Speaker
 
 N_BEATS, N_FRAMES, SIZE = 12, 16, 64
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from melformer.errors import RequestError
-from melformer.ui.desk import Desk, Player
+from melformer.ui.scheduler import Desk, Player
 
 
 @pytest.fixture

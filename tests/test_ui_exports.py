@@ -9,8 +9,8 @@ import pytest
 import soundfile
 from page_double import Model, loop_samples
 
+from melformer.audio.io import read_bpm_tag, write_waveform
 from melformer.audio.tiaf import read_tiaf
-from melformer.audio.wav import read_bpm_tag, write_waveform
 from melformer.errors import RequestError
 from melformer.ui.exports import export_all, export_take, part_of
 from melformer.ui.limits import Limits

@@ -7,7 +7,7 @@ import pytest
 import torch
 from page_double import Model, loop_samples
 
-from melformer.audio.wav import write_waveform
+from melformer.audio.io import write_waveform
 from melformer.config import PRESETS
 from melformer.generate import Melformer
 from melformer.ui.explain import codebook_usage, decode_rewritten, decode_with

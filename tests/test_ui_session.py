@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from page_double import Model, loop_samples
 
-from melformer.audio.wav import write_waveform
+from melformer.audio.io import write_waveform
 from melformer.errors import ConfigError, RequestError
 from melformer.ui.actions import Actions
 from melformer.ui.limits import Limits, limits_table
 from melformer.ui.session import Session
 from melformer.ui.sessions import Sessions
-from melformer.ui.shelf import UNDO_STEPS
+from melformer.ui.take_store import UNDO_STEPS
 
 
 @pytest.fixture

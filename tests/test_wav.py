@@ -8,8 +8,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from melformer.audio.tags import read_bpm_tag
-from melformer.audio.wav import read_waveform, write_waveform
+from melformer.audio.io import read_waveform, write_waveform
+from melformer.audio.metadata import read_bpm_tag
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError, TempoError
 
@@ -164,7 +164,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "loop.wav"
     write_waveform(path, noise(seed=1))
     before = path.read_bytes()
-    monkeypatch.setattr("melformer.audio.wav.add_bpm_tag", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("melformer.audio.io.add_bpm_tag", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         write_waveform(path, noise(seed=2), bpm=100)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from melformer.audio.io import Waveform, write_waveform
 from melformer.audio.tiaf import Tiaf, write_tiaf
-from melformer.audio.wav import Waveform, write_waveform
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from melformer.audio.tags import read_bpm_tag
-from melformer.audio.wav import read_waveform
+from melformer.audio.io import read_waveform
+from melformer.audio.metadata import read_bpm_tag
 from melformer.errors import AudioError
 
 

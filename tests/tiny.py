@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from melformer.audio.grid import beat_edges
-from melformer.audio.wav import Waveform
+from melformer.audio.io import Waveform
 from melformer.codec.codec import Codec
 from melformer.config import PRESETS
 from melformer.generate import Melformer

@@ -8,8 +8,8 @@ import torch
 
 from melformer.config import PRESETS
 from melformer.train.codec import CodecTask
-from melformer.train.loop import Task, Trainer
 from melformer.train.options import TrainOptions
+from melformer.train.trainer import Task, Trainer
 from melformer.train.transformer import TransformerTask
 
 OPTIONS = TrainOptions(

@@ -14,6 +14,17 @@ from melformer.audio.resample import resample_span
 from melformer.audio.waveform import Waveform, check_sample_rate
 from melformer.errors import TempoError
 
+
+def fold_bpm(bpm: float) -> tuple[float, float]:
+    """The model's tempo in [90, 180) and model beats per beat, a power of two: 75 → (150, 2)."""
+    factor = 1.0
+    while bpm * factor < 90.0:
+        factor *= 2.0
+    while bpm * factor >= 180.0:
+        factor /= 2.0
+    return bpm * factor, factor
+
+
 MIN_BPM, MAX_BPM = 40.0, 240.0
 MAX_BEATS = 1_000_000
 MIN_MODEL_BPM = 90.0

@@ -7,8 +7,8 @@ from pathlib import Path
 from melformer.audio.detect import Detection, detect
 from melformer.audio.first_beat import find_first_beat
 from melformer.audio.grid import BeatGrid, GridFit, beat_edges, check_bpm, check_start, fit_to_grid
+from melformer.audio.metadata import read_bpm_tag
 from melformer.audio.onsets import Onsets, find_onsets
-from melformer.audio.tags import read_bpm_tag
 from melformer.audio.tempo_name import bpm_in_name
 from melformer.audio.waveform import Waveform
 from melformer.errors import TempoError

@@ -12,8 +12,8 @@ import numpy as np
 import soundfile
 
 from melformer.audio.beats import EDGE_SAMPLES, SAMPLES_PER_BEAT, Tiaf
+from melformer.audio.io import new_sound, open_sound
 from melformer.audio.sniff import open_regular
-from melformer.audio.wav import new_sound, open_sound
 from melformer.audio.waveform import MAX_VALUES
 from melformer.errors import MelformerError, TiafError
 from melformer.files import atomic_path

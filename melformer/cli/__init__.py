@@ -13,11 +13,11 @@ import threading
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from melformer.cli import continuing, corpus, finetuning, hub, loops, measuring, serve, tiaf, training
+from melformer.cli import bench, continue_, corpus, evaluate, finetune, hub, reconstruct, serve, tiaf, tokens, train
 from melformer.cli.parser import Parser
 from melformer.errors import MelformerError
 
-COMMANDS = (serve, continuing, tiaf, loops, corpus, training, finetuning, measuring, hub)
+COMMANDS = (serve, continue_, tiaf, tokens, reconstruct, corpus, train, finetune, evaluate, bench, hub)
 
 
 def build_parser() -> Parser:

@@ -43,7 +43,7 @@ def gallery(args: Namespace) -> None:
 def material(args: Namespace) -> None:
     from dataclasses import asdict
 
-    from melformer.corpus.material import survey
+    from melformer.corpus.sound_sources import survey
 
     kinds = survey()
     if args.json:

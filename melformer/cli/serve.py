@@ -13,6 +13,6 @@ def add_parsers(commands: Any) -> None:
 
 
 def run(args: Namespace) -> None:
-    from melformer.ui.blocks import serve
+    from melformer.ui.app import serve
 
     serve(args.model)

@@ -24,9 +24,9 @@ def add_parsers(commands: Any) -> None:
 
 
 def pack(args: Namespace) -> None:
+    from melformer.audio.io import read_waveform
     from melformer.audio.tempo import find_tempo
     from melformer.audio.tiaf import Tiaf, write_tiaf
-    from melformer.audio.wav import read_waveform
 
     path = output_path(args.out, (".tiaf",), args.loop)
     waveform = read_waveform(args.loop)
@@ -39,8 +39,8 @@ def pack(args: Namespace) -> None:
 
 
 def unpack(args: Namespace) -> None:
+    from melformer.audio.io import write_waveform
     from melformer.audio.tiaf import read_tiaf
-    from melformer.audio.wav import write_waveform
 
     path = output_path(args.out, (".wav", ".flac"), args.tiaf)
     tiaf = read_tiaf(args.tiaf)

@@ -7,9 +7,9 @@
 """
 
 from melformer.corpus.build import build, iterate
-from melformer.corpus.compose import compose
-from melformer.corpus.mix import render, render_stems
+from melformer.corpus.composition.compose import compose
+from melformer.corpus.mixing.mixdown import render, render_stems
 from melformer.corpus.passage import Passage
-from melformer.corpus.style_table import STYLES
+from melformer.corpus.styles.table import STYLES
 
 __all__ = ["STYLES", "Passage", "build", "compose", "iterate", "render", "render_stems"]

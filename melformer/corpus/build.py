@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from melformer.audio.wav import Waveform, write_waveform
-from melformer.corpus.compose import compose
-from melformer.corpus.mix import render, render_stems
+from melformer.audio.io import Waveform, write_waveform
+from melformer.corpus.composition.compose import compose
+from melformer.corpus.mixing.mixdown import render, render_stems
 from melformer.corpus.passage import Passage
-from melformer.corpus.sources import passage_sources
-from melformer.corpus.style_table import STYLES, find_style
+from melformer.corpus.sound_sources import passage_sources
+from melformer.corpus.styles.table import STYLES, find_style
 from melformer.errors import RequestError
 from melformer.files import only_writer
 

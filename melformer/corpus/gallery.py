@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from melformer.audio.wav import Waveform, write_waveform
+from melformer.audio.io import Waveform, write_waveform
 from melformer.corpus.build import allowed_styles
-from melformer.corpus.compose import compose
-from melformer.corpus.mix import render
+from melformer.corpus.composition.compose import compose
+from melformer.corpus.mixing.mixdown import render
 from melformer.corpus.passage import Passage
-from melformer.corpus.sources import passage_sources
+from melformer.corpus.sound_sources import passage_sources
 from melformer.files import atomic_path
 
 # Style, beats and seed of each loop in `examples/`, chosen so that a full band plays in each.

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from melformer.corpus.kits import DRUM_SOUNDS
 from melformer.corpus.passage import STEMS, Event, Part, Passage, stem_of
+from melformer.corpus.synthesis.kits import DRUM_SOUNDS
 
 TICKS_PER_BEAT = 12
 UNPITCHED = 128

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from melformer.audio.fold import fold_bpm
+from melformer.audio.grid import fold_bpm
 from melformer.audio.resample import resample_span
 from melformer.audio.waveform import Waveform
 from melformer.codec.codec import Codec

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from melformer.errors import RequestError
-from melformer.evaluate.codes import check_codes
+from melformer.evaluate.metrics.codebook_use import check_codes
 
 SMOOTHING = 0.1  # pseudo-count of each entry
 N_EM_STEPS = 30

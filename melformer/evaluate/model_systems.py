@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from melformer.audio.waveform import Waveform
-from melformer.evaluate.continuation_part import Answer, Case, System
-from melformer.generate.model import Melformer
+from melformer.evaluate.protocol import Answer, Case, System
+from melformer.generate.pipeline import Melformer
 from melformer.generate.prompt import Prompt
 from melformer.generate.sampling import Settings
-from melformer.generate.takes import TakeStreams
-from melformer.generate.voice import Voice
+from melformer.generate.take_batch import TakeStreams
+from melformer.render.renderer import Voice
 
 if TYPE_CHECKING:
-    from melformer.generate.compose import Composer
+    from melformer.generate.beat_generator import Composer
 
 
 class Recital:

@@ -5,8 +5,8 @@ from scipy import fft
 
 from melformer.audio.grid import beat_edges
 from melformer.audio.waveform import Waveform
+from melformer.evaluate.metrics.spectra import decibels, hann, mel_filters
 from melformer.evaluate.references import looped
-from melformer.evaluate.spectra import decibels, hann, mel_filters
 
 N_FFT, HOP = 2048, 512
 N_BANDS = 24

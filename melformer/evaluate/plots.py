@@ -7,14 +7,14 @@ import numpy as np
 
 from melformer.audio.resample import resample
 from melformer.audio.waveform import Waveform
-from melformer.evaluate.beats import SAMPLE_RATE, beat_features, self_similarity
-from melformer.evaluate.continuation_part import Case, cut
-from melformer.evaluate.material import folder_clips
-from melformer.evaluate.spectra import decibels, mel_spectrogram
+from melformer.evaluate.metrics.beat_features import SAMPLE_RATE, beat_features, self_similarity
+from melformer.evaluate.metrics.spectra import decibels, mel_spectrogram
+from melformer.evaluate.protocol import Case, cut
+from melformer.evaluate.sets import folder_clips
 from melformer.files import atomic_path
 
 if TYPE_CHECKING:
-    from melformer.generate.model import Melformer
+    from melformer.generate.pipeline import Melformer
 
 RANGE_DB = 80.0
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from melformer.audio.fold import fold_bpm
-from melformer.audio.grid import beat_edges
+from melformer.audio.grid import beat_edges, fold_bpm
 from melformer.errors import RequestError
-from melformer.evaluate import codec_part, continuation_part, tables
-from melformer.evaluate.codes import bits_per_second
-from melformer.evaluate.material import Clip, folder_clips
+from melformer.evaluate import codec_scores, tables
+from melformer.evaluate import protocol as continuations
+from melformer.evaluate.metrics.codebook_use import bits_per_second
+from melformer.evaluate.sets import Clip, folder_clips
 
 if TYPE_CHECKING:
-    from melformer.evaluate.transformer_part import TransformerReport
-    from melformer.generate.model import Melformer
+    from melformer.evaluate.transformer_scores import TransformerReport
+    from melformer.generate.pipeline import Melformer
 
 PROTOCOL = 1
 MAX_BEATS = 64
@@ -33,9 +33,9 @@ class Report:
     folder: str
     n_loops: int
     left_out: list[str]  # files that could not be read, and why; parts that could not be measured, and why
-    codec: dict[str, codec_part.SystemScores] | None
-    codes: codec_part.CodesReport | None
-    continuation: dict[str, continuation_part.ContinuationSystem] | None
+    codec: dict[str, codec_scores.SystemScores] | None
+    codes: codec_scores.CodesReport | None
+    continuation: dict[str, continuations.ContinuationSystem] | None
     transformer: "TransformerReport | None"
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def evaluate(
         say(f"codec: {len(clips)} loops")
         codec, codes = _codec(clips, model, references)
     if "continuation" in parts:
-        cases = [continuation_part.cut(clip, beats_per_bar, n_new) for clip in clips]
+        cases = [continuations.cut(clip, beats_per_bar, n_new) for clip in clips]
         found = _systems(cases, model, candidate, references, seed)
         if systems is not None:
             unknown = set(systems) - set(found)
@@ -100,7 +100,7 @@ def evaluate(
                 raise RequestError(f"systems are {', '.join(found)}; got {', '.join(systems) or 'none'}")
             found = {name: found[name] for name in found if name in systems}
         say(f"continuation: {len(cases)} loops")
-        continuation = continuation_part.run(cases, found)
+        continuation = continuations.run(cases, found)
     if "transformer" in parts and model is not None:
         say("transformer")
         try:
@@ -120,41 +120,41 @@ def at_most(clip: Clip, n_beats: int) -> Clip:
 
 def _codec(
     clips: list[Clip], model: "Melformer | None", references: bool
-) -> tuple[dict[str, codec_part.SystemScores] | None, codec_part.CodesReport | None]:
-    systems = codec_part.measure_references(clips) if references else {}
+) -> tuple[dict[str, codec_scores.SystemScores] | None, codec_scores.CodesReport | None]:
+    systems = codec_scores.measure_references(clips) if references else {}
     if model is None:
         return systems or None, None
     from melformer.evaluate.bare_codec import BareCodec
 
     codec, config = BareCodec(model.codec), model.config.codec
     sizes = (config.latent_frames_per_beat, config.n_codebooks, config.codebook_size)
-    ours = codec_part.measure_codec(
+    ours = codec_scores.measure_codec(
         clips, codec.reconstruct, lambda bpm: bits_per_second(*sizes, fold_bpm(bpm)[0]) / 1000.0
     )
-    return {"Melformer": ours, **systems}, codec_part.measure_codes(clips, codec.encode, config.codebook_size)
+    return {"Melformer": ours, **systems}, codec_scores.measure_codes(clips, codec.encode, config.codebook_size)
 
 
 def _systems(
-    cases: list[continuation_part.Case],
+    cases: list[continuations.Case],
     model: "Melformer | None",
     candidate: str | Path | None,
     references: bool,
     seed: int,
-) -> dict[str, continuation_part.System]:
-    systems: dict[str, continuation_part.System] = {}
+) -> dict[str, continuations.System]:
+    systems: dict[str, continuations.System] = {}
     if candidate is not None:
-        systems["candidate"] = continuation_part.candidate_system(candidate)
+        systems["candidate"] = continuations.candidate_system(candidate)
     if model is not None:
         from melformer.evaluate.model_systems import model_systems
 
         systems |= model_systems(model, seed)
     if references or not systems:
-        systems |= continuation_part.reference_systems(cases)
+        systems |= continuations.reference_systems(cases)
     return systems
 
 
 def _transformer(clips: list[Clip], model: "Melformer", beats_per_bar: int) -> "TransformerReport":
-    from melformer.evaluate.transformer_part import CodePassage, measure_transformer
+    from melformer.evaluate.transformer_scores import CodePassage, measure_transformer
 
     passages = []
     for clip in clips:

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from melformer.evaluate.codec_part import CodesReport, SystemScores
-from melformer.evaluate.continuation_part import LOOPED, MANNERS, ContinuationSystem
+from melformer.evaluate.codec_scores import CodesReport, SystemScores
+from melformer.evaluate.protocol import LOOPED, MANNERS, ContinuationSystem
 
 if TYPE_CHECKING:
-    from melformer.evaluate.transformer_part import TransformerReport
+    from melformer.evaluate.transformer_scores import TransformerReport
 
 SHORT_NAMES = {
     "mel_distance": "mel",

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from melformer.generate.compose import Composer
+from melformer.generate.beat_generator import Composer
 from melformer.generate.likelihood import bits_per_beat
 from melformer.generate.sampling import Settings
 

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from melformer.audio.fold import fold_bpm
-from melformer.audio.grid import beat_edges, check_bpm, fit_to_grid
+from melformer.audio.grid import beat_edges, check_bpm, fit_to_grid, fold_bpm
+from melformer.audio.io import Waveform, read_waveform
 from melformer.audio.resample import resample_span
 from melformer.audio.tempo import Tempo, find_tempo
-from melformer.audio.wav import Waveform, read_waveform
 from melformer.codec.codec import Codec
 from melformer.errors import RequestError
-from melformer.generate.side_by_side import side_by_side
+from melformer.generate.parallel import side_by_side
 
 MIN_BEATS, MAX_BEATS = 2, 64
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from melformer.audio.wav import Waveform
-from melformer.generate.image import mean_power
+from melformer.audio.io import Waveform
 from melformer.generate.likelihood import bits_per_beat
 from melformer.generate.prompt import Prompt
+from melformer.render.stereo_image import mean_power
 from melformer.transformer.model import UNKNOWN_BAR_POSITION, BeatTransformer
 
 if TYPE_CHECKING:
-    from melformer.generate.model import Continuation
+    from melformer.generate.pipeline import Continuation
 
 N_JUDGED = 16
 HEARD_BEATS = 96

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from melformer.errors import RequestError
-from melformer.transformer.saying import StepPrediction
+from melformer.runtime.step_decoder import StepPrediction
 
 BOLDER = 0.5
 """By how much new codes are likelier, in logits, than the model says: beats that do not fit are nearly always new ones,

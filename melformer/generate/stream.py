@@ -6,7 +6,7 @@ import numpy as np
 
 from melformer.generate.sampling import Settings
 from melformer.generate.state import StreamState, snapshot
-from melformer.generate.takes import Beat, TakeStreams
+from melformer.generate.take_batch import Beat, TakeStreams
 
 
 class BeatStream(Iterator[Beat]):

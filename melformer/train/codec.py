@@ -14,12 +14,12 @@ from melformer.audio.waveform import Waveform
 from melformer.codec.codec import Codec
 from melformer.codec.losses import CodecLoss
 from melformer.config import Config
-from melformer.data import BeatDataset
+from melformer.data.beat_dataset import BeatDataset
+from melformer.data.fresh import FreshBeats
 from melformer.files import atomic_path
-from melformer.train.clips import N_CLIPS, decoded
-from melformer.train.fresh import FreshBeats
+from melformer.train.distributed import training_device
 from melformer.train.options import TrainOptions
-from melformer.train.processes import training_device
+from melformer.train.previews import N_CLIPS, decoded
 
 STABILITY_WEIGHT = 0.5
 FEWER_CODEBOOKS = 0.25

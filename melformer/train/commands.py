@@ -12,21 +12,21 @@ from typing import Any
 import torch
 
 from melformer.config import PRESETS, Config
-from melformer.data import cache_beats, material_sources
+from melformer.data.beat_dataset import cache_beats, material_sources
+from melformer.data.fresh import FreshBeats, FreshTokens
+from melformer.data.tokens import token_facts, tokenise, write_tokens
 from melformer.errors import CheckpointError, RequestError
 from melformer.files import atomic_path, only_writer
 from melformer.hub import ModelCard, Source, load_bundle, save_bundle
 from melformer.hub.bundle import half_precision
-from melformer.train.clips import continued
+from melformer.train.checkpoint import told_when_full
 from melformer.train.codec import CodecTask
-from melformer.train.fresh import FreshBeats, FreshTokens
-from melformer.train.loop import Trainer
+from melformer.train.distributed import barrier, join_processes
 from melformer.train.options import OPTIONS, TrainOptions
-from melformer.train.processes import barrier, join_processes
-from melformer.train.start import load_codec, load_transformer, read_codec, where_shapes_agree
-from melformer.train.state import told_when_full
-from melformer.train.tokens import token_facts, tokenise, write_tokens
-from melformer.train.track import check_tracker
+from melformer.train.pretrained import load_codec, load_transformer, read_codec, where_shapes_agree
+from melformer.train.previews import continued
+from melformer.train.tracker import check_tracker
+from melformer.train.trainer import Trainer
 from melformer.train.transformer import TransformerTask
 
 __all__ = ["load_codec", "train", "train_tokens"]
@@ -167,7 +167,7 @@ def _card(parts: dict[str, Any], records: dict[str, dict[str, Any]], plan: dict[
         hours, sources = material_sources([Path(folder) for folder in plan["data"]])
     own = [Source("Melformer's composition engine", "MIT", hours)] if hours or plan.get("fresh") else []
     if plan.get("fresh"):
-        from melformer.corpus.material import survey
+        from melformer.corpus.sound_sources import survey
 
         sources = sorted({*sources, *((m.source["name"], m.source["licence"]) for m in survey() if m.found)})
     own = own or [Source("Loops of the person who trained it", "not stated")]

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from melformer.audio.waveform import Waveform
 from melformer.config import Config
-from melformer.train.fresh import FreshTokens
+from melformer.data.fresh import FreshTokens
+from melformer.data.token_dataset import TokenBatch, TokenDataset
+from melformer.train.distributed import training_device
 from melformer.train.options import TrainOptions
-from melformer.train.processes import training_device
-from melformer.train.token_data import TokenBatch, TokenDataset
 from melformer.transformer.model import UNKNOWN_BAR_POSITION, BeatTransformer, Conditioning
 
 TOKEN_NOISE, LAG_DROPOUT, CONDITION_DROPOUT = 0.05, 0.2, 0.1

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from melformer.packed import PackedLinear
+from melformer.runtime.packed import PackedLinear
 
 
 class CodeTable(PackedLinear):

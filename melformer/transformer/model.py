@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from melformer.config import TransformerConfig
+from melformer.transformer.aligned_attention import BeatRing, ColumnAttention, ColumnMemory
 from melformer.transformer.block import TransformerStack
 from melformer.transformer.classifier import CodeTable
-from melformer.transformer.column import BeatRing, ColumnAttention, ColumnMemory
-from melformer.transformer.delays import DelayPattern
+from melformer.transformer.delay_pattern import DelayPattern
 from melformer.transformer.kv_cache import KVCache
 
 UNKNOWN_BAR_POSITION = 32

@@ -10,10 +10,10 @@ from typing import Any
 
 from melformer.errors import MelformerError, RequestError
 from melformer.generate import Settings
-from melformer.ui.asking import real_number, whole_number
 from melformer.ui.explain import codebook_usage, decode_rewritten, decode_with, spectrum
 from melformer.ui.exports import export_all, export_take
 from melformer.ui.loops import check_beats_per_bar
+from melformer.ui.requests import real_number, whole_number
 from melformer.ui.session import Session
 from melformer.ui.sessions import Sessions
 

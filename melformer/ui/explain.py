@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from melformer.audio.wav import Waveform
+from melformer.audio.io import Waveform
 from melformer.errors import RequestError
-from melformer.ui.asking import whole_number
 from melformer.ui.loops import Loop
+from melformer.ui.requests import whole_number
 from melformer.ui.wire import code_columns, pcm16, text
 
 N_FFT = 2048

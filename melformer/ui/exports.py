@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from melformer.audio.io import Waveform, write_waveform
 from melformer.audio.tiaf import Tiaf, write_tiaf
-from melformer.audio.wav import Waveform, write_waveform
 from melformer.errors import RequestError
 from melformer.files import atomic_path
-from melformer.generate.fades import crossfade
+from melformer.render.crossfade import crossfade
 from melformer.ui.takes import Take
 
 ENCODINGS = {

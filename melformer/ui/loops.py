@@ -6,8 +6,8 @@ from typing import Any
 from uuid import uuid4
 
 from melformer.audio.grid import beat_edges, check_bpm
+from melformer.audio.io import Waveform, read_waveform
 from melformer.audio.tempo import find_tempo
-from melformer.audio.wav import Waveform, read_waveform
 from melformer.errors import RequestError
 from melformer.ui.limits import Limits
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from melformer.errors import RequestError
-from melformer.ui.asking import MAX_SEED, Wish, read_settings, read_wish, whole_number
-from melformer.ui.desk import Desk, Player
 from melformer.ui.limits import Limits
 from melformer.ui.loops import Loop, crop_loop, loop_of_take, open_loop, retime_loop
-from melformer.ui.performance import Performance
-from melformer.ui.shelf import Shelf
+from melformer.ui.requests import MAX_SEED, Wish, read_settings, read_wish, whole_number
+from melformer.ui.scheduler import Desk, Player
+from melformer.ui.stream_run import Performance
+from melformer.ui.take_store import Shelf
 from melformer.ui.takes import Take
 from melformer.ui.tape import Tape
 from melformer.ui.view import end_sentence, view_loop, view_of

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from melformer.errors import RequestError
-from melformer.ui.desk import Desk
 from melformer.ui.limits import Limits
+from melformer.ui.scheduler import Desk
 from melformer.ui.session import Session
 
 

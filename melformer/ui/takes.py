@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from melformer.audio.wav import Waveform
+from melformer.audio.io import Waveform
 from melformer.ui.loops import Loop
 from melformer.ui.tape import Tape
 from melformer.ui.wire import code_columns

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from melformer.audio.wav import Waveform
+from melformer.audio.io import Waveform
 
 
 class Tape:

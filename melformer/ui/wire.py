@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from melformer.audio.wav import to_integers
+from melformer.audio.io import to_integers
 
 
 def pcm16(samples: np.ndarray) -> np.ndarray:

@@ -1,0 +1,149 @@
+"""Audio files in and out: read what strangers send within fixed limits, write exactly what was given."""
+
+import errno
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+
+from melformer.audio.grid import check_bpm
+from melformer.audio.metadata import add_bpm_tag, read_bpm_tag
+from melformer.audio.sniff import FORMATS, SUBTYPES, check_kind, open_regular, reason
+from melformer.audio.waveform import MAX_CHANNELS, MAX_VALUES, Waveform, check_sample_rate
+from melformer.errors import AudioError
+from melformer.files import atomic_path
+
+__all__ = ["Waveform", "read_bpm_tag", "read_waveform", "write_waveform"]
+
+MAX_S = 600.0
+ENCODINGS = {"pcm16": ("PCM_16", 16), "pcm24": ("PCM_24", 24), "float": ("FLOAT", 0)}
+_BLOCK = 65_536
+
+
+def read_waveform(path: str | Path, max_s: float = MAX_S) -> Waveform:
+    """Read a wav, flac, ogg, opus, mp3 or aiff file of at most `max_s` seconds, at its own rate.
+
+    The first bytes decide the format, not the name. Never decodes more than `max_s` seconds, whatever a
+    header claims. Errors: AudioError when the file is missing, unreadable, no such audio, too long, outside
+    8,000..192,000 Hz or 1..8 channels, or holds NaN.
+    """
+    path = Path(path)
+    with open_regular(path) as raw:
+        check_kind(raw, path.name)
+        with open_sound(raw, path.name) as file:
+            samples = _read_samples(file, path.name, max_s)
+            try:
+                return Waveform(samples, file.samplerate)
+            except AudioError as error:
+                raise AudioError(f"{path.name}: {error}") from None
+
+
+def write_waveform(path: str | Path, waveform: Waveform, *, bpm: float | None = None, encoding: str = "pcm16") -> None:
+    """Write a `.wav` or `.flac` file (the suffix decides), whole or not at all.
+
+    Samples are never rescaled. pcm16 and pcm24 round them and clip at full scale; float keeps every bit.
+    `bpm` goes where DAWs and `read_bpm_tag` look: the ACID chunk of a WAV, the BPM comment of a FLAC.
+    Errors: AudioError for another suffix or encoding (FLAC has no float); TempoError for an impossible BPM; OSError
+    on a full disk.
+    """
+    path = Path(path)
+    kind = {".wav": "WAV", ".flac": "FLAC"}.get(path.suffix.lower())
+    if kind is None:
+        raise AudioError(f"cannot write {path.name}: the name must end in .wav or .flac")
+    if encoding not in ENCODINGS or (kind == "FLAC" and encoding == "float"):
+        raise AudioError(f"cannot write {path.name} as {encoding!r}: choose pcm16, pcm24 or (WAV only) float")
+    if bpm is not None:
+        bpm = check_bpm(bpm)
+    subtype, n_bits = ENCODINGS[encoding]
+    if kind == "WAV" and waveform.samples.size * (n_bits or 32) // 8 > 2**32 - 4096:
+        raise AudioError(f"{path.name} would be larger than a WAV can be (4 GB): write FLAC")
+    with atomic_path(path) as temporary:
+        with new_sound(temporary, path, (waveform.sample_rate, waveform.n_channels, subtype, kind)) as file:
+            file.write(to_integers(waveform.samples, n_bits))
+        if bpm is not None:
+            add_bpm_tag(temporary, bpm, waveform.duration_s)
+
+
+@contextmanager
+def new_sound(temporary: Path, path: Path, shape: tuple[int, int, str, str]) -> Iterator[soundfile.SoundFile]:
+    """A file to write samples to, which will be called `path`; `shape` is rate, channels, subtype and format.
+
+    libsndfile gives a full disk many names, and none where only the last bytes are missing: so those are read again.
+    Errors: OSError where not everything could be written.
+    """
+    rate, n_channels, subtype, kind = shape
+    name = os.fsencode(temporary) if os.name == "posix" else temporary  # soundfile cannot encode all names under LANG=C
+    try:
+        with soundfile.SoundFile(name, "w", rate, n_channels, subtype, format=kind) as file:
+            yield file
+            n_samples = file.frames
+        with soundfile.SoundFile(name) as written:
+            written.seek(max(0, n_samples - 1))
+            is_whole = written.frames == n_samples and len(written.read(1)) == min(1, n_samples)
+    except soundfile.LibsndfileError as error:
+        raise OSError(errno.EIO, f"it cannot be written ({reason(error)}): is the disk full?", str(path)) from None
+    if not is_whole:
+        raise OSError(errno.EIO, "it cannot be written to its end: is the disk full?", str(path))
+
+
+def to_integers(samples: np.ndarray, n_bits: int) -> np.ndarray:
+    """Samples rounded to `n_bits` in the upper bits of int32, clipped at full scale. 0 bits: unchanged."""
+    if not n_bits:
+        return samples
+    scale = 2 ** (n_bits - 1)
+    rounded = np.clip(np.rint(samples.astype(np.float64) * scale), -scale, scale - 1)
+    return rounded.astype(np.int32) << (32 - n_bits)
+
+
+@contextmanager
+def open_sound(raw: BinaryIO, name: str) -> Iterator[soundfile.SoundFile]:
+    """Decode `raw` with libsndfile. Errors: AudioError for what it cannot decode."""
+    os.lseek(raw.fileno(), 0, os.SEEK_SET)  # raw.seek() moves within its buffer, not the descriptor
+    try:
+        # By a descriptor: by name, libsndfile takes some suffixes for headerless audio.
+        with soundfile.SoundFile(raw.fileno(), closefd=False) as file:
+            yield file
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{name} is damaged ({reason(error)}): export it again as WAV or FLAC") from None
+
+
+def _read_samples(file: soundfile.SoundFile, name: str, max_s: float) -> np.ndarray:
+    """Everything in the file as float32 (n_samples, n_channels), within the limits."""
+    if file.format not in FORMATS or file.subtype not in SUBTYPES:
+        raise AudioError(f"{name} is {file.format} {file.subtype}, which is not read here: export it as WAV")
+    try:
+        rate = check_sample_rate(file.samplerate)
+    except AudioError as error:
+        raise AudioError(f"{name}: {error}") from None
+    if not 1 <= file.channels <= MAX_CHANNELS:
+        raise AudioError(f"{name} has {file.channels} channels, at most {MAX_CHANNELS}: mix down to stereo")
+    limit = int(min(max_s * rate, MAX_VALUES // file.channels))
+    blocks, n_read = [], 0
+    while n_read <= limit:
+        block = file.read(min(_BLOCK, limit + 1 - n_read), dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        blocks.append(block)
+        n_read += len(block)
+    if n_read > limit:
+        raise AudioError(f"{name} is longer than the limit of {limit / rate:g} s: cut out the loop first")
+    if not n_read:
+        raise AudioError(f"{name} holds no audio: its header is followed by no samples")
+    return np.concatenate(blocks)
+
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
+
+
+def audio_files(folder: Path, deep: bool = False, suffixes: Collection[str] = AUDIO_SUFFIXES) -> list[Path]:
+    """Audio files of a folder (`deep`: and of all its subfolders), sorted.
+
+    Hidden ones are none: what a killed writer left behind, and the companions `._NAME.wav` that macOS writes. What
+    cannot be read stays in the list, for the reader to say so.
+    """
+    found = folder.rglob("*") if deep else folder.iterdir()
+    return sorted(p for p in found if p.suffix.lower() in suffixes and not p.name.startswith(".") and not p.is_dir())

@@ -1,0 +1,42 @@
+"""`melformer evaluate`: how good a model is on a folder of loops."""
+
+from argparse import Namespace
+from typing import Any
+
+from melformer.cli.output import say
+from melformer.cli.parser import add_command, add_json, add_model
+
+
+def add_parsers(commands: Any) -> None:
+    parser = add_command(commands, "evaluate", evaluate, "measure quality on a folder of loops, beside baselines")
+    parser.add_argument("dir", metavar="DIR_OF_LOOPS")
+    add_model(parser)
+    parser.add_argument("--no-model", action="store_true", help="only the baselines, or a candidate")
+    parser.add_argument("--candidate", metavar="DIR", help="another system's continuations of the same loops")
+    parser.add_argument("--parts", nargs="+", metavar="PART", help="of codec, continuation, transformer")
+    parser.add_argument("--no-references", action="store_true", help="leave the baselines out")
+    parser.add_argument("--systems", nargs="+", metavar="NAME", help="only these rows of the continuation part")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N loops")
+    parser.add_argument("--beats", type=int, metavar="N", help="continue whole loops by N beats")
+    parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.add_argument("--plots", metavar="DIR", help="also write pictures")
+    add_json(parser)
+
+
+def evaluate(args: Namespace) -> None:
+    from melformer.evaluate.report import PARTS, evaluate
+
+    model = None
+    if not args.no_model:
+        from melformer.generate import Melformer
+
+        model = Melformer.from_pretrained(args.model)
+    report = evaluate(
+        args.dir, model, candidate=args.candidate, parts=tuple(args.parts or PARTS), references=not args.no_references,
+        systems=args.systems, limit=args.limit, n_new=args.beats, seed=args.seed, progress=say,
+    )  # fmt: skip
+    if args.plots:
+        from melformer.evaluate.plots import write_plots
+
+        write_plots(args.dir, args.plots, model, limit=args.limit)
+    print(report.to_json() if args.json else report.to_text())

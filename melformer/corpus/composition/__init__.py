@@ -1,0 +1,1 @@
+"""A passage decided on paper, from one seed."""

@@ -1,0 +1,1 @@
+"""Sounds to a finished stereo mix."""

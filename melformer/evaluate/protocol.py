@@ -1,0 +1,258 @@
+"""The continuation's part of the report: systems that continue prompts, scored against prompt and truth.
+
+Protocol: a loop of 8 beats or more is cut in two at a bar line, prompt and true continuation; a shorter one
+is all prompt, and what follows is measured against it alone. A system gets the prompt and gives what comes
+after it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from melformer.audio.grid import beat_edges
+from melformer.audio.io import audio_files, read_waveform
+from melformer.audio.resample import resample
+from melformer.audio.waveform import Waveform
+from melformer.errors import AudioError
+from melformer.evaluate import references
+from melformer.evaluate.metrics.beat_features import beat_features, self_similarity_correlation
+from melformer.evaluate.metrics.comparison import compare, nanmean
+from melformer.evaluate.metrics.continuation import ContinuationScores, mean_scores, score_continuation
+from melformer.evaluate.metrics.distances import MEL_SCALES
+from melformer.evaluate.oracle import best_copy
+from melformer.evaluate.sets import Clip
+
+MIN_CUT_BEATS = 8
+
+TRUTH, LOOPED = "the truth", "prompt looped"
+MANNERS = ("groove_similarity", "chroma_cosine", "loudness_drift_db")
+"""Scores against the prompt in which a continuation should be as the true one is: looping is too faithful in them."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A prompt to be continued by `n_new` beats, and what really follows (None: not known)."""
+
+    name: str
+    bpm: float
+    beats_per_bar: int
+    n_prompt: int
+    n_new: int
+    prompt: Waveform
+    truth: Waveform | None
+
+
+@dataclass(frozen=True)
+class TruthScores:
+    """A continuation against the true one; NaN where the truth is not known or has nothing of the kind."""
+
+    log10_mel_distance: float  # per scale, lower is closer
+    mel_distance: float  # DAC's
+    stft_distance: float  # DAC's
+    chroma_cosine_true: float
+    onset_f1_true: float
+    loudness_error_db: float
+    stereo_level_error_db: float
+    stereo_correlation_error: float
+    self_similarity: float  # −1 to 1: whether it repeats where the truth does
+
+
+@dataclass(frozen=True)
+class CaseScores:
+    """One continuation of one prompt."""
+
+    name: str
+    scores: ContinuationScores
+    truth: TruthScores
+    copied_share: float  # of the frames that were copied from the prompt; NaN for systems that do not say
+
+
+@dataclass(frozen=True)
+class ContinuationSystem:
+    """One system's means and cases; `closer_than`: the share of cases with a lower mel distance than others.
+
+    `manner` tells how far its `MANNERS`, as measured against the prompt, are from the truth's, clip by clip and on
+    average, and `manner_nearer` on what share of the clips they are nearer than those of the prompt looped.
+    """
+
+    mean: ContinuationScores
+    mean_truth: TruthScores
+    copied_share: float
+    closer_than: dict[str, float]
+    manner: dict[str, float]
+    manner_nearer: dict[str, float]
+    cases: list[CaseScores]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a system made of a case: the new part alone, from the prompt's end on.
+
+    `played` is the prompt as the system plays it, if it fades its end into the new part.
+    """
+
+    new: Waveform
+    copied_share: float = float("nan")
+    played: Waveform | None = None
+
+
+System = Callable[[Case], Answer | None]  # None: it has no answer to this case
+
+
+def cut(clip: Clip, beats_per_bar: int = 4, n_new: int | None = None) -> Case:
+    """Cut a clip at the bar line nearest its middle, or take it whole as a prompt for `n_new` beats (16)."""
+    edges = beat_edges(clip.n_beats, clip.bpm, clip.waveform.sample_rate)
+    bar = min(beats_per_bar, max(1, clip.n_beats // 2))
+    n_prompt = max(bar, round(clip.n_beats / 2 / bar) * bar)
+    facts = (clip.name, clip.bpm, beats_per_bar)
+    if n_new is not None or clip.n_beats < MIN_CUT_BEATS:
+        whole = clip.waveform.slice(0, min(clip.waveform.n_samples, int(edges[-1])))
+        return Case(*facts, clip.n_beats, n_new or 16, whole, None)
+    prompt = clip.waveform.slice(0, int(edges[n_prompt]))
+    truth = clip.waveform.slice(int(edges[n_prompt]), min(clip.waveform.n_samples, int(edges[-1])))
+    return Case(*facts, n_prompt, clip.n_beats - n_prompt, prompt, truth)
+
+
+def reference_systems(cases: Sequence[Case]) -> dict[str, System]:
+    """What needs no training: the truth, the prompt looped, another clip, shuffled beats, white noise."""
+
+    def another(case: Case) -> Answer | None:
+        others = [c for c in cases if c.name != case.name]
+        if not others:
+            return None
+        return Answer(_at_tempo(others[[c.name for c in cases].index(case.name) % len(others)], case))
+
+    def true(case: Case) -> Answer | None:
+        return Answer(case.truth) if case.truth else None
+
+    def oracle(case: Case) -> Answer | None:
+        if case.truth is None:
+            return None
+        return Answer(best_copy(case.prompt, case.truth, case.bpm, case.n_prompt, case.n_new), 1.0)
+
+    def shuffled(case: Case) -> Answer | None:
+        return Answer(references.shuffled(case.truth, case.bpm, case.n_new)) if case.truth else None
+
+    def looped(case: Case) -> Answer:
+        return Answer(references.looped(case.prompt, case.bpm, case.n_new))
+
+    def noise(case: Case) -> Answer:
+        return Answer(references.white_noise(looped(case).new))
+
+    return {
+        TRUTH: true,
+        "best copy of the prompt": oracle,
+        LOOPED: looped,
+        "beats shuffled": shuffled,
+        "another loop": another,
+        "white noise": noise,
+    }
+
+
+def _at_tempo(other: Case, case: Case) -> Waveform:
+    """Another case's prompt, played at this case's tempo as a turntable would, looped to length."""
+    rate = case.prompt.sample_rate
+    source = resample(other.prompt.mono(), rate).samples[:, 0]
+    n_samples = int(beat_edges(other.n_prompt, case.bpm, rate)[-1])
+    played = np.interp(np.linspace(0, len(source) - 1, n_samples), np.arange(len(source)), source)
+    channels = np.repeat(played.astype(np.float32)[:, None], case.prompt.n_channels, axis=1)
+    return references.looped(Waveform(channels, rate), case.bpm, case.n_new)
+
+
+def candidate_system(folder: str | Path) -> System:
+    """Another system's files: for the loop NAME.wav, its continuation NAME.wav (or .flac …) in `folder`.
+
+    A file holds what follows the prompt and not the prompt. Loops without a file are left out.
+    Errors: AudioError when `folder` is none.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise AudioError(f"{folder} is no folder: give one with a continuation for each loop, under the same name")
+    files = {path.stem: path for path in audio_files(folder)}
+
+    def system(case: Case) -> Answer | None:
+        return Answer(read_waveform(files[case.name])) if case.name in files else None
+
+    return system
+
+
+def run(cases: Iterable[Case], systems: Mapping[str, System]) -> dict[str, ContinuationSystem]:
+    """Let every system continue every case, and score it. Errors: AudioError when there is no case."""
+    rows: dict[str, list[CaseScores]] = {name: [] for name in systems}
+    n_cases = 0
+    for case in cases:
+        n_cases += 1
+        for name, system in systems.items():
+            answer = system(case)
+            if answer is not None:
+                rows[name].append(score(case, answer))
+    if not n_cases:
+        raise AudioError("there is no loop to continue")
+    return {name: _summary(cases, rows) for name, cases in rows.items() if cases}
+
+
+def score(case: Case, answer: Answer) -> CaseScores:
+    """One answer to one case, brought to the prompt's rate and channels (loudness sums over channels)."""
+    new = resample(answer.new, case.prompt.sample_rate)
+    if new.n_channels != case.prompt.n_channels:
+        new = Waveform(np.repeat(new.mono().samples, case.prompt.n_channels, axis=1), new.sample_rate)
+    scores = score_continuation(
+        case.prompt, new, case.bpm, case.n_prompt, case.n_new, case.beats_per_bar, answer.played
+    )
+    return CaseScores(case.name, scores, _against_truth(case, new), answer.copied_share)
+
+
+def _against_truth(case: Case, new: Waveform) -> TruthScores:
+    if case.truth is None:
+        return TruthScores(*[float("nan")] * len(fields(TruthScores)))
+    n_samples = case.truth.n_samples
+    samples = np.pad(new.samples[:n_samples], ((0, max(0, n_samples - new.n_samples)), (0, 0)))
+    scores = compare(case.truth, Waveform(samples, new.sample_rate))
+    both = [beat_features(w, case.bpm, case.n_new, lead=case.prompt) for w in (case.truth, new)]
+    return TruthScores(
+        log10_mel_distance=scores.mel_distance / len(MEL_SCALES),
+        mel_distance=scores.mel_distance,
+        stft_distance=scores.stft_distance,
+        chroma_cosine_true=scores.chroma_cosine,
+        onset_f1_true=scores.onset_f1,
+        loudness_error_db=scores.loudness_error_db,
+        stereo_level_error_db=scores.stereo_level_error_db,
+        stereo_correlation_error=scores.stereo_correlation_error,
+        self_similarity=self_similarity_correlation(*both),
+    )
+
+
+def _summary(cases: list[CaseScores], rows: Mapping[str, list[CaseScores]]) -> ContinuationSystem:
+    truth = {f.name: nanmean([getattr(c.truth, f.name) for c in cases]) for f in fields(TruthScores)}
+    return ContinuationSystem(
+        mean=mean_scores([case.scores for case in cases]),
+        mean_truth=TruthScores(**truth),
+        copied_share=nanmean([case.copied_share for case in cases]),
+        closer_than={name: _closer(cases, others) for name, others in rows.items() if others is not cases and others},
+        manner={name: nanmean(list(_manner(cases, rows, name).values())) for name in MANNERS},
+        manner_nearer={name: _nearer(cases, rows, name) for name in MANNERS},
+        cases=cases,
+    )
+
+
+def _manner(cases: list[CaseScores], rows: Mapping[str, list[CaseScores]], name: str) -> dict[str, float]:
+    """How far one of a system's scores is from the truth's, by clip."""
+    true = {case.name: getattr(case.scores, name) for case in rows.get(TRUTH, [])}
+    return {case.name: abs(getattr(case.scores, name) - true[case.name]) for case in cases if case.name in true}
+
+
+def _nearer(cases: list[CaseScores], rows: Mapping[str, list[CaseScores]], name: str) -> float:
+    """Share of the common clips where that is less than for the prompt looped; NaN where there are none."""
+    looped, ours = _manner(rows.get(LOOPED, []), rows, name), _manner(cases, rows, name)
+    pairs = [(ours[clip], looped[clip]) for clip in ours if clip in looped]
+    return nanmean([float(a < b) for a, b in pairs if not np.isnan(a) and not np.isnan(b)])
+
+
+def _closer(cases: list[CaseScores], others: list[CaseScores]) -> float:
+    """Share of the common cases with a lower mel distance to the truth; NaN without a truth."""
+    theirs = {case.name: case.truth.mel_distance for case in others}
+    pairs = [(c.truth.mel_distance, theirs[c.name]) for c in cases if c.name in theirs]
+    known = [float(a < b) for a, b in pairs if not np.isnan(a) and not np.isnan(b)]
+    return nanmean(known)

@@ -1,0 +1,64 @@
+"""What codes tell of a sound before it is heard."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from melformer.codec.codec import Codec
+from melformer.codec.source_scorer import NOTCHES_PER_OCTAVE
+
+
+@dataclass(frozen=True)
+class Ear:
+    """Reads codes of a codec.
+
+    `book` is the codebook that tells levels best, `silent` its codes of a beat without sound, int64 (n,), each once.
+    """
+
+    codec: Codec
+    book: int
+    silent: np.ndarray
+
+    @classmethod
+    def of(cls, codec: Codec) -> "Ear":
+        """Levels are told by the codebook of levels, or else by the first."""
+        beat = torch.zeros(1, codec.decoder.stft.samples_per_beat)
+        book = 0 if codec.quantizer.level is None else codec.quantizer.n_learned
+        return cls(codec, book, np.unique(codec.encode(beat)[0, :, book].numpy()))
+
+    @torch.inference_mode()
+    def colours(self, codes: Tensor) -> np.ndarray:
+        """Mean log10 levels of the bands of beats, int64 (N, F, n_codebooks) → float32 (N, n_bands).
+
+        A codec without a scorer of sources tells none: n_bands is 1, and every beat has the same.
+        """
+        scorer = self.codec.scorer
+        if scorer is None:
+            return np.zeros((len(codes), 1), np.float32)
+        return scorer.read(self.codec.quantizer.colours(codes)).mean(dim=1).numpy()
+
+    @torch.inference_mode()
+    def powers(self, codes: Tensor) -> np.ndarray:
+        """Mean power that codes state, int64 (N, F, n_codebooks) → float32 (N,).
+
+        A codec without a codebook of levels states none: every beat has 1.
+        """
+        quantizer = self.codec.quantizer
+        if quantizer.level is None:
+            return np.ones(len(codes), np.float32)
+        return quantizer.level.powers(codes[..., quantizer.n_learned]).sum(dim=2).mean(dim=1).numpy()
+
+    @torch.inference_mode()
+    def chroma(self, codes: Tensor) -> np.ndarray:
+        """How much of each pitch class the partials of beats have, int64 (N, F, n_codebooks) → float32 (N, 12).
+
+        A codec without a scorer of sources, or without partials, tells none: zeros.
+        """
+        scorer, chroma = self.codec.scorer, torch.zeros(len(codes), 12)
+        if scorer is not None:
+            tones = scorer.tones(codes).sum(dim=1)
+            pitch = torch.arange(tones.shape[1]) // (NOTCHES_PER_OCTAVE // 12) % 12
+            chroma.index_add_(1, pitch, tones)
+        return chroma.numpy()

@@ -1,0 +1,162 @@
+"""In the player's own sound: which of the prompt's beats each new frame, and each band of it, is copied from."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from melformer.codec.source_scorer import RECENT_BEATS, Recorded, SourceScorer
+
+
+def cheapest_path(costs: np.ndarray, start: np.ndarray, switch: float) -> np.ndarray:
+    """Paths of least cost, one for each of the axes between: (n_frames, …, n_sources) → int64 (n_frames, …).
+
+    `start` (…, n_sources) is added to the first frame; any change from one frame to the next costs `switch`.
+    """
+    total, came_from = costs[0] + start, []
+    stay = np.broadcast_to(np.arange(costs.shape[-1]), total.shape)
+    for frame in costs[1:]:
+        best = total.argmin(axis=-1)[..., None]
+        switched = np.take_along_axis(total, best, axis=-1) + switch
+        came_from.append(np.where(total <= switched, stay, best))
+        total = np.minimum(total, switched) + frame
+    path = [total.argmin(axis=-1)]
+    for previous in reversed(came_from):
+        path.append(np.take_along_axis(previous, path[-1][..., None], axis=-1)[..., 0])
+    return np.array(path[::-1])
+
+
+GENERATE = 0
+"""The lag that stands for "nothing near: let the decoder speak"; a copied frame has a lag of one beat or more."""
+FOLLOW = -1
+"""In a band: the source is that of the whole frame."""
+WHOLE = -2
+"""In all bands of a beat: it is a prompt beat again, and no other sound may reach into it."""
+GENERATE_COST, SWITCH_COST = 1.2, 0.6
+"""Without a scorer, in units of the prompt's own variance between latents: how far a source may be, and what a change
+of source costs."""
+SCORED_SWITCH_COST, BAND_SWITCH_COST, LEAVE_COST = 0.05, 0.05, 0.05
+"""With a scorer, in log10 of the level: a change of the frame's source, of a band's, and each frame of a band apart."""
+DECODER_FACTOR, TONE_PRICE = 0.8, 0.1
+"""What the decoder's distance is multiplied by, to be compared with a copy's, and what a copy costs for tones that are
+not those of the new codes: the decoder speaks where both are nearly as far, and rather than another chord
+(docs/decisions.md)."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a chooser keeps from beat to beat: the last frame's lag and, with a scorer, its bands' lags (n_bands,)
+    and the last beats' distances (n ≤ 4, P) to every prompt beat."""
+
+    lag: int = GENERATE
+    bands: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    recent: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+
+
+class OwnSound:
+    """Chooses sources along the cheapest path (Viterbi), beat after beat.
+
+    A source is a lag in model beats: the new frame sounds as the prompt did that many beats ago, at the same place
+    in the beat, with the same phase. Staying with a lag costs nothing, so a run of beats is copied as it was played.
+    A beat whose codes all equal those of a prompt beat is that beat.
+    """
+
+    def __init__(
+        self, latents: np.ndarray, codes: np.ndarray, scorer: SourceScorer | None = None,
+        heard: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
+        """The prompt's quantised latents (P, F, dim) and codes (P, F, n_codebooks); a scorer also wants the levels
+        `heard` (P, F, n_bands) of its samples."""
+        self.latents, self.codes, self.scorer = latents.astype(np.float32), codes, scorer
+        spread = self.latents - self.latents.mean(axis=(0, 1))
+        self.variance = max(float((spread**2).sum(axis=-1).mean()), 1e-6)
+        self.recorded: Recorded | None = None
+        self.memory = Memory()
+        if scorer is not None:
+            assert heard is not None
+            tensors = [torch.from_numpy(np.ascontiguousarray(part)) for part in (self.latents, codes, heard)]
+            self.recorded = scorer.record(*tensors)
+            empty = np.zeros((0, len(latents)), np.float32)
+            self.memory = Memory(GENERATE, np.full(scorer.n_bands, FOLLOW), empty)
+
+    @property
+    def n_bands(self) -> int:
+        """Bands that may have a source of their own; 0 without a scorer."""
+        return 0 if self.scorer is None else self.scorer.n_bands
+
+    def choose(
+        self, latents: np.ndarray, codes: np.ndarray, position: int, own_sound: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Lags of one new beat: latents (F, dim), codes (F, n_codebooks) of model beat `position` (counted from the
+        prompt's first whole beat) → int64 (F,), GENERATE where the decoder speaks, and (F, n_bands), FOLLOW or WHOLE
+        where a band has no source of its own. `own_sound` 0 copies nothing, 1 what fits.
+        """
+        lags = np.append(position - np.arange(len(self.latents)), GENERATE)
+        bands = np.full((len(latents), self.n_bands), FOLLOW)
+        path = np.full(len(latents), len(self.latents))
+        same = (self.codes == codes).all(axis=(1, 2))
+        if own_sound > 0.0 and same.any():
+            bands[:] = WHOLE
+        if own_sound > 0.0 and same.sum() == 1:  # nothing to choose
+            path[:] = np.flatnonzero(same)[0]
+        elif own_sound > 0.0:
+            if self.scorer is None:
+                costs, switch = self._costs_by_latents(latents, own_sound), SWITCH_COST
+            else:
+                costs, switch = self._costs_by_scorer(latents, codes, position, own_sound), SCORED_SWITCH_COST
+            frame = costs if costs.ndim == 2 else costs.mean(axis=1)
+            if same.any():
+                frame = np.where(np.append(same, False), frame, np.inf)
+            path = cheapest_path(frame, np.where(self._goes_on(lags, self.memory.lag), 0.0, switch), switch)
+            if costs.ndim == 3 and not same.any():
+                bands = self._choose_bands(costs, path, lags)
+        last_bands = bands[-1] if self.n_bands else self.memory.bands
+        self.memory = Memory(int(lags[path[-1]]), last_bands, self._recent(latents))
+        return lags[path], bands
+
+    @torch.inference_mode()
+    def _recent(self, latents: np.ndarray) -> np.ndarray:
+        """The last beats' distances to the prompt's, this one's among them: (n ≤ 4, P); with a scorer only."""
+        if self.scorer is None:
+            return self.memory.recent
+        assert self.recorded is not None
+        apart = self.scorer.apart(self.recorded, torch.from_numpy(latents)).mean(dim=0)
+        return np.concatenate([self.memory.recent, apart[None].numpy()])[-RECENT_BEATS:]
+
+    def _costs_by_latents(self, latents: np.ndarray, own_sound: float) -> np.ndarray:
+        """(F, P + 1): squared distance of quantised latents, and the decoder's fixed price."""
+        distance = ((self.latents - latents) ** 2).sum(axis=-1).T / self.variance
+        return np.concatenate([distance, np.full((len(latents), 1), GENERATE_COST * own_sound)], axis=1)
+
+    @torch.inference_mode()
+    def _costs_by_scorer(self, latents: np.ndarray, codes: np.ndarray, position: int, own_sound: float) -> np.ndarray:
+        """(F, n_bands, P + 1) of expected distances."""
+        assert self.scorer is not None and self.recorded is not None
+        copy, decoder, tones = self.scorer(
+            self.recorded, torch.from_numpy(latents), torch.from_numpy(codes), position,
+            torch.from_numpy(self.memory.recent),
+        )  # fmt: skip
+        price = (decoder.clamp_min(0.0) * (DECODER_FACTOR * own_sound))[..., None]
+        return torch.cat([(copy + TONE_PRICE * tones).transpose(1, 2), price], dim=2).numpy()
+
+    def _choose_bands(self, costs: np.ndarray, path: np.ndarray, lags: np.ndarray) -> np.ndarray:
+        """Each band's own path through (F, n_bands, P + 1), where leaving the frame's is worth it: (F, n_bands)."""
+        followed = np.take_along_axis(costs, path[:, None, None], axis=2)
+        states = np.concatenate([costs + LEAVE_COST, followed], axis=2)
+        before = self.memory.bands
+        start = np.full(states.shape[1:], BAND_SWITCH_COST)
+        start[before < 0, -1] = 0.0
+        for band in np.flatnonzero(before >= 0):
+            start[band, :-1][self._goes_on(lags, int(before[band]))] = 0.0
+        paths = cheapest_path(states, start, BAND_SWITCH_COST)
+        return np.append(lags, FOLLOW)[paths]
+
+    def _goes_on(self, lags: np.ndarray, last: int) -> np.ndarray:
+        """Which source goes on with the last frame's: bool like `lags`.
+
+        After the prompt's last beat, its first one follows as it does when the loop plays round.
+        """
+        goes_on = lags == last
+        if last != GENERATE and not goes_on.any():
+            goes_on = lags == last + len(self.latents)
+        return goes_on

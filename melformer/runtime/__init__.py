@@ -1,0 +1,1 @@
+"""One definition of a step, run fast on a processor."""

@@ -1,0 +1,1 @@
+"""Fine-tuning on a musician's own loops."""

@@ -1,0 +1,145 @@
+"""One run: beats made a little ahead of what is heard, each sent to the page as soon as it exists."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from melformer.ui.limits import Limits
+from melformer.ui.requests import Wish
+from melformer.ui.scheduler import Desk, Player
+from melformer.ui.takes import Take
+from melformer.ui.wire import code_columns, pack_beat
+
+# A machine that needs more than this share of real time uses the whole lead-in to get ahead.
+COMFORTABLE_LOAD = 0.5
+NAP_S = 0.05
+
+
+@dataclass
+class Performance:
+    """A running stream and the take it records. `stop` may be called from another thread at any time."""
+
+    desk: Desk
+    limits: Limits
+    wish: Wish
+    take: Take
+    keep_take: Callable[["Performance"], None]
+    paced: bool = True
+    reason: str = ""
+    settings: Any = None
+    kept: bool = False
+    finished: threading.Event = field(default_factory=threading.Event)
+    _heard_from_s: float = 0.0
+    _made_s: float = 0.0
+
+    def stop(self, reason: str = "stopped") -> None:
+        self.reason = self.reason or reason
+
+    def steer(self, settings: Any) -> None:
+        """Take effect from the next beat that is made."""
+        self.settings = settings
+
+    def messages(self, open_stream: Callable[[], Any]) -> Iterator[dict[str, Any]]:
+        """Places in the queue, the start, then beats. The take is kept after each, with its state at the end."""
+        player = Player(self.take.loop.beat_s, self._length_s())
+        try:
+            for place in self.desk.enter(player):
+                yield {"kind": "waiting", "place": place.place, "wait_s": place.wait_s}
+                if self.reason:
+                    return
+            yield {"kind": "start", "cost_s": self.desk.beat_cost_s, "take": self.take.number}
+            yield from self._play(open_stream)
+        finally:
+            self.desk.leave(player)
+            self.finished.set()
+
+    def _play(self, open_stream: Callable[[], Any]) -> Iterator[dict[str, Any]]:
+        self._heard_from_s = time.monotonic() + self.wish.lead_in_s
+        first = self.take.n_beats
+        with self.desk.turn():
+            stream = open_stream()
+        try:
+            while not self._finished(first):
+                message = self._next_beat(stream)
+                if message is None:
+                    return
+                yield message
+                self._wait_for_the_listener(self.take.n_beats - first)
+        finally:
+            with self.desk.turn():
+                stream.state().save(self.take.state_path)
+            self.take = replace(self.take, state=self.take.state_path)
+            self.keep_take(self)
+
+    def _next_beat(self, stream: Any) -> dict[str, Any] | None:
+        if self.settings is not None:
+            stream.settings, self.settings = self.settings, None
+        with self.desk.turn():
+            beat = next(stream, None)
+        if beat is None:
+            return None
+        self.desk.note_cost(beat.compute_s)
+        self._made_s += beat.waveform.duration_s
+        self._record(beat, stream)
+        packed = pack_beat(
+            self.take.n_beats - 1,
+            beat.waveform.samples,
+            self.take.codes[self.take.n_beats - 1],
+            self.take.join if self.take.n_beats == 1 else None,
+        )
+        return {
+            "kind": "beat",
+            "take": self.take.number,
+            "compute_s": round(beat.compute_s, 4),
+            "ahead_s": round(self._ahead_s(), 3),
+            "temperature": stream.settings.temperature,
+            "variation": stream.settings.variation,
+            "own_sound": stream.settings.own_sound,
+            **packed,
+        }
+
+    def _record(self, beat: Any, stream: Any) -> None:
+        take = self.take
+        take.tape.append(beat.waveform.samples)
+        take.codes.append(code_columns(beat.codes))
+        join = take.join if take.n_beats else np.asarray(stream.join, dtype=np.float32)
+        self.take = replace(take, n_beats=take.n_beats + 1, join=join, state=None)
+        self.keep_take(self)
+
+    def _length_s(self) -> float | None:
+        if self.wish.n_beats is None:
+            return None
+        return self.wish.lead_in_s + self.wish.n_beats * self.take.loop.beat_s
+
+    def _ahead_s(self) -> float:
+        return self._heard_from_s + self._made_s - time.monotonic()
+
+    def _finished(self, first: int) -> bool:
+        made = self.take.n_beats - first
+        if self.reason:
+            return True
+        if self.wish.n_beats is not None:
+            if made >= self.wish.n_beats:
+                self.reason = "done"
+        elif made >= self.limits.endless_beats or self.take.tape.n_bytes > 1e6 * self.limits.session_mb:
+            self.reason = "rest"
+        elif made >= self.limits.shared_beats and self.desk.n_waiting and self._on_bar_line():
+            self.reason = "others"
+        return bool(self.reason)
+
+    def _on_bar_line(self) -> bool:
+        loop = self.take.loop
+        return (loop.prompt.n_beats + self.take.n_beats) % loop.beats_per_bar == 0
+
+    def _wait_for_the_listener(self, made: int) -> None:
+        loop = self.take.loop
+        # The first bar is made at once, however far ahead that is: there is something to see, and the join is safe.
+        slow = self.desk.load_of(loop.beat_s) > COMFORTABLE_LOAD
+        if not self.paced or made < loop.beats_per_bar or slow:
+            return
+        while not self.reason and self._ahead_s() > self.limits.ahead_s:
+            time.sleep(NAP_S)

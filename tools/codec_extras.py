@@ -1,0 +1,79 @@
+"""More about a codec than its distances: what it does to stereo, what eight bits cost and how fast they are."""
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from melformer.codec.codec import Codec
+from melformer.codec.stereo import is_mono, side_bits_per_second
+from melformer.evaluate.metrics.comparison import nanmean
+from melformer.evaluate.metrics.stereo_error import stereo_error
+from melformer.evaluate.sets import Clip
+from melformer.generate.prompt import make_prompt
+from melformer.render.reconstruct import rebuild
+from melformer.render.renderer import Voice
+from melformer.runtime.packed import use_bytes, use_floats
+
+
+@dataclass(frozen=True)
+class StereoScores:
+    """A way to bring stereo back: mean errors between the channels (see `StereoError`), and its rate."""
+
+    level_db: float
+    correlation: float
+    bits_per_second: float
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Decoding a stream beat by beat in this process: milliseconds of processor time a beat, and the closeness of
+    its sound to that of 32-bit floats in dB (signal over difference)."""
+
+    median_ms: float
+    fastest_ms: float
+    snr_db: float
+
+
+def measure_stereo(clips: Sequence[Clip], codec: Codec) -> dict[str, StereoScores]:
+    """Stereo clips, decoded as mono, in the loop's mean picture (24 bands of the original), and from side codes."""
+    names = ("mono", "mean picture", "side codes")
+    errors: list[list[tuple[float, float, float]]] = [[], [], []]
+    for clip in clips:
+        if clip.waveform.n_channels != 2 or is_mono(clip.waveform.samples):
+            continue
+        prompt = make_prompt(codec, clip.waveform, bpm=clip.bpm, start_s=0.0)
+        original, rate = prompt.waveform.samples, prompt.waveform.sample_rate
+        decoded = rebuild(codec, prompt, prompt.codes).samples
+        picture = Voice(codec, prompt).decode_loop(torch.from_numpy(prompt.codes))
+        mono = np.repeat(decoded.mean(axis=1, keepdims=True), 2, axis=1)
+        rates = (0.0, 0.0, side_bits_per_second(prompt.model_bpm))
+        for entries, copied, bits in zip(errors, (mono, picture, decoded), rates):
+            error = stereo_error(original, copied, rate)
+            entries.append((error.level_db, error.correlation, bits))
+    return {name: StereoScores(*(nanmean([e[i] for e in all_]) for i in range(3))) for name, all_ in zip(names, errors)}
+
+
+@torch.inference_mode()
+def measure_decoding(codec: Codec, codes: np.ndarray) -> dict[str, Decoding]:
+    """Floats and eight bits, on codes (beats, frames, n_codebooks)."""
+    exact, eight = copy.deepcopy(codec), copy.deepcopy(codec)
+    use_floats(exact)
+    use_bytes(eight.decoder)
+    found, truth = {}, None
+    for name, each in (("float32", exact), ("int8", eight)):
+        state, parts, times = None, [], []
+        for beat in torch.from_numpy(codes)[:, None, None].unbind():
+            begun = time.process_time()
+            samples, state = each.decode(beat, state)
+            times.append(1e3 * (time.process_time() - begun))
+            parts.append(samples)
+        sound = torch.cat(parts, dim=1).double()
+        truth = sound if truth is None else truth
+        noise = (sound - truth).square().sum()
+        snr = float(10.0 * (truth.square().sum() / noise).log10()) if noise else float("inf")
+        found[name] = Decoding(float(np.median(times)), min(times), snr)
+    return found
