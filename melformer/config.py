@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from melformer.errors import ConfigError
+from melformer.files import check_format
 
+VERSION = 1
+"""Of the configuration's format; a checkpoint and a training run carry it."""
 SEGMENTS = 4
 """Parts of a beat that have partials of their own."""
 
@@ -167,11 +170,10 @@ class Config:
 
     codec: CodecConfig = field(default_factory=CodecConfig)
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
-    version: int = 1
+    version: int = VERSION
 
     def __post_init__(self) -> None:
-        if self.version != 1:
-            raise ConfigError(f"This configuration has version {self.version!r}; this Melformer reads version 1.")
+        _check_version(self.version)
         if len(self.transformer.delays) != self.codec.n_codebooks:
             raise ConfigError(
                 f"transformer.delays names {len(self.transformer.delays)} codebooks, the codec has "
@@ -184,8 +186,11 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: Any) -> "Config":
-        """Build from `to_dict`'s form. Errors: ConfigError for an unknown key or a value out of range."""
+        """Build from `to_dict`'s form. Errors: ConfigError for an unknown key or a value out of range;
+        FormatError for another version."""
         sections = {"codec": CodecConfig, "transformer": TransformerConfig}
+        if isinstance(values, dict):  # first of all: another format may have other keys
+            _check_version(values.get("version", VERSION))
         values = dict(_known("config", values, {"codec", "transformer", "version"}))
         for name, section in sections.items():
             if name in values:
@@ -201,6 +206,11 @@ class Config:
             return cls.from_dict(json.loads(text))
         except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise ConfigError(f"{path} is no readable configuration: {error}") from error
+
+
+def _check_version(version: Any) -> None:
+    remedy = "train or fine-tune it again, or download it again with `melformer hub pull`."
+    check_format("This checkpoint or training run", version, VERSION, remedy)
 
 
 def _known(section: str, values: Any, names: set[str]) -> dict[str, Any]:

@@ -25,5 +25,9 @@ class CheckpointError(MelformerError):
     """A checkpoint is missing, damaged, or does not fit its configuration."""
 
 
+class FormatError(MelformerError):
+    """A checkpoint, a training run or a saved stream is of an older or a newer format than this version reads."""
+
+
 class RequestError(MelformerError):
     """A generation, training or evaluation request is out of range."""

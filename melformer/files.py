@@ -1,6 +1,7 @@
 """Files and folders that are either whole or absent."""
 
 import ctypes
+import errno
 import os
 import shutil
 import sys
@@ -8,15 +9,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from melformer.errors import RequestError
+from melformer.errors import FormatError, RequestError
 
 _PACKAGE = Path(__file__).resolve().parent
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks: there, one must not write a folder twice at once
-    fcntl = None  # type: ignore[assignment]
 
 
 def shipped_folder(name: str) -> Path:
@@ -26,11 +23,24 @@ def shipped_folder(name: str) -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent / name
 
 
+def check_format(what: str, found: Any, known: int, remedy: str) -> None:
+    """Compare the number of a file's format with the one that is read; `remedy` says what to do with an older file.
+
+    Errors: FormatError.
+    """
+    if found == known and not isinstance(found, bool):
+        return
+    if isinstance(found, int) and found > known:
+        remedy = "update Melformer (`pip install --upgrade melformer`)."
+    raise FormatError(f"{what} has format {str(found)[:40]}; this version of Melformer reads format {known}: {remedy}")
+
+
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path`; it takes the final name only when the block succeeds.
 
-    The suffix is kept, since writers choose a format by it. Errors: OSError when the folder is read-only.
+    The suffix is kept, since writers choose a format by it. Errors: OSError when the folder is read-only;
+    FileExistsError without `replace` where the final name is taken by then.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,9 +52,24 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp makes files private
-        os.replace(temporary, path)
+        if replace:
+            os.replace(temporary, path)
+        else:
+            _take_free_name(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _take_free_name(temporary: Path, path: Path) -> None:
+    """Give a file its final name unless the name is taken, also by a process that writes at the same time."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links, as on a memory stick
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        os.replace(temporary, path)
 
 
 def whole_lines(path: str | Path) -> list[str]:
@@ -101,13 +126,17 @@ def only_writer(folder: str | Path) -> Iterator[None]:
 
     Errors: RequestError while another process holds it.
     """
+    from filelock import FileLock, Timeout
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".writing", "wb") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                words = f"Another process is writing to {folder}; wait for it, or give another folder."
-                raise RequestError(words) from None
+    lock = FileLock(folder / ".writing", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        words = f"Another process is writing to {folder}; wait for it, or give another folder."
+        raise RequestError(words) from None
+    try:
         yield
+    finally:
+        lock.release()

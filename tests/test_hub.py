@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from melformer.config import PRESETS
-from melformer.errors import CheckpointError
+from melformer.errors import CheckpointError, FormatError
 from melformer.hub import find_bundle, load_bundle, remote, save_bundle
-from melformer.hub.bundle import MAX_CONFIG_BYTES
+from melformer.hub.bundle import MAX_CONFIG_BYTES, read_bundle
 from melformer.hub.shapes import expected_shapes
 
 TINY = PRESETS["tiny"]
@@ -93,13 +93,24 @@ def test_missing_files(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", "null", '"x"', "[" * 50_000, '{"codec": 3}', '{"codec": {"dimension": 3}}',
-     '{"version": 99}', '{"codec": {"n_codebooks": 1e400}}', '{"codec": {"latent_dim": NaN}}',
+     '{"codec": {"n_codebooks": 1e400}}', '{"codec": {"latent_dim": NaN}}',
      '{"codec": {"latent_dim": "8"}}', '{"codec": {"latent_dim": null}}', '{"transformer": {"delays": 5}}',
      '{"transformer": {"delays": ["a"]}}', '{"transformer": {"n_layers": ' + "9" * 5_000 + "}}"],
 )  # fmt: skip
 def test_a_config_that_is_none(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text)
     refused(folder, "config.json")
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [("2", "pip install --upgrade"), ("0", "train or fine-tune it again"), ('"1"', "format 1"), ("true", "format 1")],
+)
+def test_a_checkpoint_of_another_format(folder: Path, version: str, words: str) -> None:
+    (folder / "config.json").write_text(f'{{"version": {version}, "codec": {{"a_later_key": 1}}}}')
+    with pytest.raises(FormatError, match=words) as raised:
+        read_bundle(folder)
+    assert str(folder / "config.json") in str(raised.value)
 
 
 def test_a_config_that_is_not_text(folder: Path) -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from melformer.config import Config
-from melformer.errors import CheckpointError, ConfigError
+from melformer.errors import CheckpointError, ConfigError, FormatError
 from melformer.files import atomic_path
 from melformer.hub.shapes import expected_shapes
 
@@ -78,7 +78,8 @@ def read_bundle(directory: str | Path, revision: str | None = None) -> Bundle:
 
 
 def read_config(path: Path) -> Config:
-    """Read a stranger's `config.json`. Errors: CheckpointError: missing, too large, no JSON, out of range."""
+    """Read a stranger's `config.json`. Errors: CheckpointError: missing, too large, no JSON, out of
+    range; FormatError: of another version of Melformer."""
     if not path.is_file():
         raise CheckpointError(f"{path.parent} is no checkpoint: it has no {path.name}.")
     n_bytes = path.stat().st_size
@@ -86,6 +87,8 @@ def read_config(path: Path) -> Config:
         raise CheckpointError(f"{path} has {n_bytes:,} bytes; the limit is {MAX_CONFIG_BYTES:,}.")
     try:
         return Config.load(path)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
     except (ConfigError, ValueError, TypeError, OverflowError) as error:
         raise CheckpointError(f"{path} cannot be used: {error}") from error
 
