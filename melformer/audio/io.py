@@ -5,13 +5,14 @@ import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
 
 from melformer.audio.grid import check_bpm
 from melformer.audio.metadata import add_bpm_tag, read_bpm_tag
+from melformer.audio.repair import SplicedFile, repaired
 from melformer.audio.sniff import FORMATS, SUBTYPES, check_kind, open_regular, reason
 from melformer.audio.waveform import MAX_CHANNELS, MAX_VALUES, Waveform, check_sample_rate
 from melformer.errors import AudioError
@@ -34,12 +35,28 @@ def read_waveform(path: str | Path, max_s: float = MAX_S) -> Waveform:
     path = Path(path)
     with open_regular(path) as raw:
         check_kind(raw, path.name)
-        with open_sound(raw, path.name) as file:
-            samples = _read_samples(file, path.name, max_s)
-            try:
-                return Waveform(samples, file.samplerate)
-            except AudioError as error:
-                raise AudioError(f"{path.name}: {error}") from None
+        samples, rate = _read_parts(raw, path.name, max_s)
+    try:
+        return Waveform(samples, rate)
+    except AudioError as error:
+        raise AudioError(f"{path.name}: {error}") from None
+
+
+def _read_parts(raw: BinaryIO, name: str, max_s: float) -> tuple[np.ndarray, int]:
+    """Samples and rate of a file, also of one that libsndfile alone would read half. Errors: AudioError."""
+    parts: list[np.ndarray] = []
+    rate, left_s = 0, max_s
+    for source in repaired(raw) or [raw]:
+        with open_sound(source, name) as file:
+            if parts and (file.samplerate, file.channels) != (rate, parts[0].shape[1]):
+                raise AudioError(
+                    f"{name} is a chain of streams of different kinds ({rate:,} Hz and {parts[0].shape[1]} channels, "
+                    f"then {file.samplerate:,} Hz and {file.channels}): export it as one WAV or FLAC"
+                )
+            parts.append(_read_samples(file, name, left_s))
+            rate = file.samplerate
+            left_s = max_s - sum(len(part) for part in parts) / rate
+    return np.concatenate(parts) if len(parts) > 1 else parts[0], rate
 
 
 def write_waveform(path: str | Path, waveform: Waveform, *, bpm: float | None = None, encoding: str = "pcm16") -> None:
@@ -100,12 +117,15 @@ def to_integers(samples: np.ndarray, n_bits: int) -> np.ndarray:
 
 
 @contextmanager
-def open_sound(raw: BinaryIO, name: str) -> Iterator[soundfile.SoundFile]:
+def open_sound(raw: BinaryIO | SplicedFile, name: str) -> Iterator[soundfile.SoundFile]:
     """Decode `raw` with libsndfile. Errors: AudioError for what it cannot decode."""
-    os.lseek(raw.fileno(), 0, os.SEEK_SET)  # raw.seek() moves within its buffer, not the descriptor
-    try:
+    source: Any = raw
+    if not isinstance(raw, SplicedFile):
         # By a descriptor: by name, libsndfile takes some suffixes for headerless audio.
-        with soundfile.SoundFile(raw.fileno(), closefd=False) as file:
+        source = raw.fileno()
+        os.lseek(source, 0, os.SEEK_SET)  # raw.seek() moves within its buffer, not the descriptor
+    try:
+        with soundfile.SoundFile(source, closefd=False) as file:
             yield file
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{name} is damaged ({reason(error)}): export it again as WAV or FLAC") from None

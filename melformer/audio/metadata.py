@@ -7,6 +7,7 @@ import math
 import re
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,25 +15,54 @@ from melformer.audio.grid import MAX_BPM, MIN_BPM
 from melformer.audio.sniff import chunks, open_regular
 
 MAX_TAG_BYTES = 2**20
-_OGG_HEAD_BYTES = 2**16
+MAX_COVER_BYTES = 2**25  # of an Ogg comment packet, which holds its pictures too
+MAX_FRAMES = 10_000
+_MOVED_BYTES = 2**22
 _ACID = struct.Struct("<IHHfIHHf")  # flags, root note, two unknown, beats, metre (lower, upper), tempo
 _ACID_ONE_SHOT, _ACID_STRETCH = 1, 4
+_BASC = struct.Struct(">IIHHHH")  # version, beats, root note, scale, metre (upper, lower): an Apple Loop
+MAX_TAGGED_BEATS = 4_096
+
+
+@dataclass(frozen=True)
+class TempoTags:
+    """What a file's metadata say: BPM (40 to 240), number of beats, beats a bar; None where they do not."""
+
+    bpm: float | None = None
+    n_beats: int | None = None
+    beats_per_bar: int | None = None
+    is_one_shot: bool = False
+
+
+def read_tempo_tags(path: str | Path) -> TempoTags:
+    """The tempo in a file's metadata; nothing for what is no audio file at all.
+
+    Looks at the ACID chunk of a WAV, the `basc` chunk of an Apple Loop in AIFF, BPM and TEMPO comments of FLAC, Ogg
+    Vorbis and Opus, and the TBPM frame of an ID3 tag in MP3, WAV and AIFF.
+    """
+    found = TempoTags()
+    try:
+        with open_regular(Path(path)) as file:
+            for tags in _candidates(file):
+                found = _joined(found, tags)
+    except (OSError, ValueError, struct.error, IndexError):
+        return found  # metadata are a courtesy: damaged ones are as good as none
+    return found
 
 
 def read_bpm_tag(path: str | Path) -> float | None:
-    """The BPM (40..240) in the file's metadata, or None, also for what is no audio file at all.
+    """The BPM (40 to 240) in the file's metadata, or None."""
+    return read_tempo_tags(path).bpm
 
-    Looks at the ACID chunk of a WAV, BPM and TEMPO comments of FLAC, Ogg Vorbis and Opus, and the TBPM frame
-    of an ID3 tag in MP3, WAV and AIFF.
-    """
-    try:
-        with open_regular(Path(path)) as file:
-            for bpm in _candidates(file):
-                if MIN_BPM <= bpm <= MAX_BPM:
-                    return bpm
-    except (OSError, ValueError, struct.error, IndexError):
-        return None  # metadata are a courtesy: damaged ones are as good as none
-    return None
+
+def _joined(first: TempoTags, second: TempoTags) -> TempoTags:
+    """What the first one says, and what only the second one does, as far as it is possible."""
+    bpm = second.bpm if second.bpm and MIN_BPM <= second.bpm <= MAX_BPM else None
+    n_beats = second.n_beats if second.n_beats and 0 < second.n_beats <= MAX_TAGGED_BEATS else None
+    bar = second.beats_per_bar if second.beats_per_bar and 1 < second.beats_per_bar <= 16 else None
+    return TempoTags(
+        first.bpm or bpm, first.n_beats or n_beats, first.beats_per_bar or bar, first.is_one_shot or second.is_one_shot
+    )
 
 
 def add_bpm_tag(path: str | Path, bpm: float, duration_s: float) -> None:
@@ -41,10 +71,10 @@ def add_bpm_tag(path: str | Path, bpm: float, duration_s: float) -> None:
         if file.read(4) == b"fLaC":
             _add_comment(file, f"BPM={bpm:.10g}")
         else:
-            _append_acid(file, bpm, round(duration_s * bpm / 60))
+            _insert_acid(file, bpm, round(duration_s * bpm / 60))
 
 
-def _candidates(file: BinaryIO) -> Iterator[float]:
+def _candidates(file: BinaryIO) -> Iterator[TempoTags]:
     head = file.read(12)
     if head[:4] == b"fLaC":
         for kind, start, length in _flac_blocks(file):
@@ -52,20 +82,27 @@ def _candidates(file: BinaryIO) -> Iterator[float]:
                 file.seek(start)
                 yield from _comment_bpms(file.read(length))
     elif head[:4] == b"OggS":
-        file.seek(0)
-        yield from _ogg_bpms(file.read(_OGG_HEAD_BYTES))
+        yield from _ogg_bpms(file)
     elif head[:3] == b"ID3":
-        file.seek(0)
-        yield from _id3_bpms(file.read(MAX_TAG_BYTES))
+        yield from _id3_bpms(file, 0)
     else:
         for name, start, length in chunks(file):
             file.seek(start)
             if name == b"acid" and length >= _ACID.size:
-                flags, *_, tempo = _ACID.unpack(file.read(_ACID.size))
-                if not flags & _ACID_ONE_SHOT and math.isfinite(tempo):
-                    yield round(tempo, 4)  # float32 holds 119.92 as 119.919998
+                yield _acid_tags(file.read(_ACID.size))
+            elif name == b"basc" and length >= _BASC.size:
+                _, n_beats, _, _, upper, _ = _BASC.unpack(file.read(_BASC.size))
+                yield TempoTags(n_beats=n_beats, beats_per_bar=upper)
             elif name.lower() == b"id3 ":
-                yield from _id3_bpms(file.read(min(length, MAX_TAG_BYTES)))
+                yield from _id3_bpms(file, start)
+
+
+def _acid_tags(data: bytes) -> TempoTags:
+    flags, _, _, _, n_beats, _, upper, tempo = _ACID.unpack(data)
+    if flags & _ACID_ONE_SHOT:
+        return TempoTags(is_one_shot=True)
+    bpm = round(tempo, 4) if math.isfinite(tempo) else None  # float32 holds 119.92 as 119.919998
+    return TempoTags(bpm, n_beats, upper)
 
 
 def _flac_blocks(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
@@ -79,7 +116,7 @@ def _flac_blocks(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
         position += 4 + length
 
 
-def _comment_bpms(block: bytes) -> Iterator[float]:
+def _comment_bpms(block: bytes) -> Iterator[TempoTags]:
     """BPM entries of a Vorbis comment block: vendor, count, then length and KEY=value of each entry."""
     position = 4 + int.from_bytes(block[:4], "little")
     n_entries = int.from_bytes(block[position : position + 4], "little")
@@ -88,38 +125,53 @@ def _comment_bpms(block: bytes) -> Iterator[float]:
         if position + 4 > len(block):
             return
         length = int.from_bytes(block[position : position + 4], "little")
-        key, _, value = block[position + 4 : position + 4 + length].partition(b"=")
+        key, _, value = block[position + 4 : position + 4 + min(length, MAX_TAG_BYTES)].partition(b"=")
         if key.upper() in (b"BPM", b"TEMPO", b"TBPM"):
             yield from _number(value.decode("utf-8", "replace"))
         position += 4 + length
 
 
-def _ogg_bpms(head: bytes) -> Iterator[float]:
-    """The comment packet is the second of the stream; its pages are joined without their headers."""
-    packets, position = b"", 0
-    while head[position : position + 4] == b"OggS" and position + 27 < len(head):
-        table = head[position + 27 : position + 27 + head[position + 26]]
-        start = position + 27 + len(table)
-        packets += head[start : start + sum(table)]
-        position = start + sum(table)
+def _ogg_bpms(file: BinaryIO) -> Iterator[TempoTags]:
+    """The comment packet is the second of the stream; its pages are joined without their headers until it is whole."""
+    packets, n_packets, position = bytearray(), 0, 0
+    while n_packets < 2 and len(packets) < MAX_COVER_BYTES:
+        file.seek(position)
+        header = file.read(27)
+        if header[:4] != b"OggS":
+            break
+        table = file.read(header[26])
+        packets += file.read(sum(table))
+        n_packets += sum(size < 255 for size in table)  # a packet ends in a segment that is not full
+        position += 27 + len(table) + sum(table)
     for mark in (b"\x03vorbis", b"OpusTags"):
         found = packets.find(mark)
         if found >= 0:
-            yield from _comment_bpms(packets[found + len(mark) :])
+            yield from _comment_bpms(bytes(packets[found + len(mark) :]))
 
 
-def _id3_bpms(tag: bytes) -> Iterator[float]:
-    """TBPM frames (TBP in version 2.2) of an ID3v2 tag; sizes are 7-bit bytes from version 2.4 on."""
-    version, position = tag[3], 10
+def _id3_bpms(file: BinaryIO, start: int) -> Iterator[TempoTags]:
+    """TBPM frames (TBP in version 2.2) of an ID3v2 tag at `start`; sizes are 7-bit bytes from version 2.4 on.
+
+    Frames are skipped unread, so that a cover of any size may stand before.
+    """
+    file.seek(start)
+    head = file.read(10)
+    if head[:3] != b"ID3":
+        return
+    version, position = head[3], start + 10
     n_name, n_header = (3, 6) if version == 2 else (4, 10)
-    end = min(len(tag), 10 + _from_7_bit(tag[6:10]))
-    while position + n_header <= end:
-        name, size = tag[position : position + n_name], tag[position + n_name : position + 2 * n_name]
+    end = start + 10 + _from_7_bit(head[6:10])
+    for _ in range(MAX_FRAMES):
+        if position + n_header > end:
+            return
+        file.seek(position)
+        header = file.read(n_header)
+        name, size = header[:n_name], header[n_name : 2 * n_name]
         length = _from_7_bit(size) if version >= 4 else int.from_bytes(size, "big")
         if not name.strip(b"\0") or not length:
             return
         if name in (b"TBPM", b"TBP"):
-            body = tag[position + n_header : position + n_header + length]
+            body = file.read(min(length, MAX_TAG_BYTES))
             encoding = {1: "utf-16", 2: "utf-16-be", 3: "utf-8"}.get(body[0], "latin-1")
             yield from _number(body[1:].decode(encoding, "replace"))
         position += n_header + length
@@ -129,20 +181,28 @@ def _from_7_bit(data: bytes) -> int:
     return sum((byte & 0x7F) << 7 * place for place, byte in enumerate(reversed(data)))
 
 
-def _number(text: str) -> Iterator[float]:
+def _number(text: str) -> Iterator[TempoTags]:
     found = re.match(r"\s*(\d{1,4}(?:[.,]\d{1,10})?)", text, re.ASCII)
     if found:
-        yield float(found[1].replace(",", "."))
+        yield TempoTags(float(found[1].replace(",", ".")))
 
 
-def _append_acid(file: BinaryIO, bpm: float, n_beats: int) -> None:
-    """Put an ACID chunk after the audio, and make the RIFF length include it."""
+def _insert_acid(file: BinaryIO, bpm: float, n_beats: int) -> None:
+    """Put an ACID chunk before the audio, since some DAWs look no further, and make the RIFF length include it."""
     payload = _ACID.pack(_ACID_STRETCH, 60, 0x8000, 0.0, n_beats, 4, 4, bpm)
+    chunk = b"acid" + struct.pack("<I", len(payload)) + payload
+    place = next(start - 8 for name, start, _ in chunks(file) if name == b"data")
     end = file.seek(0, 2)
-    file.write(b"\0" * (end % 2) + b"acid" + struct.pack("<I", len(payload)) + payload)
-    n_bytes = file.tell() - 8
+    for stop in range(end, place, -_MOVED_BYTES):  # from the end, so that nothing is overwritten before it is read
+        start = max(place, stop - _MOVED_BYTES)
+        file.seek(start)
+        moved = file.read(stop - start)
+        file.seek(start + len(chunk))
+        file.write(moved)
+    file.seek(place)
+    file.write(chunk)
     file.seek(4)
-    file.write(struct.pack("<I", n_bytes))
+    file.write(struct.pack("<I", end + len(chunk) - 8))
 
 
 def _add_comment(file: BinaryIO, entry: str) -> None:

@@ -68,7 +68,7 @@ def chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     head = file.read(12)
     if not _is_chunked(head):
         return
-    header, position = struct.Struct("<4sI" if head[:4] in (b"RIFF", b"RF64") else ">4sI"), 12
+    header, position = struct.Struct("<4sI" if head[:4] in (b"RIFF", b"RF64", b"BW64") else ">4sI"), 12
     for _ in range(MAX_CHUNKS):
         file.seek(position)
         data = file.read(8)
@@ -80,7 +80,7 @@ def chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _is_chunked(head: bytes) -> bool:
-    riff = head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:12] == b"WAVE"
+    riff = head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE"
     return riff or (head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"))
 
 
