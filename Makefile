@@ -19,6 +19,7 @@ test: $(VENV)/.dev
 # Types, lint, the examples in docstrings and documents, and links that lead nowhere.
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --doctest-modules --doctest-glob='*.md' melformer docs README.md \
 	    tests/test_documents.py
@@ -29,6 +30,7 @@ wheel-test: $(VENV)/.run
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 # Sounds for `melformer corpus`, from soundfonts that are installed. Without its dependencies, since one of them
 # (PyAudio) needs a compiler and plays to a sound card, which nothing here does.

@@ -111,9 +111,7 @@ def compare(n_beats: int, rounds: int, budget_s: float, names: tuple[str, ...]) 
         worker.name: {
             **{name: worker.facts[name] for name in ("n_parameters", "weights_mb", "load_s")},
             "peak_mb": worker.peaks,
-            "times": {
-                f"{job}, {threads} threads": summary(done) for (threads, job), done in worker.results.items()
-            },
+            "times": {f"{job}, {threads} threads": summary(done) for (threads, job), done in worker.results.items()},
         }
         for worker in workers
     }

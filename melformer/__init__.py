@@ -1,8 +1,8 @@
 """Melformer continues a musician's loop, locked to the beat.
 
-    from melformer import Melformer
-    model = Melformer.from_pretrained()
-    continuation = model.continue_loop("loop_120bpm.wav", n_beats=16, seed=7)
+from melformer import Melformer
+model = Melformer.from_pretrained()
+continuation = model.continue_loop("loop_120bpm.wav", n_beats=16, seed=7)
 """
 
 from importlib import import_module
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from melformer.audio.io import Waveform
-    from melformer.generate import Melformer, Settings, StreamState
+    from melformer.generate import GenerationConfig, Melformer, StreamState
 
-__all__ = ["Melformer", "Settings", "StreamState", "Waveform"]
+__all__ = ["GenerationConfig", "Melformer", "StreamState", "Waveform"]
 
 
 def __getattr__(name: str) -> Any:

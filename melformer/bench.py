@@ -15,7 +15,7 @@ import numpy as np
 
 from melformer.audio.grid import beat_edges
 from melformer.audio.io import Waveform, write_waveform
-from melformer.bench_limit import Part, measure_parts
+from melformer.bench_limit import TimedPart, measure_parts
 from melformer.errors import RequestError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Bench:
     speeds: list[Speed]
     takes_ratio: float  # time of four takes over the time of one: the median of some pairs
     peak_memory_mb: float
-    parts: list[Part]  # of a beat at 120 BPM
+    parts: list[TimedPart]  # of a beat at 120 BPM
 
     def to_text(self) -> str:
         """A table of what is wanted and what was measured, and where the time goes."""

@@ -17,7 +17,7 @@ N_BYTES, SIDE, REPEATS = 256_000_000, 1_024, 5
 
 
 @dataclass(frozen=True)
-class Part:
+class TimedPart:
     """One part of a beat's computing: its share of the time, its milliseconds a beat, and the least: of reading its
     weights once per step from memory, and of its multiply-adds at the measured peak (0: not counted)."""
 
@@ -37,17 +37,17 @@ class Peak:
     int8_per_s: float
 
 
-def measure_parts(model: "Melformer", stream: "BeatStream", n_beats: int) -> list[Part]:
+def measure_parts(model: "Melformer", stream: "BeatStream", n_beats: int) -> list[TimedPart]:
     """Time composing, decoding and rendering over `n_beats` of a stream of one take, and set each beside its limit."""
     takes = stream.takes
     clocks = {
-        "composing": _timed(takes.composer, "next_beat"), "decoding": _timed(takes.voices[0], "push"),
-        "rendering": _timed(takes.voices[0], "render"),
+        "composing": _timed(takes.generator, "next_beat"), "decoding": _timed(takes.renderers[0], "push"),
+        "rendering": _timed(takes.renderers[0], "render"),
     }  # fmt: skip
-    begun, pushed = time.perf_counter(), takes.voices[0].state.n_pushed
+    begun, pushed = time.perf_counter(), takes.renderers[0].state.n_pushed
     for _ in range(n_beats):
         next(stream)
-    whole, n_model = time.perf_counter() - begun, takes.voices[0].state.n_pushed - pushed
+    whole, n_model = time.perf_counter() - begun, takes.renderers[0].state.n_pushed - pushed
     peak, needs = measure_peak(), {"composing": _composing(model), "decoding": _decoding(model)}
     seconds = {name: sum(clock) for name, clock in clocks.items()}
     seconds["the rest"] = whole - sum(seconds.values())
@@ -57,7 +57,7 @@ def measure_parts(model: "Melformer", stream: "BeatStream", n_beats: int) -> lis
         scale = 1e3 * n_model / n_beats
         multiplying = floats / peak.floats_per_s + int8 / peak.int8_per_s
         parts.append(
-            Part(name, took / whole, 1e3 * took / n_beats, scale * reads / peak.bytes_per_s, scale * multiplying)
+            TimedPart(name, took / whole, 1e3 * took / n_beats, scale * reads / peak.bytes_per_s, scale * multiplying)
         )
     return parts
 

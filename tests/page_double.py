@@ -11,7 +11,7 @@ import numpy as np
 
 from melformer.audio.grid import beat_edges, fit_to_grid
 from melformer.audio.io import Waveform
-from melformer.generate import Settings
+from melformer.generate import GenerationConfig
 
 FRAMES, CODEBOOKS = 16, 12
 
@@ -100,7 +100,7 @@ class Model:
         self, prompt: Any, n_beats: int | None = None, seed: int = 0, settings: Any = None, close_loop: bool = False
     ) -> Stream:
         self.n_closed += close_loop
-        stream = Stream(prompt, seed, n_beats, settings or Settings(), self.compute_s)
+        stream = Stream(prompt, seed, n_beats, settings or GenerationConfig(), self.compute_s)
         self.streams.append(stream)
         return stream
 

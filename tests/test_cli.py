@@ -184,9 +184,7 @@ def test_tiaf_there_and_back(capsys: pytest.CaptureFixture[str], tmp_path: Path,
     assert read_waveform(tmp_path / "slow.flac").n_samples == 2 * 176_400
 
 
-def test_tiaf_says_what_a_slow_grid_costs(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, loop: Path
-) -> None:
+def test_tiaf_says_what_a_slow_grid_costs(capsys: pytest.CaptureFixture[str], tmp_path: Path, loop: Path) -> None:
     _, _, err = run(capsys, "tiaf", "pack", loop, tmp_path / "a.tiaf", "--bpm", 60)
     assert "is lost" in err
     _, _, err = run(capsys, "tiaf", "pack", loop, tmp_path / "b.tiaf", "--bpm", 60, "--double-time")
@@ -194,9 +192,7 @@ def test_tiaf_says_what_a_slow_grid_costs(
 
 
 @pytest.mark.parametrize("bpm", ["0", "-1", "nan", "inf", "10000", "39.9"])
-def test_tiaf_at_an_impossible_tempo(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, loop: Path, bpm: str
-) -> None:
+def test_tiaf_at_an_impossible_tempo(capsys: pytest.CaptureFixture[str], tmp_path: Path, loop: Path, bpm: str) -> None:
     out = tmp_path / "out.tiaf"
     status, _, err = run(capsys, "tiaf", "pack", loop, out, f"--bpm={bpm}")
     assert status == 2

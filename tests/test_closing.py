@@ -9,18 +9,18 @@ import torch
 from melformer.audio.io import Waveform
 from melformer.config import PRESETS
 from melformer.errors import RequestError
-from melformer.generate import Melformer, Settings
-from melformer.generate.beat_generator import Composer
+from melformer.generate import GenerationConfig, Melformer
+from melformer.generate.beat_generator import BeatGenerator
 from melformer.generate.closing import compose_ending
 from melformer.generate.likelihood import bits_per_beat
 from melformer.generate.ranking import fit
 from melformer.generate.sampling import BOLDER, mixture
-from melformer.runtime.step_decoder import Speaker
+from melformer.runtime.step_decoder import StepDecoder
 
 RATE, BEAT = 22_050, 11_025
 FADE = round(0.030 * RATE)
 
-FREE = Settings(variation=1.0)
+FREE = GenerationConfig(variation=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def steepest(samples: np.ndarray) -> float:
 @pytest.mark.parametrize("only_new", [False, True])
 @pytest.mark.parametrize("own_sound", [0.0, 1.0])
 def test_played_round_there_is_no_click(model: Melformer, only_new: bool, own_sound: float) -> None:
-    settings = Settings(own_sound=own_sound, variation=1.0)
+    settings = GenerationConfig(own_sound=own_sound, variation=1.0)
     result = model.continue_loop(loop(), 4, seed=1, bpm=120, settings=settings, close_loop=True, only_new=only_new)
     piece = (result.new if only_new else result.waveform).samples
     seam = np.concatenate([piece[-300:], piece[:300]])
@@ -64,24 +64,24 @@ def test_the_sound_before_the_seam_is_what_precedes_the_head(model: Melformer) -
 
 def test_the_ending_is_the_candidate_after_which_the_head_is_likeliest(model: Melformer) -> None:
     prompt = model.prompt(loop(), bpm=120)
-    composer = Composer(model.transformer, prompt, [5], model.ear)
-    before = composer.history(0, 64)[0]
+    generator = BeatGenerator(model.transformer, prompt, [5], model.code_features)
+    before = generator.history(0, 64)[0]
     assert torch.equal(before, torch.from_numpy(prompt.codes))
-    ending = compose_ending(composer, 0, 4, prompt.codes[:4], FREE)
+    ending = compose_ending(generator, 0, 4, prompt.codes[:4], FREE)
     assert len(ending.seam_bits) > 1 and ending.seam_bits.std() > 0
     codes = torch.cat([before, ending.codes, torch.from_numpy(prompt.codes[:4])])[None]
-    positions = torch.tensor([composer.bar_position(i) for i in range(codes.shape[1])])
-    bits = bits_per_beat(model.transformer, codes, composer.tempo, positions, torch.arange(12, 16))
+    positions = torch.tensor([generator.bar_position(i) for i in range(codes.shape[1])])
+    bits = bits_per_beat(model.transformer, codes, generator.tempo, positions, torch.arange(12, 16))
     assert float(bits.mean()) == pytest.approx(float(ending.seam_bits.min()), rel=1e-4)
-    assert torch.equal(composer.history(0, 64)[0], before)  # candidates leave the take as it was
+    assert torch.equal(generator.history(0, 64)[0], before)  # candidates leave the take as it was
 
 
 def test_candidate_0_is_what_the_take_would_have_played(model: Melformer) -> None:
     prompt = model.prompt(loop(), bpm=120)
-    composer = Composer(model.transformer, prompt, [3, 4], model.ear)
-    branch = composer.branch(1, 5)
-    alternatives = branch.next_beat(Settings(temperature=2.0, variation=1.0))
-    own = composer.next_beat(Settings(temperature=2.0, variation=1.0))
+    generator = BeatGenerator(model.transformer, prompt, [3, 4], model.code_features)
+    fork = generator.fork(1, 5)
+    alternatives = fork.decode_beat(GenerationConfig(temperature=2.0, variation=1.0))
+    own = generator.decode_beat(GenerationConfig(temperature=2.0, variation=1.0))
     assert torch.equal(alternatives[0], own[1])
     assert len({tuple(codes.flatten().tolist()) for codes in alternatives}) == 5
 
@@ -101,9 +101,9 @@ def test_takes_close_as_each_alone_and_a_closed_stream_goes_on(model: Melformer)
 def test_likelihood_is_that_of_the_steps(model: Melformer) -> None:
     """Judging a beat all at once agrees with the probabilities that composing step by step draws from."""
     prompt = model.prompt(loop(), bpm=120)
-    composer, transformer = Composer(model.transformer, prompt, [0], model.ear), model.transformer
-    state, speaker, bits = composer.state.rows(torch.arange(2)), Speaker(transformer, 2), 0.0
-    codes = torch.cat([torch.from_numpy(prompt.codes), composer.next_beat(FREE)])
+    generator, transformer = BeatGenerator(model.transformer, prompt, [0], model.code_features), model.transformer
+    state, speaker, bits = generator.state.rows(torch.arange(2)), StepDecoder(transformer, 2), 0.0
+    codes = torch.cat([torch.from_numpy(prompt.codes), generator.decode_beat(FREE)])
     steps = transformer.pattern.to_steps(codes[8]).numpy()
     as_said = 1.0 / (1.0 + np.exp(BOLDER / 2.0))  # the variation at which new codes are as likely as the model says
     speaker.begin(state)
@@ -111,8 +111,8 @@ def test_likelihood_is_that_of_the_steps(model: Melformer) -> None:
         prediction = speaker.step(step, np.stack([steps[step - 1]] * 2) if step else None)
         probabilities = mixture(prediction, 1, as_said)[0]
         bits -= float(np.log2(probabilities[np.arange(last - first), steps[step, first:last]]).sum())
-    positions = torch.tensor([composer.bar_position(i) for i in range(9)])
-    judged = bits_per_beat(transformer, codes[None], composer.tempo, positions, torch.tensor([8]))
+    positions = torch.tensor([generator.bar_position(i) for i in range(9)])
+    judged = bits_per_beat(transformer, codes[None], generator.tempo, positions, torch.tensor([8]))
     assert float(judged[0, 0]) == pytest.approx(bits, rel=1e-3)
 
 

@@ -9,7 +9,7 @@ from tempo_report import Piece, composed, cut_anywhere, judge, main, whole_bars
 
 from melformer.audio.io import write_waveform
 from melformer.audio.waveform import Waveform
-from melformer.evaluate.sets import Clip
+from melformer.evaluate.sets import EvaluationClip
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_cut_piece_knows_where_its_beats_are() -> None:
     rate, bpm = 8_000, 120.0
     samples = np.zeros((4 * rate // 2, 1), np.float32)
     samples[:: rate // 2] = 1.0
-    clip = Clip("clicks", Waveform(samples, rate), bpm, 4)
+    clip = EvaluationClip("clicks", Waveform(samples, rate), bpm, 4)
     rng = np.random.default_rng(0)
     for _ in range(20):
         piece = cut_anywhere(clip, rng)

@@ -212,17 +212,13 @@ def test_what_is_no_better_is_not_written(
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
 
-def test_too_little_is_refused_with_what_is_needed(
-    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_little_is_refused_with_what_is_needed(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finetune_material, "MIN_BEATS", 128)
     with pytest.raises(RequestError, match=r"3 usable loops .* 24 beats .* at least 128"):
         finetune(write_loops(tmp_path / "few", 3, 8), tmp_path / "out", str(base), OPTIONS)
 
 
-def test_doubtful_tempi_are_asked_about_first(
-    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_doubtful_tempi_are_asked_about_first(tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, out = write_loops(tmp_path / "loops", 2, 16), tmp_path / "out"
     noise = np.random.default_rng(0).standard_normal((5 * RATE, 1)).astype(np.float32) * 0.1
     write_waveform(folder / "texture.wav", Waveform(noise, RATE))

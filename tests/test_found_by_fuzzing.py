@@ -16,7 +16,7 @@ from melformer.data.beat_dataset import BeatDataset, find_clips, material_source
 from melformer.data.listing import read_entries
 from melformer.data.token_dataset import TokenDataset
 from melformer.errors import ConfigError, MelformerError, RequestError
-from melformer.generate import Melformer, Settings, StreamState
+from melformer.generate import GenerationConfig, Melformer, StreamState
 from melformer.ui.exports import export_take
 
 ENTRY = {"name": "a.npy", "bpm": 120.0, "beats_per_bar": 4, "n_beats": 6}
@@ -104,9 +104,7 @@ def test_any_fact_of_a_saved_stream_may_be_wrong(saved: tuple[Melformer, bytes],
                     continue
 
 
-def test_any_tensor_of_a_saved_stream_may_be_missing_or_another(
-    saved: tuple[Melformer, bytes], tmp_path: Path
-) -> None:
+def test_any_tensor_of_a_saved_stream_may_be_missing_or_another(saved: tuple[Melformer, bytes], tmp_path: Path) -> None:
     model, data = saved
     header, payload = split_safetensors(data)
     for name in header.keys() - {"__metadata__"}:
@@ -131,10 +129,10 @@ def test_a_stream_can_be_saved_before_its_first_beat(saved: tuple[Melformer, byt
 
 
 @pytest.mark.parametrize("value", [10**400, -(10**400), float("nan"), float("inf"), None, True, "1", []])
-@pytest.mark.parametrize("name", list(Settings.__dataclass_fields__))
+@pytest.mark.parametrize("name", list(GenerationConfig.__dataclass_fields__))
 def test_settings_of_every_kind(name: str, value: Any) -> None:
     with pytest.raises(RequestError, match=name):
-        Settings(**{name: value})
+        GenerationConfig(**{name: value})
 
 
 def test_wishes_of_the_page_that_are_no_wishes(tmp_path: Path) -> None:
@@ -143,8 +141,8 @@ def test_wishes_of_the_page_that_are_no_wishes(tmp_path: Path) -> None:
     strange = (
         {"do": "edit", "order": [0.5] * 4}, {"do": "example", "name": {"path": 0}}, {"do": "load", "path": "a\0b"},
     )  # fmt: skip
-    for wish in strange:
-        answer = page.actions.call({"token": token, **wish})
+    for request in strange:
+        answer = page.actions.call({"token": token, **request})
         page.surprise.throw()
         assert answer["error"].endswith(".")
 

@@ -10,14 +10,14 @@ from tiny import loop, tiny_model
 from melformer.audio.grid import beat_edges
 from melformer.audio.io import Waveform
 from melformer.errors import RequestError, TempoError
-from melformer.generate import Melformer, Settings, StreamState
-from melformer.generate.beat_generator import LEAST_HEARD, heard_codes
+from melformer.generate import GenerationConfig, Melformer, StreamState
+from melformer.generate.beat_generator import LEAST_HEARD, context_codes
 from melformer.render.crossfade import crossfade
-from melformer.render.renderer import Voice
-from melformer.render.source_matcher import GENERATE, OwnSound
+from melformer.render.renderer import Renderer
+from melformer.render.source_matcher import GENERATE, SourceMatcher
 
-FREE = Settings(variation=1.0)
-NEURAL = Settings(own_sound=0.0, variation=1.0)
+FREE = GenerationConfig(variation=1.0)
+NEURAL = GenerationConfig(own_sound=0.0, variation=1.0)
 
 
 @pytest.fixture(scope="module", params=[0, 1], ids=["", "partials"])
@@ -48,10 +48,10 @@ def test_lengths_are_exact_for_every_tempo_and_512_beats() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "bpm"),
-    [(FREE, 120.0), (NEURAL, 75.0), (Settings(own_sound=0.4, variation=1.0, top_k=20), 200.0)],
+    [(FREE, 120.0), (NEURAL, 75.0), (GenerationConfig(own_sound=0.4, variation=1.0, top_k=20), 200.0)],
 )
 def test_streamed_whole_resumed_and_first_of_many_are_one(
-    model: Melformer, settings: Settings, bpm: float, tmp_path: Path
+    model: Melformer, settings: GenerationConfig, bpm: float, tmp_path: Path
 ) -> None:
     prompt = model.prompt(loop(4, bpm), bpm=bpm)
     whole = model.continue_loop(prompt, n_beats=6, seed=7, settings=settings)
@@ -81,7 +81,7 @@ def test_many_takes_are_what_their_seeds_give_alone(model: Melformer) -> None:
 
 
 @pytest.mark.parametrize("settings", [FREE, NEURAL])
-def test_the_prompt_is_untouched_up_to_the_join(model: Melformer, settings: Settings) -> None:
+def test_the_prompt_is_untouched_up_to_the_join(model: Melformer, settings: GenerationConfig) -> None:
     original = loop(4, 97.0, 44_100)
     result = model.continue_loop(original, n_beats=2, bpm=97.0, settings=settings)
     prompt = result.prompt.waveform.samples
@@ -104,27 +104,27 @@ def test_the_join_and_every_fade_are_without_a_click(model: Melformer) -> None:
 
 def test_new_loudness_continues_the_prompts(model: Melformer) -> None:
     for level in (1.0, 0.1):
-        quiet = Waveform(loop(8).samples * np.float32(level), 22_050)
-        prompt = model.prompt(quiet, bpm=120.0)
+        silence = Waveform(loop(8).samples * np.float32(level), 22_050)
+        prompt = model.prompt(silence, bpm=120.0)
         said = model.decode_codes(prompt, prompt.codes)  # the same music, so the level must be the same too
-        ratio = np.sqrt((said.samples**2).mean(axis=0) / (quiet.samples**2).mean(axis=0))
+        ratio = np.sqrt((said.samples**2).mean(axis=0) / (silence.samples**2).mean(axis=0))
         assert np.abs(20 * np.log10(ratio)).max() < 2.0, ratio
 
 
 def test_codes_of_the_prompt_come_back_as_its_own_samples(model: Melformer) -> None:
     prompt = model.prompt(loop(4, 120.0, 22_050), bpm=120)
     latents = model.codec.quantizer.decode(torch.from_numpy(prompt.codes)).detach().numpy()
-    chooser = OwnSound(latents, prompt.codes)
+    chooser = SourceMatcher(latents, prompt.codes)
     lags = [chooser.choose(latents[j], prompt.codes[j], 4 + i, 1.0)[0] for i, j in enumerate([0, 1, 2, 3, 0, 1])]
     assert all((beat == lag).all() for beat, lag in zip(lags, [4, 4, 4, 4, 8, 8]))
-    chooser = OwnSound(latents, prompt.codes)
+    chooser = SourceMatcher(latents, prompt.codes)
     assert (chooser.choose(latents[0], prompt.codes[0], 4, 0.0)[0] == GENERATE).all()
     assert (chooser.choose(latents[0] + 100.0, prompt.codes[0] + 1, 4, 1.0)[0] == GENERATE).all()
 
 
 def test_copied_sound_is_the_users_bit_for_bit(model: Melformer) -> None:
     prompt = model.prompt(loop(), bpm=120)
-    result = model.continue_loop(prompt, n_beats=16, seed=3, settings=Settings(variation=0.0))
+    result = model.continue_loop(prompt, n_beats=16, seed=3, settings=GenerationConfig(variation=0.0))
     beat = 22_050 // 2
     copied = [k for k in range(16) if len(set(result.lags[16 * k : 16 * k + 16])) == 1 and result.lags[16 * k]]
     assert copied  # at variation 0 codes are copied, and their sound with them
@@ -139,7 +139,7 @@ def test_settings_change_between_two_beats(model: Melformer) -> None:
     prompt = model.prompt(loop(), bpm=120)
     plain, changed = model.stream(prompt, seed=5), model.stream(prompt, seed=5)
     assert np.array_equal(next(plain).codes, next(changed).codes)
-    changed.settings = Settings(temperature=3.0, variation=1.0)
+    changed.settings = GenerationConfig(temperature=3.0, variation=1.0)
     later = [(next(plain).codes, next(changed).codes) for _ in range(3)]
     assert any(not np.array_equal(a, b) for a, b in later)
 
@@ -157,7 +157,7 @@ def test_crossfade_keeps_the_level_of_like_and_unlike_sounds() -> None:
 )
 def test_a_short_loop_is_heard_several_times(model: Melformer, n_beats: int, bpm: float, heard: int) -> None:
     prompt = model.prompt(loop(n_beats, bpm), bpm=bpm)
-    codes = heard_codes(prompt)
+    codes = context_codes(prompt)
     assert len(codes) == heard and (len(codes) >= LEAST_HEARD or bpm == 200)  # at 200 BPM half a beat is left over
     rounds = len(codes) // len(prompt.codes)
     assert np.array_equal(codes, np.concatenate([prompt.codes] * rounds))
@@ -165,11 +165,11 @@ def test_a_short_loop_is_heard_several_times(model: Melformer, n_beats: int, bpm
 
 def test_at_variation_zero_a_perfect_loop_stays_one_for_64_beats(model: Melformer) -> None:
     prompt = model.prompt(loop(4, 120.0, 22_050), bpm=120)
-    result = model.continue_loop(prompt, n_beats=64, seed=3, settings=Settings(variation=0.0))
+    result = model.continue_loop(prompt, n_beats=64, seed=3, settings=GenerationConfig(variation=0.0))
     assert np.array_equal(result.codes, np.concatenate([prompt.codes] * 16))
     assert np.array_equal(result.new.samples[:-300], np.concatenate([prompt.waveform.samples] * 16)[:-300])
     longer = model.prompt(loop(40, 120.0, 22_050), bpm=120)  # more than the 32 beats that are remembered
-    result = model.continue_loop(longer, n_beats=40, settings=Settings(variation=0.0))
+    result = model.continue_loop(longer, n_beats=40, settings=GenerationConfig(variation=0.0))
     assert np.array_equal(result.codes, np.concatenate([longer.codes[8:], longer.codes[8:16]]))
 
 
@@ -180,7 +180,7 @@ def test_at_variation_zero_a_perfect_loop_stays_one_for_64_beats(model: Melforme
 )  # fmt: skip
 def test_settings_out_of_range_are_named(wish: dict) -> None:
     with pytest.raises(RequestError, match=next(iter(wish))):
-        Settings(**wish)
+        GenerationConfig(**wish)
 
 
 @pytest.mark.parametrize("n_beats", [0, -1, 10**9, 1.5, True])
@@ -235,7 +235,7 @@ def test_memory_of_a_stream_does_not_grow(model: Melformer) -> None:
 def test_the_decoder_begins_again_as_if_it_had_never_paused(model: Melformer, bpm: float) -> None:
     """Beats that are copied are not decoded; what is decoded after them sounds as if they had been."""
     prompt = model.prompt(loop(8, bpm), bpm=bpm)
-    lazy, busy = (Voice(model.codec, prompt) for _ in range(2))
+    lazy, busy = (Renderer(model.codec, prompt) for _ in range(2))
     codes = torch.from_numpy(np.concatenate([prompt.codes, prompt.codes[::-1]])[:12].copy())
     for i, beat in enumerate(codes):
         own_sound = 1.0 if i < len(codes) - 3 else 0.0

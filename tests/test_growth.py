@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from melformer.audio.io import Waveform
 from melformer.bench import loop_at
 from melformer.config import PRESETS
-from melformer.generate import BeatStream, Melformer, Settings
+from melformer.generate import BeatStream, GenerationConfig, Melformer
 
 BPM = 120.0
 MEMORY = 4  # beats that the transformer remembers here: few, so that its memory is soon full
@@ -43,7 +43,7 @@ def started(model: Melformer, n_beats: int, rate: int = 44_100) -> BeatStream:
     loop = loop_at(BPM, n_beats)
     if rate != loop.sample_rate:
         loop = Waveform(loop_at(BPM, 4 * n_beats).samples[: n_beats * rate // 2], rate)
-    decoded = Settings(own_sound=0.0, variation=1.0)  # beats that are copied are not decoded, and cost less
+    decoded = GenerationConfig(own_sound=0.0, variation=1.0)  # beats that are copied are not decoded, and cost less
     stream = model.stream(model.prompt(loop, bpm=BPM, start_s=0.0), settings=decoded)
     next(stream)
     return stream
@@ -84,7 +84,7 @@ def test_a_longer_loop_adds_nothing_to_what_a_beat_costs_once_memory_is_full(mod
 
 def test_each_take_adds_the_same(model: Melformer) -> None:
     prompt = model.prompt(loop_at(BPM, 2), bpm=BPM, start_s=0.0)
-    neural = Settings(own_sound=0.0, variation=1.0)  # what is copied is not decoded, and takes copy differently
+    neural = GenerationConfig(own_sound=0.0, variation=1.0)  # what is copied is not decoded, and takes copy differently
     costs = [operations(lambda n=n: model.takes(prompt, 1, list(range(n)), settings=neural)) for n in (4, 8, 16)]
     per_take = np.diff(costs) / np.array([4, 8])
     assert np.ptp(per_take) == 0.0
@@ -102,7 +102,7 @@ def test_the_loops_sample_rate_does_not_reach_the_model(model: Melformer, rate: 
 def test_beats_are_rendered_once(model: Melformer) -> None:
     stream = model.stream(model.prompt(loop_at(BPM, 2), bpm=BPM, start_s=0.0), 16)
     rendered = sum(beat.waveform.n_samples for beat in stream)
-    pushed = stream.takes.voices[0].state.n_pushed
+    pushed = stream.takes.renderers[0].state.n_pushed
     assert rendered == 16 * 22_050
     assert 16 <= pushed <= 18  # a stream looks one beat ahead, and the resampler a little farther
 

@@ -8,21 +8,21 @@ import torch
 from tiny import loop, tiny_model
 
 from melformer.audio.io import Waveform
-from melformer.generate import Melformer, Settings
-from melformer.generate.beat_generator import MOST_DRAWS, MOST_REPEATS, Composer
-from melformer.generate.code_features import Ear
+from melformer.generate import GenerationConfig, Melformer
+from melformer.generate.beat_generator import MOST_DRAWS, MOST_REPEATS, BeatGenerator
+from melformer.generate.code_features import CodeFeatures
 from melformer.generate.constraints import (
     LOUDER_DB,
     MORE_BAR,
     MORE_COLOUR,
     MORE_TONE,
     SOFTER_DB,
-    Level,
-    Strange,
+    LoudnessLimit,
+    NoveltyLimit,
     longest_run,
 )
 
-FREE = Settings(variation=1.0)
+FREE = GenerationConfig(variation=1.0)
 
 
 @pytest.fixture(scope="module", params=[0, 1], ids=["", "partials"])
@@ -30,27 +30,27 @@ def model(request: pytest.FixtureRequest) -> Melformer:
     return tiny_model(request.param)
 
 
-def fits(composer: Composer, row: int, beat: torch.Tensor, settings: Settings) -> bool:
-    return bool(composer._fits([row], beat[None, None], settings)[0, 0])
+def fits(generator: BeatGenerator, row: int, beat: torch.Tensor, settings: GenerationConfig) -> bool:
+    return bool(generator._fits([row], beat[None, None], settings)[0, 0])
 
 
 @pytest.mark.parametrize("n_takes", [1, 3])
 def test_what_does_not_fit_is_drawn_again_and_then_the_prompts(model: Melformer, n_takes: int) -> None:
     """Each take by itself: the first finds its beat at the last draw, the second at once, the third never."""
     prompt = model.prompt(loop(4), bpm=120)
-    composer = Composer(model.transformer, prompt, [0, 1, 2][:n_takes], model.ear)
+    generator = BeatGenerator(model.transformer, prompt, [0, 1, 2][:n_takes], model.code_features)
     asked = []
 
-    def drawn(settings: Settings, rows: list[int], attempts: range) -> torch.Tensor:
+    def drawn(settings: GenerationConfig, rows: list[int], attempts: range) -> torch.Tensor:
         asked.append((rows, list(attempts)))
         kinds = torch.tensor([[10 * (attempt + 1) + row for row in rows] for attempt in attempts])
         return kinds[..., None, None].expand(*kinds.shape, *prompt.codes.shape[1:])
 
-    def allowed(rows: list[int], drafts: torch.Tensor, settings: Settings) -> np.ndarray:
+    def allowed(rows: list[int], drafts: torch.Tensor, settings: GenerationConfig) -> np.ndarray:
         return np.isin(drafts[..., 0, 0].numpy(), [10 * MOST_DRAWS, 11, 21])
 
-    composer._drawn, composer._fits = drawn, allowed  # type: ignore[method-assign, assignment]
-    found = composer._fitting(FREE)
+    generator._drawn, generator._fits = drawn, allowed  # type: ignore[method-assign, assignment]
+    found = generator._fitting(FREE)
     assert found[:2, 0, 0].tolist() == [10 * MOST_DRAWS, 11][:n_takes]
     everything = list(range(MOST_DRAWS))
     if n_takes == 1:
@@ -65,8 +65,8 @@ def test_every_draw_is_another_one_and_the_same_alone_and_among_others(model: Me
     prompt = model.prompt(loop(4), bpm=120)
 
     def drafts(seeds: list[int], *rounds: tuple[list[int], range]) -> list[torch.Tensor]:
-        composer = Composer(model.transformer, prompt, seeds, model.ear)
-        return [draft for rows, attempts in rounds for draft in composer._drawn(FREE, rows, attempts)]
+        generator = BeatGenerator(model.transformer, prompt, seeds, model.code_features)
+        return [draft for rows, attempts in rounds for draft in generator._drawn(FREE, rows, attempts)]
 
     alone = drafts([2], ([0], range(4)))
     pair = drafts([1, 2], ([0, 1], range(2)), ([1], range(2, 4)))
@@ -78,21 +78,21 @@ def test_every_draw_is_another_one_and_the_same_alone_and_among_others(model: Me
 
 def test_a_take_does_not_get_stuck(model: Melformer) -> None:
     prompt = model.prompt(loop(4), bpm=120)
-    composer = Composer(model.transformer, prompt, [1, 2], model.ear)
-    composer.most_repeats = MOST_REPEATS  # an untrained codec hears the loop's beats as one
+    generator = BeatGenerator(model.transformer, prompt, [1, 2], model.code_features)
+    generator.most_repeats = MOST_REPEATS  # an untrained codec hears the loop's beats as one
     stuck = torch.from_numpy(prompt.codes[2])
     for _ in range(MOST_REPEATS + 1):
-        assert fits(composer, 0, stuck, FREE)
-        composer.hear(stuck.expand(2, *stuck.shape))
-    assert not fits(composer, 1, stuck, FREE)
+        assert fits(generator, 0, stuck, FREE)
+        generator.append(stuck.expand(2, *stuck.shape))
+    assert not fits(generator, 1, stuck, FREE)
     other = stuck.clone()
     other[:, 0] += 1
-    assert fits(composer, 1, other % 64, FREE)
+    assert fits(generator, 1, other % 64, FREE)
     one = np.array([1, 2, 2, 1]).reshape(4, 1, 1)
     assert longest_run(one) == 2 and longest_run(one[1:3]) > 1_000
 
 
-class Tinted(Ear):
+class Tinted(CodeFeatures):
     """Hears a colour in the first codebook: a code is worth a hundredth."""
 
     def colours(self, codes: torch.Tensor) -> np.ndarray:
@@ -103,19 +103,21 @@ def test_a_beat_may_not_have_a_colour_that_the_prompt_has_not(model: Melformer) 
     """The more variation is asked for, the further a beat may go."""
     prompt = model.prompt(loop(4), bpm=120)
     prompt = replace(prompt, codes=np.full_like(prompt.codes, 3) + np.arange(4)[:, None, None])
-    tinted = Tinted(model.codec, model.ear.book, model.ear.silent)
-    composer = Composer(model.transformer, prompt, [1, 2], tinted)
-    composer.most_repeats = 1_000
+    tinted = Tinted(model.codec, model.code_features.book, model.code_features.silent)
+    generator = BeatGenerator(model.transformer, prompt, [1, 2], tinted)
+    generator.most_repeats = 1_000
     at_half = round(100 * MORE_COLOUR)
     near, far = (torch.full(prompt.codes.shape[1:], 6 + at_half + k) for k in (-1, 1))
-    assert fits(composer, 0, near, Settings(variation=0.5)) and not fits(composer, 0, far, Settings(variation=0.5))
-    assert fits(composer, 0, far, FREE)
+    assert fits(generator, 0, near, GenerationConfig(variation=0.5)) and not fits(
+        generator, 0, far, GenerationConfig(variation=0.5)
+    )
+    assert fits(generator, 0, far, FREE)
     known = torch.from_numpy(prompt.codes[2])
-    assert fits(composer, 0, known, Settings(variation=0.01))
-    assert not model.ear.colours(known[None]).any()  # the tiny model has no scorer to read them by
+    assert fits(generator, 0, known, GenerationConfig(variation=0.01))
+    assert not model.code_features.colours(known[None]).any()  # the tiny model has no scorer to read them by
 
 
-class Tuned(Ear):
+class Tuned(CodeFeatures):
     """Hears one pitch class, the first code."""
 
     def chroma(self, codes: torch.Tensor) -> np.ndarray:
@@ -124,28 +126,32 @@ class Tuned(Ear):
 
 def test_a_beat_may_leave_the_harmony_no_further_than_the_prompt_does(model: Melformer) -> None:
     shape = model.prompt(loop(4), bpm=120).codes.shape[1:]
-    tuned = Tuned(model.codec, model.ear.book, model.ear.silent)
+    tuned = Tuned(model.codec, model.code_features.book, model.code_features.silent)
 
-    def strange(pitches: list[int], bar: int = 1) -> Strange:
-        return Strange(tuned, np.broadcast_to(np.array(pitches)[:, None, None], (len(pitches), *shape)).copy(), bar)
+    def novelty(pitches: list[int], bar: int = 1) -> NoveltyLimit:
+        return NoveltyLimit(
+            tuned, np.broadcast_to(np.array(pitches)[:, None, None], (len(pitches), *shape)).copy(), bar
+        )
 
-    def judged(strange: Strange, said: torch.Tensor) -> float:
-        return float(strange(said[None, :-1], said[None, -1:])[0, 0])
+    def judged(novelty: NoveltyLimit, said: torch.Tensor) -> float:
+        return float(novelty(said[None, :-1], said[None, -1:])[0, 0])
 
     def beats(*pitches: int) -> torch.Tensor:
         played = torch.full((len(pitches), *shape), 1)
         played[:, 0] = torch.tensor(pitches)[:, None]
         return played
 
-    still, moving, once = strange([0, 4, 0, 4]), strange([0, 4, 5, 7]), strange([0] * 7 + [4])
+    still, moving, once = novelty([0, 4, 0, 4]), novelty([0, 4, 5, 7]), novelty([0] * 7 + [4])
     assert moving.beat.spread == pytest.approx(1.0)
     assert still.beat.spread == once.beat.spread == pytest.approx(0.0)  # one odd beat is no rule
     assert judged(still, beats(9)) == pytest.approx(1.0 / MORE_BAR) and judged(moving, beats(9)) < 1.0
     assert still.beat(tuned.chroma(beats(9))) == pytest.approx(1.0 / MORE_TONE)
     assert judged(still, beats(4)) == pytest.approx(0.0)
-    deaf = Strange(model.ear, np.zeros((4, *shape), np.int64), 2)  # the tiny model has no scorer to read partials by
+    deaf = NoveltyLimit(
+        model.code_features, np.zeros((4, *shape), np.int64), 2
+    )  # the tiny model has no scorer to read partials by
     assert judged(deaf, beats(9)) == 0.0
-    bars = strange([0, 4, 0, 4, 0, 4, 0, 4], bar=2)
+    bars = novelty([0, 4, 0, 4, 0, 4, 0, 4], bar=2)
     assert judged(bars, beats(0, 4)) == pytest.approx(0.0, abs=1e-4)
     assert judged(bars, beats(4, 4)) == pytest.approx((1.0 - 0.5**0.5) / MORE_BAR, rel=1e-4)  # known, but not in a row
     assert judged(bars, beats(4)) == pytest.approx(0.0, abs=1e-4)  # no bar yet
@@ -158,24 +164,26 @@ def test_a_take_does_not_fall_silent(model: Melformer) -> None:
     prompt = model.prompt(Waveform(sound, loop(4).sample_rate), bpm=120)
     codes = np.zeros_like(prompt.codes)
     codes[0], codes[3] = 1, 2
-    composer = Composer(model.transformer, replace(prompt, codes=codes), [1, 2], Ear(model.codec, 0, np.array([5])))
-    composer.most_repeats = 1_000
-    assert composer.quiet(codes).tolist() == [False, True, True, False] and composer.quiet.longest == 2
-    assert composer.quiet(np.full_like(codes, 5)).all() and not composer.quiet(np.full_like(codes, 7)).any()
+    generator = BeatGenerator(
+        model.transformer, replace(prompt, codes=codes), [1, 2], CodeFeatures(model.codec, 0, np.array([5]))
+    )
+    generator.most_repeats = 1_000
+    assert generator.silence(codes).tolist() == [False, True, True, False] and generator.silence.longest == 2
+    assert generator.silence(np.full_like(codes, 5)).all() and not generator.silence(np.full_like(codes, 7)).any()
     for kind in (0, 5):  # soft in the prompt, and silence itself
         pause = torch.full_like(torch.from_numpy(codes[1]), kind)
         for _ in range(2):
-            assert fits(composer, 0, pause, FREE)
-            composer.hear(pause.expand(2, *pause.shape))
-        assert not fits(composer, 1, pause, FREE)
+            assert fits(generator, 0, pause, FREE)
+            generator.append(pause.expand(2, *pause.shape))
+        assert not fits(generator, 1, pause, FREE)
         for k in (3, 0):
-            composer.hear(torch.from_numpy(codes[[k, k]]))
+            generator.append(torch.from_numpy(codes[[k, k]]))
 
 
 def test_a_loop_that_ends_softly_may_go_on_so_but_not_for_long() -> None:
     """Two loud beats and two soft ones: played round, as loud as ever; after the soft ones, two more are too many."""
     loud, soft = 1.0, 1e-3
-    level = Level(np.array([loud, loud, soft, soft]))
+    level = LoudnessLimit(np.array([loud, loud, soft, soft]))
     assert level(np.array([soft, soft, loud, loud])) == 0.0
     assert level(np.array([loud, soft, soft, soft])) == pytest.approx(10.0 * np.log10(2.0) / SOFTER_DB, rel=0.01)
     assert level(np.array([soft, soft, soft, soft])) > 2.0
@@ -183,18 +191,18 @@ def test_a_loop_that_ends_softly_may_go_on_so_but_not_for_long() -> None:
     assert level(np.array([soft, soft, soft])) == 0.0  # too few to tell
     assert level(np.array([loud, loud, loud, loud])) == pytest.approx(0.0, abs=1e-6)
     assert level(np.array([loud, loud, loud, 3.0])) == pytest.approx(10.0 * np.log10(1.5) / LOUDER_DB, rel=0.01)
-    silent = Level(np.zeros(2))
+    silent = LoudnessLimit(np.zeros(2))
     assert silent(np.zeros(2)) == 0.0 and silent(np.array([0.0, 0.1])) > 2.0
-    even = Level(np.array([0.1]))
+    even = LoudnessLimit(np.array([0.1]))
     assert even(np.array([0.1])) == pytest.approx(0.0, abs=1e-6) and even(np.array([0.01])) > 2.0
 
 
 def test_levels_are_heard_where_codes_state_them() -> None:
     silent, said = tiny_model(), tiny_model(n_registers=1)
     codes = torch.zeros(2, 16, 3, dtype=torch.int64)
-    assert silent.ear.powers(codes).tolist() == [1.0, 1.0]
+    assert silent.code_features.powers(codes).tolist() == [1.0, 1.0]
     quantizer = said.codec.quantizer
     assert quantizer.level is not None
     quantizer.level.codebook[5] = torch.tensor([-1.0, -2.0])
     codes[1, :8, quantizer.n_learned] = 5
-    assert said.ear.powers(codes) == pytest.approx([2.0, (2.0 + 0.11) / 2])
+    assert said.code_features.powers(codes) == pytest.approx([2.0, (2.0 + 0.11) / 2])

@@ -152,9 +152,7 @@ def test_corrupted_on_the_hub(hub: HubServer, tmp_path: Path) -> None:
     refused(REPO, "damaged")
 
 
-def test_offline_uses_what_was_downloaded(
-    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_offline_uses_what_was_downloaded(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commit = publish(hub, make(tmp_path / "model"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     refused(REPO, "cannot be reached", "not downloaded before")

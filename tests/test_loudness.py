@@ -8,7 +8,7 @@ import torch
 from melformer.codec.codec import Codec
 from melformer.codec.encoder import register_powers
 from melformer.config import PRESETS
-from melformer.render.levels import ALLOWED_DB, MOST_DB, MOST_USUAL_DB, StatedLevels
+from melformer.render.levels import ALLOWED_DB, MOST_DB, MOST_USUAL_DB, LevelCorrector
 
 TINY = PRESETS["tiny"].codec
 
@@ -42,7 +42,7 @@ def some_codes(codec: Codec, n_beats: int) -> torch.Tensor:
 def test_a_beat_is_brought_back_to_within_a_decibel_of_what_it_states(codec: Codec, louder_db: float) -> None:
     codes = some_codes(codec, 1).expand(4, -1, -1)
     spectra = said(codec, codes)
-    levels = StatedLevels(codec, spectra, codes)
+    levels = LevelCorrector(codec, spectra, codes)
     last = spectra[:, -codec.decoder.stft.frames_per_beat :]
     held = levels.held(last * 10.0 ** (louder_db / 20.0), codes[-1:], codes[:1])
     change = 10.0 * (register_powers(held).mean(dim=1) / register_powers(last).mean(dim=1)).log10()
@@ -56,7 +56,7 @@ def test_a_beat_is_brought_back_to_within_a_decibel_of_what_it_states(codec: Cod
 def test_a_beat_is_held_alike_alone_and_after_others(codec: Codec) -> None:
     codes = some_codes(codec, 3)
     spectra = said(codec, codes)
-    levels = StatedLevels(codec, spectra, codes)
+    levels = LevelCorrector(codec, spectra, codes)
     n_frames = codec.decoder.stft.frames_per_beat
     together = levels.held(3.0 * spectra, codes, None)
     alone = levels.held(3.0 * spectra[:, 2 * n_frames :], codes[2:], codes[:2])
@@ -67,14 +67,14 @@ def test_a_beat_is_held_alike_alone_and_after_others(codec: Codec) -> None:
 def test_each_register_is_held_by_itself_and_silence_stays_finite(codec: Codec) -> None:
     codes = some_codes(codec, 1).expand(3, -1, -1)
     spectra = said(codec, codes)
-    levels = StatedLevels(codec, spectra, codes)
+    levels = LevelCorrector(codec, spectra, codes)
     low = spectra.clone()
     low[..., :20] *= 10.0
     held = levels.held(low, codes, None)
     assert torch.equal(held[..., 32:], levels.held(spectra, codes, None)[..., 32:])
     assert levels.held(torch.zeros_like(spectra), codes, None).abs().max() == 0.0
-    quiet = StatedLevels(codec, torch.zeros_like(spectra), codes)
-    assert torch.equal(quiet.usual, torch.full((2,), -MOST_USUAL_DB))
+    silence = LevelCorrector(codec, torch.zeros_like(spectra), codes)
+    assert torch.equal(silence.usual, torch.full((2,), -MOST_USUAL_DB))
 
 
 def test_a_codec_that_states_no_levels_is_left_alone() -> None:
@@ -82,4 +82,4 @@ def test_a_codec_that_states_no_levels_is_left_alone() -> None:
     codec = Codec(TINY).eval()
     codes = some_codes(codec, 2)
     spectra = said(codec, codes)
-    assert StatedLevels(codec, spectra, codes).held(spectra, codes, None) is spectra
+    assert LevelCorrector(codec, spectra, codes).held(spectra, codes, None) is spectra

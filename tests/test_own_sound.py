@@ -11,11 +11,11 @@ import torch
 from melformer.audio.io import Waveform
 from melformer.codec.source_scorer import SourceScorer, band_levels
 from melformer.config import PRESETS, Config
-from melformer.generate import Melformer, Settings, StreamState
+from melformer.generate import GenerationConfig, Melformer, StreamState
 from melformer.generate.prompt import Prompt
-from melformer.render.band_mixer import BandPatches
-from melformer.render.renderer import Voice
-from melformer.render.source_matcher import FOLLOW, GENERATE, WHOLE, OwnSound, cheapest_path
+from melformer.render.band_mixer import BandMixer
+from melformer.render.renderer import Renderer
+from melformer.render.source_matcher import FOLLOW, GENERATE, WHOLE, SourceMatcher, cheapest_path
 from melformer.render.stereo_image import channel_phases
 
 RATE, BEAT, N_BANDS = 22_050, 11_025, 6
@@ -46,19 +46,19 @@ def music(n_beats: int = 8, seed: int = 0) -> Waveform:
     return Waveform((0.2 * noise / noise.std()).T.astype(np.float32), RATE)
 
 
-def recited(model: Melformer, prompt: Prompt, codes: np.ndarray, own_sound: float = 1.0) -> tuple[Voice, np.ndarray]:
+def recited(model: Melformer, prompt: Prompt, codes: np.ndarray, own_sound: float = 1.0) -> tuple[Renderer, np.ndarray]:
     """Given codes (n, F, n_codebooks) in a voice, and all but the last beat rendered."""
-    voice = Voice(model.codec, prompt)
+    renderer = Renderer(model.codec, prompt)
     sounds = []
     for i, beat in enumerate(torch.from_numpy(codes)):
-        voice.push(beat, own_sound)
+        renderer.push(beat, own_sound)
         if i:
             start = prompt.waveform.n_samples + (i - 1) * BEAT
-            sounds.append(voice.render(start, start + BEAT))
-    return voice, np.concatenate(sounds)
+            sounds.append(renderer.render(start, start + BEAT))
+    return renderer, np.concatenate(sounds)
 
 
-def strange(prompt: Prompt, n_beats: int, seed: int) -> np.ndarray:
+def novelty(prompt: Prompt, n_beats: int, seed: int) -> np.ndarray:
     """Codes that no beat of the prompt has."""
     return np.random.default_rng(seed).integers(0, 64, (n_beats, *prompt.codes.shape[1:]))
 
@@ -67,7 +67,7 @@ def strange(prompt: Prompt, n_beats: int, seed: int) -> np.ndarray:
 def test_a_beat_with_a_prompt_beats_codes_is_its_samples(model: Melformer, scored: bool) -> None:
     """Bit for bit, whatever is played before and after, but for the 10 ms that lead over into another source."""
     prompt = model.prompt(music(), bpm=120.0)
-    codes = strange(prompt, 10, 3)
+    codes = novelty(prompt, 10, 3)
     known = {2: 5, 3: 6, 6: 1, 8: 1}
     for place, source in known.items():
         codes[place] = prompt.codes[source]
@@ -87,16 +87,16 @@ def test_a_beat_with_a_prompt_beats_codes_is_its_samples(model: Melformer, score
 
 def test_own_sound_copies_nothing_at_0_and_ever_more_up_to_1(model: Melformer) -> None:
     prompt = model.prompt(music(), bpm=120.0)
-    codes = np.where(np.arange(16)[:, None] % 3 == 0, strange(prompt, 12, 5), np.resize(prompt.codes, (12, 16, 3)))
+    codes = np.where(np.arange(16)[:, None] % 3 == 0, novelty(prompt, 12, 5), np.resize(prompt.codes, (12, 16, 3)))
     shares = []
     for own_sound in (0.0, 0.1, 0.5, 1.0):
-        own = OwnSound(*_facts(model, prompt), None, None)
+        own = SourceMatcher(*_facts(model, prompt), None, None)
         latents = model.codec.quantizer.decode(torch.from_numpy(codes)).detach().numpy()
         lags = [own.choose(new, c, 8 + i, own_sound)[0] for i, (new, c) in enumerate(zip(latents, codes))]
         shares.append(float((np.concatenate(lags) != GENERATE).mean()))
     assert shares[0] == 0.0 and shares == sorted(shares) and shares[-1] > shares[1]
-    voice, _ = recited(model, prompt, codes, own_sound=0.0)
-    assert (voice.state.lags == GENERATE).all() and (voice.state.bands == FOLLOW).all()
+    renderer, _ = recited(model, prompt, codes, own_sound=0.0)
+    assert (renderer.state.lags == GENERATE).all() and (renderer.state.bands == FOLLOW).all()
 
 
 def _facts(model: Melformer, prompt: Prompt) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +105,7 @@ def _facts(model: Melformer, prompt: Prompt) -> tuple[np.ndarray, np.ndarray]:
 
 def test_streamed_and_resumed_are_one_with_a_scorer(model: Melformer, tmp_path: Path) -> None:
     prompt = model.prompt(music(4), bpm=120.0)
-    settings = Settings(variation=0.8)
+    settings = GenerationConfig(variation=0.8)
     whole = model.continue_loop(prompt, 6, 7, settings)
     stream = model.stream(prompt, seed=7, settings=settings)
     beats = [next(stream) for _ in range(3)]
@@ -119,14 +119,14 @@ def test_streamed_and_resumed_are_one_with_a_scorer(model: Melformer, tmp_path: 
 def test_where_a_span_is_cut_does_not_matter(model: Melformer) -> None:
     """Fades and bands reach across the edges of what is rendered at once."""
     prompt = model.prompt(music(), bpm=120.0)
-    voice, _ = recited(model, prompt, strange(prompt, 4, 9))
+    renderer, _ = recited(model, prompt, novelty(prompt, 4, 9))
     rng = np.random.default_rng(0)
-    voice.state.lags = rng.integers(0, 8, 64)
-    voice.state.bands = np.where(rng.random((64, N_BANDS)) < 0.2, rng.integers(0, 8, (64, N_BANDS)), FOLLOW)
+    renderer.state.lags = rng.integers(0, 8, 64)
+    renderer.state.bands = np.where(rng.random((64, N_BANDS)) < 0.2, rng.integers(0, 8, (64, N_BANDS)), FOLLOW)
     start = prompt.waveform.n_samples + 2 * BEAT
-    whole = voice.render(start, start + BEAT)
+    whole = renderer.render(start, start + BEAT)
     for cut in (1, 700, 5_000, BEAT - 3):
-        halves = [voice.render(start, start + cut), voice.render(start + cut, start + BEAT)]
+        halves = [renderer.render(start, start + cut), renderer.render(start + cut, start + BEAT)]
         assert np.abs(np.concatenate(halves) - whole).max() < 1e-5  # the resampler rounds by span
 
 
@@ -136,12 +136,12 @@ def test_changes_of_source_are_no_rougher_than_the_sound(model: Melformer) -> No
     near, far = [], []
     for seed in range(6):
         rng = np.random.default_rng(seed)
-        voice, _ = recited(model, prompt, strange(prompt, 4, seed))
-        n = len(voice.state.lags)
-        voice.state.lags = np.repeat(rng.integers(1, 8, n // 4), 4)
+        renderer, _ = recited(model, prompt, novelty(prompt, 4, seed))
+        n = len(renderer.state.lags)
+        renderer.state.lags = np.repeat(rng.integers(1, 8, n // 4), 4)
         bands = np.where(rng.random((n, N_BANDS)) < 0.1, rng.integers(1, 8, (n, N_BANDS)), FOLLOW)
-        voice.state.bands = bands if seed % 2 else np.full_like(bands, FOLLOW)
-        sound = voice.render(prompt.waveform.n_samples + BEAT, prompt.waveform.n_samples + 3 * BEAT)
+        renderer.state.bands = bands if seed % 2 else np.full_like(bands, FOLLOW)
+        sound = renderer.render(prompt.waveform.n_samples + BEAT, prompt.waveform.n_samples + 3 * BEAT)
         rough = np.abs(np.diff(sound, 2, axis=0)).max(axis=1)
         frame = BEAT / 16
         to_edge = np.abs((np.arange(len(rough)) + 1 + frame * 2) % (4 * frame) - frame * 2)
@@ -159,10 +159,10 @@ def test_a_loop_whose_seam_clicks_is_faded_where_it_plays_round(model: Melformer
         time = np.arange(n) / n
         tone = 0.3 * np.cos(2 * np.pi * (440.25 if rough else 440.0) * time + 0.4)
         prompt = model.prompt(Waveform(np.stack([tone, tone], axis=1).astype(np.float32), RATE), bpm=120.0)
-        voice, _ = recited(model, prompt, np.concatenate([prompt.codes, strange(prompt, 3, 1)]))
-        voice.state.lags = np.repeat([4, 4, 4, 4, 8, 8, 8], 16)[-len(voice.state.lags) :]
-        voice.state.bands = np.full_like(voice.state.bands, WHOLE)
-        sound = voice.render(2 * n - BEAT, 2 * n + BEAT)
+        renderer, _ = recited(model, prompt, np.concatenate([prompt.codes, novelty(prompt, 3, 1)]))
+        renderer.state.lags = np.repeat([4, 4, 4, 4, 8, 8, 8], 16)[-len(renderer.state.lags) :]
+        renderer.state.bands = np.full_like(renderer.state.bands, WHOLE)
+        sound = renderer.render(2 * n - BEAT, 2 * n + BEAT)
         bends = np.abs(np.diff(sound[:, 0].astype(np.float64), 2))
         limit = 1.5 * bends[1_000:5_000].max()  # a fade bends a little; the seam as it is bends 300 times as much
         assert bends[BEAT - 300 : BEAT + 300].max() <= limit
@@ -189,7 +189,7 @@ def test_decoded_sound_is_as_wide_as_the_prompt() -> None:
 def test_bands_that_all_change_are_the_other_sound() -> None:
     """Perfect reconstruction: all bands of a source are that source, none of them leave the base untouched."""
     rng = np.random.default_rng(0)
-    patches = BandPatches(44_100, 97.0, N_BANDS, 24_000.0)
+    patches = BandMixer(44_100, 97.0, N_BANDS, 24_000.0)
     frames = patches.frames(0, 20_000)
     first, last = patches.span(frames)
     base, other = rng.standard_normal((2, last - first, 2)).astype(np.float32)
@@ -200,7 +200,7 @@ def test_bands_that_all_change_are_the_other_sound() -> None:
 
 
 def test_a_band_takes_its_frequencies_and_no_others() -> None:
-    patches = BandPatches(44_100, 120.0, N_BANDS, 24_000.0)
+    patches = BandMixer(44_100, 120.0, N_BANDS, 24_000.0)
     frames = patches.frames(0, 20_000)
     first, last = patches.span(frames)
     time = np.arange(last - first) / 44_100.0
@@ -237,15 +237,15 @@ def test_levels_are_of_their_frame_and_band() -> None:
 
 def test_whole_beats_and_followers_are_told_apart(model: Melformer) -> None:
     prompt = model.prompt(music(), bpm=120.0)
-    codes = strange(prompt, 3, 1)
+    codes = novelty(prompt, 3, 1)
     codes[1] = prompt.codes[4]
-    voice, _ = recited(model, prompt, codes)
-    assert (voice.state.bands[16:32] == WHOLE).all() and not (voice.state.bands[:16] == WHOLE).any()
-    assert (voice.state.lags[16:32] == 8 + 1 - 4).all()
+    renderer, _ = recited(model, prompt, codes)
+    assert (renderer.state.bands[16:32] == WHOLE).all() and not (renderer.state.bands[:16] == WHOLE).any()
+    assert (renderer.state.lags[16:32] == 8 + 1 - 4).all()
 
 
 def test_prompts_of_two_beats_are_enough(model: Melformer) -> None:
-    result = model.continue_loop(music(2), n_beats=4, bpm=120.0, settings=Settings(variation=1.0))
+    result = model.continue_loop(music(2), n_beats=4, bpm=120.0, settings=GenerationConfig(variation=1.0))
     assert result.new.n_samples == 4 * BEAT and np.isfinite(result.new.samples).all()
 
 
@@ -275,7 +275,7 @@ class Told:
         tones[:, 1:] = 1.0
         return torch.full(shape, 0.1), torch.full((shape[0], 2), self.decoder), tones
 
-    def apart(self, n_beats: int, latents: torch.Tensor) -> torch.Tensor:
+    def distances(self, n_beats: int, latents: torch.Tensor) -> torch.Tensor:
         return torch.zeros(len(latents), n_beats)
 
 
@@ -290,8 +290,8 @@ class WrongTones(Told):
 @pytest.mark.parametrize(("decoder", "lag"), [(0.3, 4), (0.05, GENERATE)])
 def test_of_sources_that_are_as_near_the_one_with_the_right_tones_is_copied(decoder: float, lag: int) -> None:
     latents, codes = np.zeros((4, 16, 3), np.float32), np.zeros((4, 16, 2), np.int64)
-    own = OwnSound(latents, codes, Told(decoder), np.zeros((4, 16, 2), np.float32))  # type: ignore[arg-type]
+    own = SourceMatcher(latents, codes, Told(decoder), np.zeros((4, 16, 2), np.float32))  # type: ignore[arg-type]
     lags, bands = own.choose(latents[0], codes[0] + 1, 4, 1.0)
     assert (lags == lag).all() and (bands == FOLLOW).all()
-    wrong = OwnSound(latents[1:], codes[1:], WrongTones(0.2), np.zeros((3, 16, 2), np.float32))  # type: ignore[arg-type]
+    wrong = SourceMatcher(latents[1:], codes[1:], WrongTones(0.2), np.zeros((3, 16, 2), np.float32))  # type: ignore[arg-type]
     assert (wrong.choose(latents[0], codes[0] + 1, 3, 1.0)[0] == GENERATE).all()

@@ -32,7 +32,7 @@ def test_stop_then_another_take(page: Any, server: Server) -> None:
     wait_idle(page)
     page.wait_for_selector("[data-act=another]:enabled")
     made = page.evaluate("melformer.state.view.takes[0].n_beats")
-    assert server.sessions.desk.n_playing == 0
+    assert server.sessions.scheduler.n_playing == 0
     time.sleep(0.5)
     assert server.model.streams[-1].index == made  # no beat was made after the stop
 
@@ -70,8 +70,7 @@ def test_knobs_act_on_the_running_stream(page: Any, server: Server) -> None:
     page.click("[data-act=continue]")
     wait_new(page, 4)
     page.evaluate(
-        "const knob = document.querySelector('#mf-variation');"
-        "knob.value = 0.9; knob.dispatchEvent(new Event('input'))"
+        "const knob = document.querySelector('#mf-variation');knob.value = 0.9; knob.dispatchEvent(new Event('input'))"
     )
     page.wait_for_function("melformer.timeline.marks.size === 1")
     stream = server.model.streams[-1]

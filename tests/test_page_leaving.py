@@ -34,10 +34,10 @@ def path(server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def ask(server: Server, path: str, n_beats: int, whole: bool = False) -> str:
     """Begin a request and give the address of its events."""
-    wish: list[Any] = [{"path": path, "meta": {"_type": "gradio.FileData"}}, n_beats, 0, None, 1.0, 0.5]
-    wish += ["whole", "wav", False] if whole else [False]
+    request: list[Any] = [{"path": path, "meta": {"_type": "gradio.FileData"}}, n_beats, 0, None, 1.0, 0.5]
+    request += ["whole", "wav", False] if whole else [False]
     call = f"{server.url}/gradio_api/call/continue{'_whole' if whole else ''}"
-    return f"{call}/{httpx.post(call, json={'data': wish}, timeout=30).json()['event_id']}"
+    return f"{call}/{httpx.post(call, json={'data': request}, timeout=30).json()['event_id']}"
 
 
 def hear(address: str, n_events: int) -> None:
@@ -50,9 +50,9 @@ def hear(address: str, n_events: int) -> None:
 
 
 def wait_until_free(server: Server, seconds: float = 30.0) -> None:
-    desk, end = server.sessions.desk, time.monotonic() + seconds
-    while desk.n_playing or desk.n_waiting or len(server.sessions):
-        assert time.monotonic() < end, (desk.n_playing, desk.n_waiting, len(server.sessions))
+    scheduler, end = server.sessions.scheduler, time.monotonic() + seconds
+    while scheduler.n_playing or scheduler.n_waiting or len(server.sessions):
+        assert time.monotonic() < end, (scheduler.n_playing, scheduler.n_waiting, len(server.sessions))
         time.sleep(0.05)
 
 

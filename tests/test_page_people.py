@@ -20,7 +20,7 @@ def test_a_reload_in_the_middle_frees_the_model_and_keeps_the_take(page: Any, se
     wait_new(page, 5)
     page.reload()
     page.wait_for_selector("[data-ready]")
-    wait_until(lambda: server.sessions.desk.n_playing == 0)
+    wait_until(lambda: server.sessions.scheduler.n_playing == 0)
     page.wait_for_selector("[data-act=keep]:enabled")
     before = page.evaluate("melformer.state.store.nNew")
     assert before >= 5
@@ -60,7 +60,7 @@ def test_a_visitor_who_leaves_frees_the_model_within_a_beat(browser: Any, server
     stream = server.model.streams[-1]
     page.context.close()
     left = stream.index
-    wait_until(lambda: server.sessions.desk.n_playing == 0)
+    wait_until(lambda: server.sessions.scheduler.n_playing == 0)
     assert stream.index <= left + 4  # 0.3 s a beat, and what was on its way
 
 
@@ -68,12 +68,12 @@ def test_a_second_visitor_waits_and_is_told_so(page: Any, browser: Any, server: 
     server.model.compute_s = 0.25  # nearly a beat's 0.3 s: the machine can serve one
     load(page, unit="endless")
     page.click("[data-act=continue]")
-    wait_until(lambda: (server.sessions.desk.beat_cost_s or 0) > 0.2)
+    wait_until(lambda: (server.sessions.scheduler.beat_cost_s or 0) > 0.2)
     second = open_page(browser, server.url)
     load(second)
     second.click("[data-act=continue]")
     second.wait_for_function("document.querySelector('[data-status]').textContent.includes('You are next')")
-    assert server.sessions.desk.n_playing == 1
+    assert server.sessions.scheduler.n_playing == 1
     page.click("[data-act=stop]")
     wait_new(second, 1)
     server.model.compute_s = 0.01
@@ -84,10 +84,10 @@ def test_a_second_visitor_waits_and_is_told_so(page: Any, browser: Any, server: 
 
 
 def test_a_slow_machine_starts_later_and_does_not_break(page: Any, server: Server) -> None:
-    desk = server.sessions.desk
+    scheduler = server.sessions.scheduler
     server.model.compute_s = 0.5  # a beat lasts 0.3 s
     for _ in range(8):
-        desk.note_cost(0.5)
+        scheduler.note_cost(0.5)
     load(page, n_beats=5)
     page.click("[data-act=continue]")
     page.get_by_text("playing starts in").wait_for()
@@ -96,12 +96,12 @@ def test_a_slow_machine_starts_later_and_does_not_break(page: Any, server: Serve
     assert page.evaluate("melformer.player.starved") == 0
     assert page.evaluate("melformer.player.at") == (8 + 5) * 13_230
     for _ in range(8):
-        desk.note_cost(0.01)
+        scheduler.note_cost(0.01)
 
 
 def test_a_machine_that_falls_behind_pauses_once_and_says_so(page: Any, server: Server) -> None:
     load(page, n_beats=8)
-    server.sessions.desk.note_cost(0.01)
+    server.sessions.scheduler.note_cost(0.01)
     page.click("[data-act=continue]")
     wait_new(page, 4)
     server.model.streams[-1].compute_s = 1.0  # from now on, a beat of 0.3 s takes three times as long

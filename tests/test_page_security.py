@@ -206,7 +206,7 @@ def test_many_requests_at_once_are_queued_or_refused(server: Server, api: str, l
     assert all(("event: complete" in answer) != ("event: error" in answer) for answer in answers)
     assert any("event: complete" in answer for answer in answers)
     assert len(server.sessions) == 0  # each has ended, and its session with it
-    assert server.sessions.desk.n_playing == server.sessions.desk.n_waiting == 0
+    assert server.sessions.scheduler.n_playing == server.sessions.scheduler.n_waiting == 0
 
 
 def test_sessions_are_bounded(server: Server) -> None:

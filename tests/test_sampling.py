@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from melformer.generate import Settings
-from melformer.generate.sampling import BOLDER, mixture, sample_codes, say
+from melformer.generate import GenerationConfig
+from melformer.generate.sampling import BOLDER, mixture, sample_codes, sample_step
 from melformer.runtime.step_decoder import StepPrediction
 
 
@@ -12,17 +12,17 @@ def test_sampling_follows_probabilities_and_limits() -> None:
     probabilities = np.array([[[0.05, 0.3, 0.5, 0.15], [0.5, 0.3, 0.15, 0.05]]], np.float32)
     draws = (np.arange(1_000) + 0.5) / 1_000
 
-    def counts(settings: Settings) -> list[int]:
+    def counts(settings: GenerationConfig) -> list[int]:
         warm = settings.temperatures(1).repeat(2)
         drawn = [int(sample_codes(probabilities, settings, np.array([[0.2, d]]), warm)[0, 1]) for d in draws]
         return [drawn.count(i) for i in range(4)]
 
-    assert counts(Settings(temperature=2.0, top_p=1.0)) == [500, 300, 150, 50]
-    assert counts(Settings(temperature=2.0, top_p=1.0, top_k=2)) == [625, 375, 0, 0]
-    assert counts(Settings(temperature=2.0, top_p=0.75)) == [625, 375, 0, 0]
-    assert counts(Settings(temperature=2.0, top_p=1.0, min_p=0.2))[3] == 0
-    assert counts(Settings(temperature=0.0)) == [1_000, 0, 0, 0]
-    cold = counts(Settings(temperature=1.0, top_p=1.0))
+    assert counts(GenerationConfig(temperature=2.0, top_p=1.0)) == [500, 300, 150, 50]
+    assert counts(GenerationConfig(temperature=2.0, top_p=1.0, top_k=2)) == [625, 375, 0, 0]
+    assert counts(GenerationConfig(temperature=2.0, top_p=0.75)) == [625, 375, 0, 0]
+    assert counts(GenerationConfig(temperature=2.0, top_p=1.0, min_p=0.2))[3] == 0
+    assert counts(GenerationConfig(temperature=0.0)) == [1_000, 0, 0, 0]
+    cold = counts(GenerationConfig(temperature=1.0, top_p=1.0))
     assert cold[0] > 600
 
 
@@ -46,9 +46,12 @@ def test_what_is_new_is_drawn_as_often_as_the_gate_says(weights: list[float]) ->
         np.tile(np.float32(weights), (rows, 1)), np.full((rows, 1, 1), 7), 512,
     )  # fmt: skip
     draws = ((np.arange(rows) + 0.5) / rows)[:, None]
-    said = {t: say(prediction, rows, Settings(temperature=t), draws, np.ones(1, np.float32)) for t in (0.2, 1.0, 2.0)}
+    said = {
+        t: sample_step(prediction, rows, GenerationConfig(temperature=t), draws, np.ones(1, np.float32))
+        for t in (0.2, 1.0, 2.0)
+    }
     shares = {t: float((codes == 7).mean()) for t, codes in said.items()}
     assert shares[1.0] == shares[2.0] == pytest.approx(0.5 * round(weights[0], 1), abs=0.01)
     assert shares[0.2] <= shares[1.0] and len(np.unique(said[1.0])) > 400
-    coldest = say(prediction, rows, Settings(temperature=0.0), draws, np.ones(1, np.float32))
+    coldest = sample_step(prediction, rows, GenerationConfig(temperature=0.0), draws, np.ones(1, np.float32))
     assert (coldest == (7 if weights[0] > 0.5 else 0)).all()

@@ -271,7 +271,7 @@ def test_tempo_is_folded_to_one_octave(bpm: float, folded: tuple[float, float]) 
 
 def test_model_beats_keep_the_beat_where_it_is() -> None:
     samples = np.zeros(4 * 22_050, np.float32)
-    samples[:: 22_050] = 1.0
+    samples[::22_050] = 1.0
     rows = model_beats(Waveform(samples, 44_100), 120.0, 24_000)
     assert rows.shape == (4, 24_000)
     assert (np.abs(rows).argmax(axis=1) == 0).all()

@@ -75,11 +75,11 @@ def test_tones_are_told_apart_by_their_pitch() -> None:
     tones = scorer.tones(prompt)
     assert tones.shape == (3, 16, len(scorer.notch_bands)) and bool((tones.sum(dim=-1) > 0).all())
     bands = torch.zeros(3, 16, 24)
-    recorded = train_scorer.Recorded(torch.zeros(3, 16, 8), prompt, bands, bands, tones)
+    recorded = train_scorer.PromptFeatures(torch.zeros(3, 16, 8), prompt, bands, bands, tones)
     lacks, has, there = scorer._compare_tones(recorded, beat(220.0))
-    apart = (lacks + has).sum(dim=-1)  # (F, P)
-    assert bool((apart[:, 0] == 0.0).all()) and bool((apart[:, 1] > 0.0).all())
-    assert bool((apart[:, 1] < 0.5 * apart[:, 2]).all())
+    distances = (lacks + has).sum(dim=-1)  # (F, P)
+    assert bool((distances[:, 0] == 0.0).all()) and bool((distances[:, 1] > 0.0).all())
+    assert bool((distances[:, 1] < 0.5 * distances[:, 2]).all())
     assert int(there[0].argmax()) == int(lacks[0, 2].argmax())  # it lies in one band
 
 

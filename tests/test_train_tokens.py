@@ -85,7 +85,7 @@ def test_two_workers_write_what_one_does(loops: Path, codec: Codec, tokens: Path
 def test_an_interrupted_pass_goes_on(loops: Path, codec: Codec, tokens: Path, tmp_path: Path) -> None:
     tokenise(codec, [loops], tmp_path)
     listing = tmp_path / "clips.jsonl"
-    listing.write_text(listing.read_text()[: -20])  # a kill tears the last line
+    listing.write_text(listing.read_text()[:-20])  # a kill tears the last line
     assert tokenise(codec, [loops], tmp_path) == 7
     assert_same(tokens, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("shard-*")}
@@ -146,8 +146,6 @@ def test_a_misfit_start_is_named(bundle: Path, tokens: Path, tmp_path: Path) -> 
         read_codec(tmp_path / "x")
     with pytest.raises(CheckpointError, match="holds no tokens"):
         run(transformer_arguments("--tokens", str(tmp_path / "x"), "-o", str(tmp_path / "run")))
-
-
 
 
 def test_bars_that_come_back_leave_again() -> None:

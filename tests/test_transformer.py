@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from melformer.config import PRESETS
 from melformer.runtime.packed import has_halves, use_bytes, use_halves
-from melformer.runtime.step_decoder import Speaker
+from melformer.runtime.step_decoder import StepDecoder
 from melformer.transformer.delay_pattern import DelayPattern
 from melformer.transformer.gqa import GroupedQueryAttention
 from melformer.transformer.mlp import SwiGLU
@@ -123,21 +123,21 @@ def test_cache_on_and_off_give_the_same_logits(model: BeatTransformer, n_beats: 
     codes = torch.randint(0, SIZE, (2, n_beats, N_FRAMES, 3), generator=torch.Generator().manual_seed(2))
     told = conditioning(n_beats)
     steps = model.pattern.to_steps(codes).numpy()
-    speaker = Speaker(model, 2)
+    decoder = StepDecoder(model, 2)
     with torch.inference_mode():
         whole = model(codes, told, torch.arange(n_beats))
-        state = model.read(codes[:, :n_read], Conditioning(told.tempo, told.bar_positions[:, : n_read + 1]))
+        state = model.prefill(codes[:, :n_read], Conditioning(told.tempo, told.bar_positions[:, : n_read + 1]))
         for k in range(n_read, n_beats):
-            speaker.begin(state)
-            for s, (first, last) in enumerate(speaker.spans):
-                one = speaker.step(s, steps[:, k, s - 1] if s else None)
+            decoder.begin(state)
+            for s, (first, last) in enumerate(decoder.spans):
+                one = decoder.step(s, steps[:, k, s - 1] if s else None)
                 assert np.allclose(one.logits(), whole.logits[:, k, s, first:last], atol=1e-4)
                 assert np.allclose(one.gates, whole.gates[:, k, s, first:last], atol=1e-4)
                 weights = whole.pointer[:, k, s].exp().numpy()
                 assert np.allclose(one.weights.max(1), weights.max(1), atol=1e-4)
                 assert np.allclose(one.weights.sum(1), weights.sum(1), atol=1e-4)
             if k + 1 < n_beats:
-                model.advance(state, codes[:, k], Conditioning(told.tempo, told.bar_positions[:, k + 1 : k + 2]))
+                model.append(state, codes[:, k], Conditioning(told.tempo, told.bar_positions[:, k + 1 : k + 2]))
 
 
 @pytest.mark.parametrize("pack", [use_bytes, use_halves] if has_halves() else [use_bytes])
@@ -149,16 +149,16 @@ def test_a_packed_speaker_says_what_the_packed_transformer_predicts(
     told = Conditioning(torch.zeros(3), (torch.arange(6) % 4).expand(3, -1))
     steps, packed = model.pattern.to_steps(codes).numpy(), pack(copy.deepcopy(model))
     assert isinstance(packed, BeatTransformer)
-    speaker, alone, twice = (Speaker(packed, n) for n in (3, 2, 6))
+    decoder, alone, twice = (StepDecoder(packed, n) for n in (3, 2, 6))
     with torch.inference_mode():
         exact = model(codes, told, torch.tensor([5])).logits[:, 0]
         rounded = packed(codes, told, torch.tensor([5])).logits[:, 0]
-        state = packed.read(codes[:, :5], told)
-    speaker.begin(state)
+        state = packed.prefill(codes[:, :5], told)
+    decoder.begin(state)
     alone.begin(state.rows(torch.tensor([0, 0])))
     twice.begin(state)
-    for s, (first, last) in enumerate(speaker.spans):
-        one = speaker.step(s, steps[:, 5, s - 1] if s else None).logits()
+    for s, (first, last) in enumerate(decoder.spans):
+        one = decoder.step(s, steps[:, 5, s - 1] if s else None).logits()
         # a value on the edge between two bytes may fall to either side, so the two agree only as closely as bytes do
         scale = float(exact[:, s].std())
         assert np.abs(one - rounded[:, s, first:last].numpy()).max() < 0.1 * scale

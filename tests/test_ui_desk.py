@@ -5,77 +5,77 @@ import threading
 import pytest
 
 from melformer.errors import RequestError
-from melformer.ui.scheduler import Desk, Player
+from melformer.ui.scheduler import QueuedStream, Scheduler
 
 
 @pytest.fixture
-def desk() -> Desk:
+def scheduler() -> Scheduler:
     """A desk where a beat takes 0.1 s to make."""
-    desk = Desk()
+    scheduler = Scheduler()
     for _ in range(8):
-        desk.note_cost(0.1)
-    return desk
+        scheduler.note_cost(0.1)
+    return scheduler
 
 
-def test_two_fast_streams_play_at_once_and_a_third_waits(desk: Desk) -> None:
-    assert list(desk.enter(Player(0.3))) == []
-    assert list(desk.enter(Player(0.3))) == []
-    third = desk.enter(Player(0.3), poll_s=0.01)
+def test_two_fast_streams_play_at_once_and_a_third_waits(scheduler: Scheduler) -> None:
+    assert list(scheduler.enter(QueuedStream(0.3))) == []
+    assert list(scheduler.enter(QueuedStream(0.3))) == []
+    third = scheduler.enter(QueuedStream(0.3), poll_s=0.01)
     assert next(third).place == 1
-    assert desk.n_playing == 2
+    assert scheduler.n_playing == 2
     for _ in range(8):
-        desk.note_cost(0.05)  # the machine turns out to be faster
+        scheduler.note_cost(0.05)  # the machine turns out to be faster
     assert list(third) == []
 
 
-def test_a_slow_stream_plays_alone_but_plays(desk: Desk) -> None:
-    slow = Player(0.09, length_s=10.0)
-    assert list(desk.enter(slow)) == []
-    waiting = desk.enter(Player(0.5, length_s=4.0), poll_s=0.01)
-    behind = desk.enter(Player(0.5), poll_s=0.01)
+def test_a_slow_stream_plays_alone_but_plays(scheduler: Scheduler) -> None:
+    slow = QueuedStream(0.09, length_s=10.0)
+    assert list(scheduler.enter(slow)) == []
+    waiting = scheduler.enter(QueuedStream(0.5, length_s=4.0), poll_s=0.01)
+    behind = scheduler.enter(QueuedStream(0.5), poll_s=0.01)
     assert next(waiting).wait_s == pytest.approx(10.0, abs=0.5)
     place = next(behind)
     assert (place.place, place.wait_s) == (2, pytest.approx(14.0, abs=0.5))
-    desk.leave(slow)
+    scheduler.leave(slow)
     assert list(waiting) == []
     assert list(behind) == []
 
 
-def test_several_takes_at_once_need_the_machine_alone(desk: Desk) -> None:
-    list(desk.enter(Player(0.5)))
-    assert next(desk.enter(Player(None), poll_s=0.01)).place == 1
+def test_several_takes_at_once_need_the_machine_alone(scheduler: Scheduler) -> None:
+    list(scheduler.enter(QueuedStream(0.5)))
+    assert next(scheduler.enter(QueuedStream(None), poll_s=0.01)).place == 1
 
 
-def test_nobody_knows_when_an_endless_stream_ends(desk: Desk) -> None:
-    list(desk.enter(Player(None)))
-    assert next(desk.enter(Player(0.5), poll_s=0.01)).wait_s is None
+def test_nobody_knows_when_an_endless_stream_ends(scheduler: Scheduler) -> None:
+    list(scheduler.enter(QueuedStream(None)))
+    assert next(scheduler.enter(QueuedStream(0.5), poll_s=0.01)).wait_s is None
 
 
 def test_leaving_the_queue_lets_the_next_one_move_up() -> None:
-    desk = Desk()
-    list(desk.enter(Player(None)))
-    first, second = Player(0.5), Player(0.5)
-    next(desk.enter(first, poll_s=0.01))
-    places = desk.enter(second, poll_s=0.01)
+    scheduler = Scheduler()
+    list(scheduler.enter(QueuedStream(None)))
+    first, second = QueuedStream(0.5), QueuedStream(0.5)
+    next(scheduler.enter(first, poll_s=0.01))
+    places = scheduler.enter(second, poll_s=0.01)
     assert next(places).place == 2
-    desk.leave(first)
+    scheduler.leave(first)
     assert next(places).place == 1
 
 
 def test_too_many_people_are_asked_to_come_back() -> None:
-    desk = Desk(max_people=2)
-    list(desk.enter(Player(None)))
-    next(desk.enter(Player(None), poll_s=0.01))
+    scheduler = Scheduler(max_people=2)
+    list(scheduler.enter(QueuedStream(None)))
+    next(scheduler.enter(QueuedStream(None), poll_s=0.01))
     with pytest.raises(RequestError, match="2 people"):
-        next(desk.enter(Player(None)))
+        next(scheduler.enter(QueuedStream(None)))
 
 
 def test_turns_never_overlap_and_come_in_order() -> None:
-    desk, inside, order = Desk(), [], []
+    scheduler, inside, order = Scheduler(), [], []
 
     def work(name: int) -> None:
         for _ in range(50):
-            with desk.turn():
+            with scheduler.turn():
                 inside.append(name)
                 order.append(len(inside))
                 inside.remove(name)
@@ -89,8 +89,8 @@ def test_turns_never_overlap_and_come_in_order() -> None:
 
 
 def test_the_load_follows_the_measured_speed() -> None:
-    desk = Desk()
+    scheduler = Scheduler()
     for _ in range(5):
-        desk.note_cost(0.1)
-    assert desk.load_of(0.5) == pytest.approx(0.2)
-    assert desk.load_of(0.05) == 1.0
+        scheduler.note_cost(0.1)
+    assert scheduler.load_of(0.5) == pytest.approx(0.2)
+    assert scheduler.load_of(0.05) == 1.0

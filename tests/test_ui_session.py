@@ -39,8 +39,8 @@ def session(sessions: Sessions, loop_path: Path) -> Session:
     return session
 
 
-def play(session: Session, **wish: Any) -> list[dict[str, Any]]:
-    return list(session.play({"n_beats": 4, "seed": 7, **wish}))
+def play(session: Session, **request: Any) -> list[dict[str, Any]]:
+    return list(session.play({"n_beats": 4, "seed": 7, **request}))
 
 
 def sound(messages: list[dict[str, Any]]) -> bytes:
@@ -121,10 +121,10 @@ def test_the_loop_is_closed_where_it_is_wished(session: Session) -> None:
 
 
 @pytest.mark.parametrize("wish", [{"n_beats": None}, {"keep": 1}, {"close_loop": "yes"}])
-def test_what_cannot_be_closed_is_refused(session: Session, wish: dict) -> None:
+def test_what_cannot_be_closed_is_refused(session: Session, request: dict) -> None:
     play(session)
     with pytest.raises(RequestError, match=r"lo[os]"):
-        play(session, **{"close_loop": True, **wish})
+        play(session, **{"close_loop": True, **request})
     assert len(session.takes) == 1
 
 
@@ -141,7 +141,7 @@ def test_an_abandoned_stream_frees_the_desk_and_keeps_its_take(session: Session)
     for _ in range(4):
         next(stream)
     stream.close()
-    assert session.desk.n_playing == 0
+    assert session.scheduler.n_playing == 0
     assert not session.is_running
     assert session.need_take(1).n_beats == 3
     assert session.need_take(1).state is not None
@@ -209,11 +209,11 @@ def test_half_the_tempo_has_half_the_beats(session: Session) -> None:
         ({"keep": 9}, "Take 9"),
     ],
 )
-def test_impossible_wishes_are_refused_before_any_work(session: Session, wish: dict, words: str) -> None:
+def test_impossible_wishes_are_refused_before_any_work(session: Session, request: dict, words: str) -> None:
     with pytest.raises(RequestError, match=words):
-        play(session, **wish)
+        play(session, **request)
     assert session.view()["takes"] == []
-    assert session.desk.n_playing == session.desk.n_waiting == 0
+    assert session.scheduler.n_playing == session.scheduler.n_waiting == 0
 
 
 def test_a_hundred_continuations_keep_what_was_promised(session: Session) -> None:

@@ -12,10 +12,10 @@ from melformer.codec.codec import Codec
 from melformer.codec.stereo import is_mono, side_bits_per_second
 from melformer.evaluate.metrics.comparison import nanmean
 from melformer.evaluate.metrics.stereo_error import stereo_error
-from melformer.evaluate.sets import Clip
+from melformer.evaluate.sets import EvaluationClip
 from melformer.generate.prompt import make_prompt
 from melformer.render.reconstruct import rebuild
-from melformer.render.renderer import Voice
+from melformer.render.renderer import Renderer
 from melformer.runtime.packed import use_bytes, use_floats
 
 
@@ -38,7 +38,7 @@ class Decoding:
     snr_db: float
 
 
-def measure_stereo(clips: Sequence[Clip], codec: Codec) -> dict[str, StereoScores]:
+def measure_stereo(clips: Sequence[EvaluationClip], codec: Codec) -> dict[str, StereoScores]:
     """Stereo clips, decoded as mono, in the loop's mean picture (24 bands of the original), and from side codes."""
     names = ("mono", "mean picture", "side codes")
     errors: list[list[tuple[float, float, float]]] = [[], [], []]
@@ -48,7 +48,7 @@ def measure_stereo(clips: Sequence[Clip], codec: Codec) -> dict[str, StereoScore
         prompt = make_prompt(codec, clip.waveform, bpm=clip.bpm, start_s=0.0)
         original, rate = prompt.waveform.samples, prompt.waveform.sample_rate
         decoded = rebuild(codec, prompt, prompt.codes).samples
-        picture = Voice(codec, prompt).decode_loop(torch.from_numpy(prompt.codes))
+        picture = Renderer(codec, prompt).decode_loop(torch.from_numpy(prompt.codes))
         mono = np.repeat(decoded.mean(axis=1, keepdims=True), 2, axis=1)
         rates = (0.0, 0.0, side_bits_per_second(prompt.model_bpm))
         for entries, copied, bits in zip(errors, (mono, picture, decoded), rates):

@@ -16,7 +16,7 @@ from melformer.errors import MelformerError
 from melformer.evaluate import codec_scores, tables
 from melformer.evaluate.metrics.codebook_use import bits_per_second
 from melformer.evaluate.report import plain
-from melformer.evaluate.sets import Clip, folder_clips
+from melformer.evaluate.sets import EvaluationClip, folder_clips
 
 if TYPE_CHECKING:
     from melformer.evaluate.bare_codec import BareCodec
@@ -65,7 +65,7 @@ def report(arguments: argparse.Namespace) -> str:
     return "\n\n".join(parts)
 
 
-def _measure(arguments: argparse.Namespace, clips: list[Clip], codec: "BareCodec") -> dict[str, Any]:
+def _measure(arguments: argparse.Namespace, clips: list[EvaluationClip], codec: "BareCodec") -> dict[str, Any]:
     """All that was asked for; None for the rest."""
     from codec_extras import measure_decoding, measure_stereo
 

@@ -1,10 +1,10 @@
 """What the corpus promises, measured: speed, memory, variety, onsets and tempo.
 
-    python tools/corpus_report.py pace [--passages 60]
-    python tools/corpus_report.py memory [--hours 6] [--picture memory.png]
-    python tools/corpus_report.py fingerprints [--loops 10000]
-    python tools/corpus_report.py onsets [--passages 100]
-    python tools/corpus_report.py tempo [--passages 100] [--keep FOLDER]    # then benchmarks/ask_madmom.py FOLDER
+python tools/corpus_report.py pace [--passages 60]
+python tools/corpus_report.py memory [--hours 6] [--picture memory.png]
+python tools/corpus_report.py fingerprints [--loops 10000]
+python tools/corpus_report.py onsets [--passages 100]
+python tools/corpus_report.py tempo [--passages 100] [--keep FOLDER]    # then benchmarks/ask_madmom.py FOLDER
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """A hash of the codes and samples that the embedded checkpoint makes of every example, to compare two versions by.
 
-    python tools/hash_examples.py [--beats 4] [--seed 7]
+python tools/hash_examples.py [--beats 4] [--seed 7]
 """
 
 import argparse

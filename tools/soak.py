@@ -77,12 +77,12 @@ class User(threading.Thread):
                 self.record.surprise(error)
             time.sleep(self.rng.uniform(0.5, 4.0))
 
-    def wish(self) -> dict[str, Any]:
+    def request(self) -> dict[str, Any]:
         return {"n_beats": self.rng.choice([4, 8, 16, 32]), "seed": self.rng.randrange(2**31)}
 
     def stream(self, client: Client, most: int) -> None:
         asked, last, n_beats = time.monotonic(), None, 0
-        job = client.submit(handle_file(self.rng.choice(LOOPS)), **self.wish(), api_name="/continue")
+        job = client.submit(handle_file(self.rng.choice(LOOPS)), **self.request(), api_name="/continue")
         for message in job:
             now = time.monotonic()
             if message["kind"] != "beat":
@@ -105,7 +105,7 @@ class User(threading.Thread):
 
     def fetch(self, client: Client) -> None:
         loop, kind = handle_file(self.rng.choice(LOOPS)), self.rng.choice(["wav", "wav24", "flac", "tiaf"])
-        answer = client.predict(loop, **self.wish(), kind=kind, api_name="/continue_whole")
+        answer = client.predict(loop, **self.request(), kind=kind, api_name="/continue_whole")
         assert Path(answer if isinstance(answer, str) else answer["path"]).stat().st_size > 1_000
 
     def rubbish(self, client: Client) -> None:

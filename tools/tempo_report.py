@@ -18,7 +18,7 @@ import numpy as np
 from melformer.audio.tempo import beat_edges, find_tempo
 from melformer.audio.waveform import Waveform
 from melformer.errors import MelformerError
-from melformer.evaluate.sets import Clip, folder_clips
+from melformer.evaluate.sets import EvaluationClip, folder_clips
 from melformer.evaluate.tables import table
 
 SAME = 0.005  # of the tempo
@@ -57,7 +57,7 @@ def judge(piece: Piece) -> Verdict:
     return Verdict("right" if near[0] == "right" else "octave", abs(off) <= NEAR_S, found.confidence)
 
 
-def cut_anywhere(clip: Clip, rng: np.random.Generator) -> Piece:
+def cut_anywhere(clip: EvaluationClip, rng: np.random.Generator) -> Piece:
     """A stretch of a loop that is played round, from any sample on."""
     rate = clip.waveform.sample_rate
     length = round(rng.uniform(*LENGTHS_S) * rate)
@@ -68,15 +68,15 @@ def cut_anywhere(clip: Clip, rng: np.random.Generator) -> Piece:
     return Piece(Waveform(samples, rate), clip.bpm, -(start / rate) % beat)
 
 
-def composed(passages: int, seed: int) -> Iterator[tuple[Clip, int]]:
+def composed(passages: int, seed: int) -> Iterator[tuple[EvaluationClip, int]]:
     """Passages of the engine and how many beats a bar of each has."""
     from melformer.corpus.build import iterate
 
     for index, (passage, waveform) in enumerate(itertools.islice(iterate(seed, long=0.0), passages)):
-        yield Clip(str(index), waveform, passage.bpm, passage.n_beats), passage.beats_per_bar
+        yield EvaluationClip(str(index), waveform, passage.bpm, passage.n_beats), passage.beats_per_bar
 
 
-def whole_bars(clip: Clip, beats_per_bar: int, rng: np.random.Generator) -> Piece:
+def whole_bars(clip: EvaluationClip, beats_per_bar: int, rng: np.random.Generator) -> Piece:
     """The first one to eight bars."""
     n_bars = int(rng.integers(1, 1 + max(1, min(8, clip.n_beats // beats_per_bar))))
     edges = beat_edges(n_bars * beats_per_bar, clip.bpm, clip.waveform.sample_rate)
@@ -92,7 +92,7 @@ def listen(pieces: Iterable[Piece]) -> tuple[list[Verdict], float, float]:
     return verdicts, sound, time.process_time() - start
 
 
-def report(loops: Sequence[Clip], passages: int, seed: int) -> str:
+def report(loops: Sequence[EvaluationClip], passages: int, seed: int) -> str:
     """Tables of what was found, and how far its confidence can be believed."""
     rng = np.random.default_rng(seed)
     own = list(composed(passages, seed))

@@ -1,6 +1,6 @@
 """Type every line of docs/training.md between the marks `walk`, as a new user would, with a Hub on the loopback.
 
-    python tools/walk_training.py [EMPTY_DIR]          # some minutes; prints each line and how long it took
+python tools/walk_training.py [EMPTY_DIR]          # some minutes; prints each line and how long it took
 """
 
 import os

@@ -14,7 +14,7 @@ from melformer.config import Config
 from melformer.train.options import TrainOptions
 from melformer.train.transformer import TransformerTask
 from melformer.transformer.block import TransformerStack
-from melformer.transformer.classifier import CodeTable
+from melformer.transformer.classifier import TiedCodeEmbedding
 from melformer.transformer.delay_pattern import DelayPattern
 from melformer.transformer.model import UNKNOWN_BAR_POSITION, Conditioning
 
@@ -36,7 +36,7 @@ class FlatTransformer(nn.Module):
     def __init__(self, sizes: FlatSizes, delays: tuple[int, ...], n_frames: int, codebook_size: int) -> None:
         super().__init__()
         self.n_frames, self.delays, self.sizes = n_frames, delays, sizes
-        self.codes = CodeTable(len(delays), codebook_size, sizes.dim)
+        self.codes = TiedCodeEmbedding(len(delays), codebook_size, sizes.dim)
         self.place = nn.Embedding(n_frames, sizes.dim)
         self.bar_position = nn.Embedding(UNKNOWN_BAR_POSITION + 1, sizes.dim)
         self.tempo = nn.Linear(2, sizes.dim)

@@ -18,7 +18,7 @@ from flat import FlatModule, FlatTask
 from scaling import OPTIONS, curve, task_of
 
 from melformer.config import Config
-from melformer.runtime.step_decoder import Speaker
+from melformer.runtime.step_decoder import StepDecoder
 from melformer.train.transformer import TransformerTask
 from melformer.transformer.model import BeatTransformer, Conditioning
 
@@ -49,15 +49,15 @@ def beat_cost(task: TransformerTask) -> tuple[float, int]:
     n, shape = transformer.config.context_beats, (transformer.pattern.n_frames, transformer.n_codebooks)
     codes = torch.from_numpy(np.random.default_rng(0).integers(transformer.codebook_size, size=(2, n, *shape)))
     told = Conditioning(torch.zeros(2), torch.zeros(2, n + 1, dtype=torch.int64))
-    speaker, next_told = Speaker(transformer, 2), Conditioning(torch.zeros(2), torch.zeros(2, 1, dtype=torch.int64))
+    decoder, next_told = StepDecoder(transformer, 2), Conditioning(torch.zeros(2), torch.zeros(2, 1, dtype=torch.int64))
     with torch.inference_mode():
-        state = transformer.read(codes, told)
+        state = transformer.prefill(codes, told)
 
         def beat() -> None:
-            speaker.begin(state)
+            decoder.begin(state)
             for step in range(transformer.pattern.n_steps):
-                speaker.step(step, codes[:, 0, 0].numpy() if step else None).logits()
-            transformer.advance(state, codes[:, 0], next_told)
+                decoder.step(step, codes[:, 0, 0].numpy() if step else None).logits()
+            transformer.append(state, codes[:, 0], next_told)
 
         milliseconds = _median_ms(beat)
     inside = [transformer.codes.weight, *transformer.column.query.parameters(), *transformer.column_out.parameters()]

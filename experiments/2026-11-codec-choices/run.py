@@ -24,7 +24,7 @@ from melformer.data.beat_dataset import cache_beats
 from melformer.evaluate import codec_scores
 from melformer.evaluate.bare_codec import BareCodec
 from melformer.evaluate.metrics.codebook_use import bits_per_second, codebook_use
-from melformer.evaluate.sets import Clip, folder_clips
+from melformer.evaluate.sets import EvaluationClip, folder_clips
 from melformer.train.codec import CodecTask
 from melformer.train.options import TrainOptions
 from melformer.train.trainer import Trainer
@@ -127,7 +127,7 @@ def train(choice: Choice, cache: Path, run: Path, seconds: float) -> int:
     return steps
 
 
-def measure(checkpoint: Path, clips: list[Clip], n_codebooks: int) -> dict[str, float]:
+def measure(checkpoint: Path, clips: list[EvaluationClip], n_codebooks: int) -> dict[str, float]:
     """What loops come back as from the first `n_codebooks`; bits are those of a beat."""
     codec = BareCodec.from_folder(checkpoint, n_codebooks)
     sizes = (codec.config.latent_frames_per_beat, n_codebooks, codec.config.codebook_size)

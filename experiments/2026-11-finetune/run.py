@@ -30,7 +30,7 @@ from melformer.audio.grid import beat_edges
 from melformer.audio.io import read_waveform
 from melformer.audio.waveform import Waveform
 from melformer.corpus.styles.table import HELD_OUT
-from melformer.evaluate.sets import N_CLIP_BEATS, Clip, engine_loops, on_grid, read_clip, write_clips
+from melformer.evaluate.sets import N_CLIP_BEATS, EvaluationClip, engine_loops, on_grid, read_clip, write_clips
 from melformer.files import atomic_path
 from melformer.generate import Melformer
 from melformer.train.finetune.finetune import finetune
@@ -52,7 +52,7 @@ STYLE_SEED, ENGINE_SEED = 20_000_000, 21_000_000
 MAX_OFF_GRID_S, MAX_BPM_CHANGE = 0.008, 0.002
 
 
-def stretches(fact: dict[str, Any]) -> Iterator[Clip]:
+def stretches(fact: dict[str, Any]) -> Iterator[EvaluationClip]:
     """Stretches of a track that lie before and after its evaluation clip on the same grid, and are on it."""
     waveform = read_waveform(fact["track"])
     period = 60.0 / fact["bpm"]
@@ -87,7 +87,7 @@ def write_album(album: str, out: Path) -> None:
         print(f"{name}: {write_clips(clips, out / name)} loops", flush=True)
 
 
-def _deal(tracks: list[list[Clip]], n_clips: int) -> list[Clip]:
+def _deal(tracks: list[list[EvaluationClip]], n_clips: int) -> list[EvaluationClip]:
     """One clip of each track, then a second of each, … spread over the track's length, until there are enough."""
     spread = [[clips[i] for i in np.argsort([(j * 0.618) % 1.0 for j in range(len(clips))])] for clips in tracks]
     dealt = [clips[i] for i in range(max(map(len, spread), default=0)) for clips in spread if i < len(clips)]
@@ -137,7 +137,7 @@ def measure(out: Path, model: str | None) -> dict[str, float]:
     return found
 
 
-def _clips(folder: Path) -> Iterator[Clip]:
+def _clips(folder: Path) -> Iterator[EvaluationClip]:
     return (read_clip(path) for path in sorted(folder.glob("*.flac")))
 
 

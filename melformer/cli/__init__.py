@@ -34,13 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a terminal that knows no "×" shows a mark in its place
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    asked = Asked()
+    asked = StopSignal()
     if threading.current_thread() is not threading.main_thread():
         return _end(*_run(argv, asked))
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGTERM, asked.hear)
+    signal.signal(signal.SIGTERM, asked.receive)
     if before[signal.SIGINT] is signal.default_int_handler:  # else somebody chose to ignore it, as `nohup` does
-        signal.signal(signal.SIGINT, asked.hear)
+        signal.signal(signal.SIGINT, asked.receive)
     try:
         return _end(*_run(argv, asked))
     finally:
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set by Python
 
 
-class Asked:
+class StopSignal:
     """Whether the command was asked to stop, and by which signal.
 
     The KeyboardInterrupt alone does not tell: what stands between may put an error of its own in its place, as Python
@@ -58,14 +58,14 @@ class Asked:
     def __init__(self) -> None:
         self.number: int | None = None
 
-    def hear(self, number: int, frame: Any) -> NoReturn:
+    def receive(self, number: int, frame: Any) -> NoReturn:
         self.number = number
         if number == signal.SIGTERM:  # a second one must not interrupt the tidying up
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
 
-def _run(argv: Sequence[str] | None, asked: Asked) -> tuple[int, str]:
+def _run(argv: Sequence[str] | None, asked: StopSignal) -> tuple[int, str]:
     """Exit status, and what to say of it. It is said outside: by then the error is gone, and progress bars with it."""
     try:
         args = build_parser().parse_args(argv)  # prints the help, so its reader may go away too

@@ -10,7 +10,8 @@ from melformer.cli.parser import add_command, add_json, add_loop, add_model
 from melformer.errors import RequestError
 
 if TYPE_CHECKING:
-    from melformer.generate import Continuation, Melformer, Prompt, Settings
+    from melformer.generate import Continuation, GenerationConfig, Melformer, Prompt
+
 
 def add_parsers(commands: Any) -> None:
     parser = add_command(commands, "continue", continue_, "continue a loop, on the beat, in its own sound")
@@ -33,22 +34,20 @@ def add_parsers(commands: Any) -> None:
     add_json(parser)
 
 
-def _add_number(
-    parser: ArgumentParser, flag: str, kind: type, default: float | None, metavar: str, help: str
-) -> None:
+def _add_number(parser: ArgumentParser, flag: str, kind: type, default: float | None, metavar: str, help: str) -> None:
     note = "" if default is None else f" (default {default})"
     parser.add_argument(flag, type=kind, default=default, metavar=metavar, help=help + note)
 
 
 def continue_(args: Namespace) -> None:
-    from melformer.generate.pipeline import MAX_TAKES, Melformer, Settings
+    from melformer.generate.pipeline import MAX_TAKES, GenerationConfig, Melformer
 
     if not 1 <= args.takes <= MAX_TAKES:
         raise RequestError(f"--takes is {args.takes}; it must be from 1 to {MAX_TAKES}.")
     given = args.out and output_path(args.out, (".wav", ".flac"), args.loop)
     names = ("temperature", "top_k", "top_p", "min_p", "variation", "own_sound")
     wishes = {name: getattr(args, name) for name in names}
-    settings = Settings(**{name: wish for name, wish in wishes.items() if wish is not None})
+    settings = GenerationConfig(**{name: request for name, request in wishes.items() if request is not None})
     model = Melformer.from_pretrained(args.model)
     prompt = model.prompt(args.loop, bpm=args.bpm, start_s=args.start, beats_per_bar=args.beats_per_bar)
     say_prompt(prompt)
@@ -63,7 +62,7 @@ def continue_(args: Namespace) -> None:
 
 
 def _generate(
-    model: "Melformer", prompt: "Prompt", args: Namespace, settings: "Settings"
+    model: "Melformer", prompt: "Prompt", args: Namespace, settings: "GenerationConfig"
 ) -> "list[Continuation]":
     wishes: dict[str, Any] = {
         "settings": settings, "close_loop": args.close_loop, "only_new": args.close_loop and args.only_new,

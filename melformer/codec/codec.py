@@ -87,7 +87,7 @@ class Codec(nn.Module):
 
     def forward(
         self, beats: Tensor, depths: Tensor | None = None, bypass: bool = False, nearly: Tensor | None = None
-    ) -> "Outcome":
+    ) -> "CodecOutput":
         """Training pass over crops (B, n_beats, work samples); see `ResidualVectorQuantizer.forward` for the options.
 
         `nearly` (B, n, work samples) are the first n beats of each crop, slightly changed: their latents should not be.
@@ -101,11 +101,11 @@ class Codec(nn.Module):
             changed, dim = changed.float()[..., : self.config.latent_dim], self.config.latent_dim
             same = latents[:, : changed.shape[1], :dim].float().detach()
             stability = (changed - same).square().mean() / same.var(dim=(0, 1)).mean()
-        return Outcome(samples, quantized, stability)
+        return CodecOutput(samples, quantized, stability)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CodecOutput:
     """A training pass: late samples (B, n_beats · work), what was quantised, and how far slightly changed beats moved
     in the latents, as a share of their variance."""
 

@@ -1,6 +1,5 @@
 """Beats to latents: a small convolutional network over spectra that no level changes."""
 
-
 import torch
 from torch import Tensor, nn
 

@@ -152,9 +152,7 @@ def tune(spectra: Tensor, partials: Tensor, first: int, stft: BeatSTFT, n_fade: 
     return torch.complex(kept.real.scatter_add(2, index, tones.real), kept.imag.scatter_add(2, index, tones.imag))
 
 
-def _heard(
-    partials: Tensor, first: int, n_frames: int, length: int, n_fade: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def _heard(partials: Tensor, first: int, n_frames: int, length: int, n_fade: int) -> tuple[Tensor, Tensor, Tensor]:
     """The partials that each frame hears, its own segment's and, near an edge, its neighbour's: frequencies, weights
     and fades, (B, n_frames, n) each."""
     frame = torch.arange(first, first + n_frames, device=partials.device)

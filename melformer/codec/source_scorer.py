@@ -28,7 +28,7 @@ NOTCHES_PER_OCTAVE, NOTCHES_WIDE = 48, 3
 
 
 @dataclass(frozen=True)
-class Recorded:
+class PromptFeatures:
     """A prompt as the scorer knows it, per model beat and latent frame.
 
     `latents` (P, F, dim) and `codes` (P, F, n_codebooks), `heard` (P, F, n_bands): log10 levels of its samples,
@@ -99,9 +99,9 @@ class SourceScorer(nn.Module):
         around = torch.nn.functional.pad(latents, (0, 0, 1, 1))
         return self.reader(torch.cat([around[:, :-2], around[:, 1:-1], around[:, 2:]], dim=-1))
 
-    def record(self, latents: Tensor, codes: Tensor, heard: Tensor) -> Recorded:
+    def record(self, latents: Tensor, codes: Tensor, heard: Tensor) -> PromptFeatures:
         """A prompt's quantised latents, codes and levels, with what the codes say of the levels."""
-        return Recorded(latents, codes, heard, self.read(latents), self.tones(codes))
+        return PromptFeatures(latents, codes, heard, self.read(latents), self.tones(codes))
 
     def tones(self, codes: Tensor) -> Tensor:
         """Partials that codes stand for, by weight on a scale of notches: (n_beats, F, n_codebooks) → (n_beats, F, n).
@@ -121,36 +121,36 @@ class SourceScorer(nn.Module):
         return tones.repeat_interleave(n_frames // SEGMENTS, dim=1)
 
     def forward(
-        self, prompt: Recorded, latents: Tensor, codes: Tensor, position: int, recent: Tensor
+        self, prompt: PromptFeatures, latents: Tensor, codes: Tensor, position: int, recent: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Distances for one new beat: quantised latents (F, dim), codes (F, n_codebooks) of model beat `position`
-        (0 is the prompt's first), `recent` (n ≤ 4, P) how far the beats before were `apart`, means, oldest first.
+        (0 is the prompt's first), `recent` (n ≤ 4, P) how far the beats before were `distances`, means, oldest first.
 
         → each prompt beat's (F, P, n_bands), the decoder's (F, n_bands), and how much the beat's tones differ from each
         prompt beat's (F, P, n_bands).
         """
-        read, apart = self.read(latents[None])[0], self.apart(prompt, latents)
-        frame = _frame_features(prompt, apart, codes, position, recent)
+        read, distances = self.read(latents[None])[0], self.distances(prompt, latents)
+        frame = _frame_features(prompt, distances, codes, position, recent)
         gap = (read[:, None] - prompt.read.transpose(0, 1)).abs()  # (F, P, n_bands)
         tones = lacks, has, _ = self._compare_tones(prompt, codes)
         hidden = self.copy_band(_band_features(prompt, gap, read, *tones)) + self.copy_frame(frame)[:, :, None]
         copy = self.copy_out(self.copy_hidden(hidden.relu_()).relu_())[..., 0]
-        features = _decoder_features(prompt, gap, read, apart, *tones)
+        features = _decoder_features(prompt, gap, read, distances, *tones)
         decoder = self.decoder_out(self.decoder_hidden(features).relu())[..., 0]
         return copy, decoder, lacks + has
 
     @staticmethod
-    def apart(prompt: Recorded, latents: Tensor) -> Tensor:
+    def distances(prompt: PromptFeatures, latents: Tensor) -> Tensor:
         """How far a beat's quantised latents (F, dim) are from each prompt beat's: (F, P)."""
         return ((prompt.latents - latents).square().sum(dim=-1) / prompt.variance).T
 
-    def _compare_tones(self, prompt: Recorded, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _compare_tones(self, prompt: PromptFeatures, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """How much of a beat's tones each prompt beat lacks, and how much it has beside them, (F, P, n_bands) both;
         and how much there is of them: (F, n_bands). Codes: (F, n_codebooks)."""
         step = codes.shape[0] // SEGMENTS
         new = self.tones(codes[None])[0, ::step]
-        apart = prompt.tones[:, ::step].transpose(0, 1) - new[:, None]  # (SEGMENTS, P, notches)
-        columns = ((-apart).clamp_min(0.0), apart.clamp_min(0.0), new)
+        difference = prompt.tones[:, ::step].transpose(0, 1) - new[:, None]  # (SEGMENTS, P, notches)
+        columns = ((-difference).clamp_min(0.0), difference.clamp_min(0.0), new)
         lacks, has, there = ((0.3 * column @ self.notch_bands).repeat_interleave(step, dim=0) for column in columns)
         return lacks, has, there
 
@@ -165,25 +165,25 @@ def _notch_bands(n_bands: int, samples_per_beat: int) -> Tensor:
     return torch.nn.functional.one_hot(filters[bins].argmax(dim=1), n_bands).float()
 
 
-def _frame_features(prompt: Recorded, apart: Tensor, codes: Tensor, position: int, recent: Tensor) -> Tensor:
+def _frame_features(prompt: PromptFeatures, distances: Tensor, codes: Tensor, position: int, recent: Tensor) -> Tensor:
     """What is known of each prompt beat at a frame, for all bands alike: (F, P, N_FRAME_FEATURES)."""
-    n_frames, n_beats = apart.shape
+    n_frames, n_beats = distances.shape
     same = (prompt.codes == codes).float().transpose(0, 1)  # (F, P, n_codebooks)
-    beat = apart.mean(dim=0)
+    beat = distances.mean(dim=0)
     # the beat before came from the source before, if the same lag was right then
     past = [recent[-k].roll(k) for k in range(1, 1 + len(recent))] or [beat]
     lags = position - torch.arange(n_beats)
     periods = [(lags % period == 0).float() for period in (4, 8, 16, n_beats)]
     columns = [
-        apart.sqrt(), _smooth(apart, 1, 0).sqrt(), _smooth(apart, 3, 0).sqrt(), beat.sqrt(), past[0].sqrt(),
+        distances.sqrt(), _smooth(distances, 1, 0).sqrt(), _smooth(distances, 3, 0).sqrt(), beat.sqrt(), past[0].sqrt(),
         torch.stack(past).mean(dim=0).sqrt(), same[..., :4].mean(dim=-1), same.mean(dim=-1), *periods,
-        apart.amin(dim=1, keepdim=True).sqrt(), 0.2 * prompt.variance.log(),
+        distances.amin(dim=1, keepdim=True).sqrt(), 0.2 * prompt.variance.log(),
     ]  # fmt: skip
     return torch.stack([column.expand(n_frames, n_beats) for column in columns], dim=-1)
 
 
 def _band_features(
-    prompt: Recorded, gap: Tensor, read: Tensor, lacks: Tensor, has: Tensor, there: Tensor
+    prompt: PromptFeatures, gap: Tensor, read: Tensor, lacks: Tensor, has: Tensor, there: Tensor
 ) -> Tensor:
     """What is known of each prompt beat at a frame and band: (F, P, n_bands, N_BAND_FEATURES)."""
     place = torch.linspace(-1.0, 1.0, gap.shape[2])
@@ -197,14 +197,14 @@ def _band_features(
 
 
 def _decoder_features(
-    prompt: Recorded, gap: Tensor, read: Tensor, apart: Tensor, lacks: Tensor, has: Tensor, there: Tensor
+    prompt: PromptFeatures, gap: Tensor, read: Tensor, distances: Tensor, lacks: Tensor, has: Tensor, there: Tensor
 ) -> Tensor:
     """What is known of the decoder's own sound at a frame and band: (F, n_bands, N_DECODER_FEATURES)."""
     place = torch.linspace(-1.0, 1.0, read.shape[1])
     misread = prompt.read - prompt.heard
     columns = [
         0.3 * read + 0.6, (read - torch.cat([read[:1], read[:-1]])).abs(), (read - _smooth(read, 1, 1)).abs(), place,
-        place.square(), gap.amin(dim=1), apart.amin(dim=1, keepdim=True).sqrt(), 0.2 * prompt.variance.log(),
+        place.square(), gap.amin(dim=1), distances.amin(dim=1, keepdim=True).sqrt(), 0.2 * prompt.variance.log(),
         misread.mean(dim=(0, 1)), misread.abs().mean(dim=(0, 1)), there, (lacks + has).amin(dim=1),
     ]  # fmt: skip
     return torch.stack([column.expand(read.shape) for column in columns], dim=-1)

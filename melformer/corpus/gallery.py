@@ -1,7 +1,7 @@
 """Pictures of what the engine writes, a page of them, and the loops in `examples/`.
 
-    python -m melformer.corpus.gallery examples examples
-    python -m melformer.corpus.gallery pictures docs/corpus
+python -m melformer.corpus.gallery examples examples
+python -m melformer.corpus.gallery pictures docs/corpus
 """
 
 from collections.abc import Sequence

@@ -24,7 +24,7 @@ SUFFIXES = (*AUDIO_SUFFIXES, ".tiaf")
 
 
 @dataclass(frozen=True)
-class Clip:
+class TrainingClip:
     """One loop: its file, tempo in beats per minute, and beats in a bar."""
 
     path: Path
@@ -32,7 +32,7 @@ class Clip:
     beats_per_bar: int
 
 
-def find_clips(folder: Path) -> list[Clip]:
+def find_clips(folder: Path) -> list[TrainingClip]:
     """Every loop of a folder: as `index.jsonl` lists them, else each audio file with its tempo found.
 
     Errors: RequestError when there is none, or for a fault in `index.jsonl`.
@@ -40,9 +40,9 @@ def find_clips(folder: Path) -> list[Clip]:
     index = folder / "index.jsonl"
     if index.exists():
         entries = read_entries(index, ("file", "bpm"))
-        clips = [Clip(folder / entry["file"], entry["bpm"], entry.get("beats_per_bar", 4)) for entry in entries]
+        clips = [TrainingClip(folder / entry["file"], entry["bpm"], entry.get("beats_per_bar", 4)) for entry in entries]
     else:
-        clips = [Clip(path, 0.0, 4) for path in audio_files(folder, deep=True, suffixes=SUFFIXES)]
+        clips = [TrainingClip(path, 0.0, 4) for path in audio_files(folder, deep=True, suffixes=SUFFIXES)]
     if not clips:
         raise RequestError(f"{folder} holds no loops; give a folder of {', '.join(SUFFIXES)} files.")
     return clips
@@ -137,14 +137,14 @@ def cache_beats(folders: list[Path], cache: Path, samples_per_beat: int, max_s: 
             file.flush()
 
 
-def clip_name(folder: Path, clip: Clip) -> str:
+def clip_name(folder: Path, clip: TrainingClip) -> str:
     """What a loop is called in caches, from its folder and path: it decides, too, whether the loop is held out."""
     key = hashlib.sha256(f"{folder.resolve()}|{clip.path.relative_to(folder)}".encode()).hexdigest()[:16]
     return f"{key}.npy"
 
 
 def _cache_each(
-    clips: list[tuple[Clip, str]], cache: Path, samples_per_beat: int, max_s: float
+    clips: list[tuple[TrainingClip, str]], cache: Path, samples_per_beat: int, max_s: float
 ) -> Iterator[dict[str, Any]]:
     for clip, name in tqdm(clips, desc="beats", unit="loop", disable=not clips):
         try:
@@ -162,7 +162,7 @@ def _cache_each(
             }  # fmt: skip
 
 
-def load_clip(clip: Clip, max_s: float = 600.0) -> tuple[Waveform, float]:
+def load_clip(clip: TrainingClip, max_s: float = 600.0) -> tuple[Waveform, float]:
     """A loop's sound on its grid, and its BPM. Errors: AudioError, TempoError, TiafError."""
     if clip.path.suffix.lower() == ".tiaf":
         tiaf = read_tiaf(clip.path)

@@ -72,8 +72,7 @@ def _count(low: int, high: int) -> Callable[[Any], int]:
 
 def _sources(value: Any) -> list[dict[str, Any]]:
     good = isinstance(value, list) and all(
-        isinstance(source, dict) and all(_is_text(source.get(key)) for key in ("name", "licence"))
-        for source in value
+        isinstance(source, dict) and all(_is_text(source.get(key)) for key in ("name", "licence")) for source in value
     )
     if not good:
         raise ValueError("it must list a name and a licence for each source")

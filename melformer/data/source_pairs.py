@@ -15,7 +15,7 @@ from melformer.codec.codec import Codec
 from melformer.codec.source_scorer import TONE_VIEW, VIEWS, view_levels
 from melformer.files import atomic_path
 from melformer.generate.prompt import Prompt, encode_beats, work_beats
-from melformer.render.renderer import Voice
+from melformer.render.renderer import Renderer
 
 LOOP_BEATS = 16
 PROMPT_BEATS = (4, 8, 8, 12, 16, 16, 16, 16, 24, 32)
@@ -118,11 +118,11 @@ def make_pair(
 @torch.inference_mode()
 def _decoded(codec: Codec, prompt: Prompt, codes: Tensor) -> Tensor:
     """What the decoder makes of new codes, at the prompt's level and colour, mono on the work grid."""
-    voice = Voice(codec, prompt)
-    state, decoder = voice.state, codec.decoder
+    renderer = Renderer(codec, prompt)
+    state, decoder = renderer.state, codec.decoder
     around = torch.cat([codes, codes[-1:]])  # its sound is late
     spectra, _ = decoder.spectra(codec.quantizer.decode(around.flatten(0, 1)[None]), state.decoder)
-    segments = decoder.stft.segments(spectra * voice.gains.abs().mean(dim=0))
+    segments = decoder.stft.segments(spectra * renderer.gains.abs().mean(dim=0))
     samples, _ = decoder.stft.overlap_add(segments, state.decoder.carry.mean(dim=0, keepdim=True))
     return samples[0, decoder.delay_samples :][: len(codes) * decoder.stft.samples_per_beat].clone()
 

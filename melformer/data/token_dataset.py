@@ -62,7 +62,11 @@ def loop_codes(folder: Path, entry: dict[str, Any]) -> np.ndarray:
 
 
 def passage_at(
-    codes: np.ndarray, bpm: float, beats_per_bar: int, n_beats: int, rng: np.random.Generator,
+    codes: np.ndarray,
+    bpm: float,
+    beats_per_bar: int,
+    n_beats: int,
+    rng: np.random.Generator,
     played_round: float = 0.0,
 ) -> tuple[np.ndarray, float, np.ndarray]:
     """A random passage of a loop: codes (n_beats, …), log2(model BPM / 120), bar positions (n_beats,).

@@ -21,7 +21,15 @@ import torch
 from tqdm import tqdm
 
 from melformer.codec.codec import Codec
-from melformer.data.beat_dataset import CACHED, Clip, clip_name, find_clips, load_clip, material_sources, model_beats
+from melformer.data.beat_dataset import (
+    CACHED,
+    TrainingClip,
+    clip_name,
+    find_clips,
+    load_clip,
+    material_sources,
+    model_beats,
+)
 from melformer.data.listing import load_array, read_entries
 from melformer.errors import AudioError, CheckpointError, RequestError, TempoError, TiafError
 from melformer.files import atomic_path, only_writer
@@ -31,11 +39,11 @@ BEATS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class Loop:
+class TokenizedLoop:
     """A loop to be written in codes: an audio clip, or its `entry` in a cache of beats (then `path` is the array)."""
 
     name: str
-    clip: Clip | None = None
+    clip: TrainingClip | None = None
     path: Path | None = None
     entry: dict[str, Any] | None = None
 
@@ -44,7 +52,9 @@ def write_tokens(
     codec: Codec, cache: Path, out: Path, bf16: bool = False, workers: int = 1, codec_name: str = ""
 ) -> None:
     """Encode every loop of a beat cache; see `tokenise`. Errors: RequestError when it holds none."""
-    loops = [Loop(e["name"], path=cache / e["name"], entry=e) for e in read_entries(cache / "clips.jsonl", CACHED)]
+    loops = [
+        TokenizedLoop(e["name"], path=cache / e["name"], entry=e) for e in read_entries(cache / "clips.jsonl", CACHED)
+    ]
     if not loops:
         raise RequestError(f"{cache} holds no beats; make some with `melformer train codec` first.")
     with only_writer(out):
@@ -64,7 +74,7 @@ def tokenise(
     """
     if workers < 1:
         raise RequestError(f"workers is {workers}; it must be at least 1.")
-    loops = [Loop(clip_name(folder, clip), clip=clip) for folder in folders for clip in find_clips(folder)]
+    loops = [TokenizedLoop(clip_name(folder, clip), clip=clip) for folder in folders for clip in find_clips(folder)]
     with only_writer(out):
         _describe(out, codec, codec_name, folders)
         return _write(codec, loops, out, bf16, workers)
@@ -110,7 +120,7 @@ def _describe(out: Path, codec: Codec, codec_name: str, folders: Sequence[Path])
         temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
-def _write(codec: Codec, loops: Sequence[Loop], out: Path, bf16: bool, workers: int) -> int:
+def _write(codec: Codec, loops: Sequence[TokenizedLoop], out: Path, bf16: bool, workers: int) -> int:
     """Encode what is missing, shard by shard; each is listed in one go, after it is whole."""
     listing = out / "clips.jsonl"
     entries = _listed(listing)
@@ -147,7 +157,9 @@ Written = tuple[list[dict[str, Any]], list[str]]
 _worker: tuple[Codec, bool]
 
 
-def _run(codec: Codec, jobs: Iterable[tuple[Path, tuple[Loop, ...]]], bf16: bool, workers: int) -> Iterator[Written]:
+def _run(
+    codec: Codec, jobs: Iterable[tuple[Path, tuple[TokenizedLoop, ...]]], bf16: bool, workers: int
+) -> Iterator[Written]:
     """The results in the order of the jobs. Workers are spawned: a forked process with threads can hang."""
     if workers == 1:
         for job in jobs:
@@ -167,11 +179,11 @@ def _start(codec: Codec, bf16: bool) -> None:
     _worker = codec, bf16
 
 
-def _work(job: tuple[Path, tuple[Loop, ...]]) -> Written:
+def _work(job: tuple[Path, tuple[TokenizedLoop, ...]]) -> Written:
     return _write_shard(*_worker, *job)
 
 
-def _write_shard(codec: Codec, bf16: bool, out: Path, loops: tuple[Loop, ...]) -> Written:
+def _write_shard(codec: Codec, bf16: bool, out: Path, loops: tuple[TokenizedLoop, ...]) -> Written:
     """Encode some loops into one shard: their entries, and why others were left out."""
     codec.eval()
     name = f"shard-{hashlib.sha256(' '.join(loop.name for loop in loops).encode()).hexdigest()[:16]}.npy"
@@ -192,7 +204,7 @@ def _write_shard(codec: Codec, bf16: bool, out: Path, loops: tuple[Loop, ...]) -
     return entries, left_out
 
 
-def _beats(loop: Loop, samples_per_beat: int) -> tuple[np.ndarray, dict[str, Any]]:
+def _beats(loop: TokenizedLoop, samples_per_beat: int) -> tuple[np.ndarray, dict[str, Any]]:
     """float32 (n_beats, samples_per_beat), and what is known of the loop."""
     if loop.clip is None:
         assert loop.path is not None and loop.entry is not None

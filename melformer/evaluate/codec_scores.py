@@ -11,7 +11,7 @@ from melformer.audio.waveform import Waveform
 from melformer.evaluate.metrics import codebook_use as code_statistics
 from melformer.evaluate.metrics.comparison import Comparison, compare, mean_of, nanmean
 from melformer.evaluate.references import codec_references
-from melformer.evaluate.sets import Clip
+from melformer.evaluate.sets import EvaluationClip
 
 SPEEDS = (0.8, 1.0, 1.25)
 Reconstruct = Callable[[Waveform, float], Waveform]  # (clip, bpm) → what the codec makes of it
@@ -47,7 +47,7 @@ class CodesReport:
 
 
 def measure_codec(
-    clips: Sequence[Clip],
+    clips: Sequence[EvaluationClip],
     reconstruct: Reconstruct,
     kbps_at: Callable[[float], float],
     with_visqol: bool = False,
@@ -62,7 +62,7 @@ def measure_codec(
     return SystemScores(kbps, mean_of([row.scores for row in rows]), rows)
 
 
-def measure_references(clips: Sequence[Clip], with_visqol: bool = False) -> dict[str, SystemScores]:
+def measure_references(clips: Sequence[EvaluationClip], with_visqol: bool = False) -> dict[str, SystemScores]:
     """The same measures for Opus, MP3 and white noise."""
     systems = {}
     for name, system in codec_references().items():
@@ -76,7 +76,7 @@ def measure_references(clips: Sequence[Clip], with_visqol: bool = False) -> dict
     return systems
 
 
-def measure_speeds(clips: Sequence[Clip], reconstruct: Reconstruct) -> dict[float, float]:
+def measure_speeds(clips: Sequence[EvaluationClip], reconstruct: Reconstruct) -> dict[float, float]:
     """Mean mel distance of the same music played at 0.8, 1 and 1.25 times its speed, as a turntable would.
 
     Their beats hold the same samples, so a codec of beats should reconstruct them equally well.
@@ -90,14 +90,14 @@ def measure_speeds(clips: Sequence[Clip], reconstruct: Reconstruct) -> dict[floa
     return distances
 
 
-def _played(clip: Clip, speed: float) -> Clip:
+def _played(clip: EvaluationClip, speed: float) -> EvaluationClip:
     """The clip's mono mix at another speed and, with it, tempo and pitch."""
     mono, n_samples = clip.waveform.mono(), round(clip.waveform.n_samples / speed)
     samples = resample_span(mono.samples, Fraction(speed), 0, n_samples)
-    return Clip(clip.name, Waveform(samples, mono.sample_rate), clip.bpm * speed, clip.n_beats)
+    return EvaluationClip(clip.name, Waveform(samples, mono.sample_rate), clip.bpm * speed, clip.n_beats)
 
 
-def measure_codes(clips: Sequence[Clip], encode: Encode, codebook_size: int) -> CodesReport:
+def measure_codes(clips: Sequence[EvaluationClip], encode: Encode, codebook_size: int) -> CodesReport:
     """Usage and entropy over all clips' codes, stability as the mean over clips."""
     per_clip = [encode(clip.waveform.mono(), clip.bpm) for clip in clips]
     use = code_statistics.codebook_use(np.concatenate(per_clip), codebook_size)

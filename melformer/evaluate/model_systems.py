@@ -10,30 +10,30 @@ from melformer.audio.waveform import Waveform
 from melformer.evaluate.protocol import Answer, Case, System
 from melformer.generate.pipeline import Melformer
 from melformer.generate.prompt import Prompt
-from melformer.generate.sampling import Settings
+from melformer.generate.sampling import GenerationConfig
 from melformer.generate.take_batch import TakeStreams
-from melformer.render.renderer import Voice
+from melformer.render.renderer import Renderer
 
 if TYPE_CHECKING:
-    from melformer.generate.beat_generator import Composer
+    from melformer.generate.beat_generator import BeatGenerator
 
 
-class Recital:
+class TeacherForced:
     """Stands where the composer stands, and says given codes (model beats, frames, n_codebooks) instead."""
 
     def __init__(self, codes: np.ndarray) -> None:
         self.codes, self.n_composed = torch.from_numpy(codes), 0
 
-    def next_beat(self, settings: Settings) -> Tensor:
+    def decode_beat(self, settings: GenerationConfig) -> Tensor:
         """The next given beat; after the last one, that one again (its sound is cut off)."""
         beat = self.codes[min(self.n_composed, len(self.codes) - 1)]
         self.n_composed += 1
         return beat[None]
 
 
-def model_systems(model: Melformer, seed: int = 0, settings: Settings | None = None) -> dict[str, System]:
+def model_systems(model: Melformer, seed: int = 0, settings: GenerationConfig | None = None) -> dict[str, System]:
     """The model itself; the true continuation's codes in the player's own sound; and by the decoder alone."""
-    settings = settings or Settings()
+    settings = settings or GenerationConfig()
 
     def prompt_of(case: Case) -> Prompt:
         return model.prompt(case.prompt, bpm=case.bpm, start_s=0.0, beats_per_bar=case.beats_per_bar)
@@ -61,9 +61,9 @@ def model_systems(model: Melformer, seed: int = 0, settings: Settings | None = N
 
 def recite(model: Melformer, prompt: Prompt, codes: np.ndarray, n_beats: int, own_sound: float) -> Answer:
     """Given codes rendered as the continuation of a prompt."""
-    reciter: Composer = Recital(codes)  # type: ignore[assignment]  # it does what TakeStreams asks of a composer
-    takes = TakeStreams(reciter, [Voice(model.codec, prompt)], prompt)
-    settings = Settings(own_sound=own_sound)
+    reciter: BeatGenerator = TeacherForced(codes)  # type: ignore[assignment]  # it does what TakeStreams asks of a composer
+    takes = TakeStreams(reciter, [Renderer(model.codec, prompt)], prompt)
+    settings = GenerationConfig(own_sound=own_sound)
     beats = [takes.next_beats(settings)[0] for _ in range(n_beats)]
     samples = np.concatenate([beat.waveform.samples for beat in beats])
     lags = np.concatenate([beat.lags.ravel() for beat in beats])

@@ -22,7 +22,7 @@ from melformer.evaluate.metrics.comparison import compare, nanmean
 from melformer.evaluate.metrics.continuation import ContinuationScores, mean_scores, score_continuation
 from melformer.evaluate.metrics.distances import MEL_SCALES
 from melformer.evaluate.oracle import best_copy
-from melformer.evaluate.sets import Clip
+from melformer.evaluate.sets import EvaluationClip
 
 MIN_CUT_BEATS = 8
 
@@ -101,7 +101,7 @@ class Answer:
 System = Callable[[Case], Answer | None]  # None: it has no answer to this case
 
 
-def cut(clip: Clip, beats_per_bar: int = 4, n_new: int | None = None) -> Case:
+def cut(clip: EvaluationClip, beats_per_bar: int = 4, n_new: int | None = None) -> Case:
     """Cut a clip at the bar line nearest its middle, or take it whole as a prompt for `n_new` beats (16)."""
     edges = beat_edges(clip.n_beats, clip.bpm, clip.waveform.sample_rate)
     bar = min(beats_per_bar, max(1, clip.n_beats // 2))

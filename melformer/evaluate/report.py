@@ -14,7 +14,7 @@ from melformer.errors import RequestError
 from melformer.evaluate import codec_scores, tables
 from melformer.evaluate import protocol as continuations
 from melformer.evaluate.metrics.codebook_use import bits_per_second
-from melformer.evaluate.sets import Clip, folder_clips
+from melformer.evaluate.sets import EvaluationClip, folder_clips
 
 if TYPE_CHECKING:
     from melformer.evaluate.transformer_scores import TransformerReport
@@ -110,16 +110,16 @@ def evaluate(
     return Report(PROTOCOL, str(folder), len(clips), left_out, codec, codes, continuation, transformer)
 
 
-def at_most(clip: Clip, n_beats: int) -> Clip:
+def at_most(clip: EvaluationClip, n_beats: int) -> EvaluationClip:
     """The clip, or its first `n_beats` beats."""
     if clip.n_beats <= n_beats:
         return clip
     stop = int(beat_edges(n_beats, clip.bpm, clip.waveform.sample_rate)[-1])
-    return Clip(clip.name, clip.waveform.slice(0, stop), clip.bpm, n_beats)
+    return EvaluationClip(clip.name, clip.waveform.slice(0, stop), clip.bpm, n_beats)
 
 
 def _codec(
-    clips: list[Clip], model: "Melformer | None", references: bool
+    clips: list[EvaluationClip], model: "Melformer | None", references: bool
 ) -> tuple[dict[str, codec_scores.SystemScores] | None, codec_scores.CodesReport | None]:
     systems = codec_scores.measure_references(clips) if references else {}
     if model is None:
@@ -153,7 +153,7 @@ def _systems(
     return systems
 
 
-def _transformer(clips: list[Clip], model: "Melformer", beats_per_bar: int) -> "TransformerReport":
+def _transformer(clips: list[EvaluationClip], model: "Melformer", beats_per_bar: int) -> "TransformerReport":
     from melformer.evaluate.transformer_scores import CodePassage, measure_transformer
 
     passages = []

@@ -41,7 +41,7 @@ FIRST_HELD_OUT_SEED = 10_000_000  # seeds from here on are never trained on
 
 
 @dataclass(frozen=True)
-class Clip:
+class EvaluationClip:
     """A named piece of whole beats."""
 
     name: str
@@ -50,7 +50,7 @@ class Clip:
     n_beats: int
 
 
-def real_loops(folder: str | Path = SONIC_PI) -> Iterator[Clip]:
+def real_loops(folder: str | Path = SONIC_PI) -> Iterator[EvaluationClip]:
     """Set (a): the real loops whose exact BPM is known, trimmed to whole beats."""
     for name, bpm in REAL_LOOP_BPM.items():
         path = Path(folder) / f"{name}.flac"
@@ -58,7 +58,7 @@ def real_loops(folder: str | Path = SONIC_PI) -> Iterator[Clip]:
             yield on_grid(name, read_waveform(path), bpm)
 
 
-def real_clips() -> Iterator[Clip]:
+def real_clips() -> Iterator[EvaluationClip]:
     """Set (b): 32 beats each of real music, where real_clips.json says, from packages installed."""
     facts = json.loads((Path(__file__).parent / "real_clips.json").read_text())
     for number, fact in enumerate(facts):
@@ -73,7 +73,7 @@ def real_clips() -> Iterator[Clip]:
         yield on_grid(f"{number:02d}_{path.stem}", part, fact["bpm"])
 
 
-def engine_loops(n_loops: int, n_beats: int = 16, first_seed: int = FIRST_HELD_OUT_SEED) -> Iterator[Clip]:
+def engine_loops(n_loops: int, n_beats: int = 16, first_seed: int = FIRST_HELD_OUT_SEED) -> Iterator[EvaluationClip]:
     """Set (c): passages of our own engine, seeds from 10,000,000 on."""
     from melformer.corpus import compose, render  # loads sample banks
 
@@ -82,7 +82,7 @@ def engine_loops(n_loops: int, n_beats: int = 16, first_seed: int = FIRST_HELD_O
         yield on_grid(f"engine_{seed}", render(passage), passage.bpm)
 
 
-def folder_clips(folder: str | Path, max_s: float = 120.0) -> tuple[list[Clip], list[str]]:
+def folder_clips(folder: str | Path, max_s: float = 120.0) -> tuple[list[EvaluationClip], list[str]]:
     """Every audio file of a folder (not of its subfolders) on its grid, sorted by name, and what was left out
     and why.
 
@@ -104,20 +104,20 @@ def folder_clips(folder: str | Path, max_s: float = 120.0) -> tuple[list[Clip], 
     return clips, left_out
 
 
-def read_clip(path: str | Path, max_s: float = 120.0) -> Clip:
+def read_clip(path: str | Path, max_s: float = 120.0) -> EvaluationClip:
     """One audio file on its grid. Errors: AudioError, TempoError."""
     waveform = read_waveform(path, max_s=max_s)
     tempo = find_tempo(waveform, path=path)
     return on_grid(Path(path).stem, waveform, tempo.bpm, tempo.start_s)
 
 
-def on_grid(name: str, waveform: Waveform, bpm: float, start_s: float = 0.0) -> Clip:
+def on_grid(name: str, waveform: Waveform, bpm: float, start_s: float = 0.0) -> EvaluationClip:
     """Trim or pad to whole beats."""
     fit = fit_to_grid(waveform, bpm, start_s)
-    return Clip(name, fit.waveform, bpm, fit.n_beats)
+    return EvaluationClip(name, fit.waveform, bpm, fit.n_beats)
 
 
-def write_clips(clips: Iterable[Clip], folder: str | Path) -> int:
+def write_clips(clips: Iterable[EvaluationClip], folder: str | Path) -> int:
     """Write clips as FLAC, 24 bits, named NAME_BPMbpm.flac; give how many."""
     count = 0
     for clip in clips:

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from melformer.generate.code_features import Ear
-from melformer.generate.constraints import Quiet, Strange, longest_run, same_beats
+from melformer.generate.code_features import CodeFeatures
+from melformer.generate.constraints import NoveltyLimit, SilenceLimit, longest_run, same_beats
 from melformer.generate.prompt import Prompt
-from melformer.generate.sampling import Settings, say
-from melformer.runtime.step_decoder import Speaker
+from melformer.generate.sampling import GenerationConfig, sample_step
+from melformer.runtime.step_decoder import StepDecoder
 from melformer.transformer.model import UNKNOWN_BAR_POSITION, BeatTransformer, Conditioning, TransformerState
 
 MIN_BATCH = 4
@@ -28,18 +28,18 @@ MOST_DRAWS, LEAST_AT_ONCE = 4, 2
 for all the draws. A take that is alone has all of them at once."""
 
 
-def heard_codes(prompt: Prompt) -> np.ndarray:
+def context_codes(prompt: Prompt) -> np.ndarray:
     """What the transformer hears of a prompt, whole rounds of it: int64 (model beats, frames, n_codebooks)."""
     codes = prompt.codes
     rounds = -(-LEAST_HEARD // len(codes)) if prompt.n_model_beats == len(codes) else 1  # half a beat is no round
     return np.tile(codes, (rounds, 1, 1))
 
 
-class Composer:
+class BeatGenerator:
     """Continues a prompt's codes; `seeds` (K,) are the takes. Every draft is a pure function of (seed, beat, draw)."""
 
     def __init__(
-        self, transformer: BeatTransformer, prompt: Prompt, seeds: list[int], ear: Ear,
+        self, transformer: BeatTransformer, prompt: Prompt, seeds: list[int], code_features: CodeFeatures,
         state: TransformerState | None = None,
     ) -> None:  # fmt: skip
         """`state` of one sequence: where all takes go on; None: after the prompt."""
@@ -48,24 +48,24 @@ class Composer:
         self.bar = max(1, round(prompt.beats_per_bar * prompt.model_beats_per_beat))
         self.tempo = float(np.log2(prompt.model_bpm / 120.0))
         self.batch = _batch(len(seeds))
-        heard = heard_codes(prompt)
+        heard = context_codes(prompt)
         self.n_prompt = len(heard)
         self.prompt_codes = torch.from_numpy(heard)
         self.most_repeats = max(MOST_REPEATS, longest_run(prompt.codes))
-        self.strange = Strange(ear, prompt.codes, self.bar)
-        self.quiet = Quiet(prompt, ear, transformer.codebook_size)
+        self.novelty = NoveltyLimit(code_features, prompt.codes, self.bar)
+        self.silence = SilenceLimit(prompt, code_features, transformer.codebook_size)
         remembered = transformer.config.context_beats
         self.loop_lag = min(self.n_prompt, max(1, remembered // self.bar * self.bar))  # of a long loop the last bars
         one = self._read(heard) if state is None else state
         self.state = one.rows(torch.zeros(self.batch, dtype=torch.int64))
-        self.speakers: dict[int, Speaker] = {}
+        self.step_decoders: dict[int, StepDecoder] = {}
 
     @torch.inference_mode()
     def _read(self, codes: np.ndarray) -> TransformerState:
         """Let the transformer hear the prompt: one sequence."""
         positions = torch.tensor([[self.bar_position(i) for i in range(len(codes) + 1)]])
         heard = Conditioning(torch.tensor([self.tempo]), positions)
-        return self.transformer.read(torch.from_numpy(codes)[None], heard)
+        return self.transformer.prefill(torch.from_numpy(codes)[None], heard)
 
     def bar_position(self, position: int) -> int:
         """Where in its bar model beat `position` lies (0 is the prompt's first): the prompt ends on a bar line, as
@@ -89,22 +89,22 @@ class Composer:
         steps = ring.codes[:, rows][..., torch.arange(end - n, end) % ring.capacity, :].movedim(0, -2)
         return self.transformer.pattern.to_frames(steps), end - n
 
-    def branch(self, row: int, n: int) -> "Composer":
+    def fork(self, row: int, n: int) -> "BeatGenerator":
         """`n` takes that share the past of take `row`; the first goes on as that take would."""
         other = copy(self)
         other.seeds = [self.seeds[row]] + [(*self.seeds[row], i) for i in range(1, n)]
-        other.batch, other.speakers = _batch(n), {}
+        other.batch, other.step_decoders = _batch(n), {}
         other.state = self.state.rows(torch.full((other.batch,), row))
         return other
 
     @torch.inference_mode()
-    def next_beat(self, settings: Settings) -> Tensor:
+    def decode_beat(self, settings: GenerationConfig) -> Tensor:
         """The next model beat of every take: int64 (K, n_frames, n_codebooks)."""
         codes = self._looped() if settings.variation == 0.0 else self._fitting(settings)
-        self.hear(codes)
+        self.append(codes)
         return codes
 
-    def _fitting(self, settings: Settings) -> Tensor:
+    def _fitting(self, settings: GenerationConfig) -> Tensor:
         """Takes whose beat does not fit draw another one; after `MOST_DRAWS` they go back to the prompt, at the same
         place in the bar."""
         again = self.prompt_codes[self.n_composed % self.n_prompt]
@@ -119,15 +119,15 @@ class Composer:
             waiting, n_drawn = [waiting[i] for i in np.flatnonzero(~found)], n_drawn + at_once
         return codes
 
-    def _fits(self, rows: list[int], drafts: Tensor, settings: Settings) -> np.ndarray:
+    def _fits(self, rows: list[int], drafts: Tensor, settings: GenerationConfig) -> np.ndarray:
         """Whether drafts (A, K, n_frames, n_codebooks) may follow in some takes: bool (A, K).
 
         One that would be repeated, or be quiet, more often in a row than the prompt ever does, or take on a colour, a
         harmony or a level that it has not, may not.
         """
-        limits = [n for n in (self.most_repeats, self.quiet.longest) if n < self.state.ring.capacity]
-        before, _ = self.history(rows, max(self.strange.n_heard - 1, *limits, 0))
-        fits = self.strange(before, drafts) <= 2.0 * settings.variation
+        limits = [n for n in (self.most_repeats, self.silence.longest) if n < self.state.ring.capacity]
+        before, _ = self.history(rows, max(self.novelty.n_heard - 1, *limits, 0))
+        fits = self.novelty(before, drafts) <= 2.0 * settings.variation
         for draft, i in np.argwhere(fits):
             past, beat = before[i].numpy(), drafts[draft, i].numpy()
             fits[draft, i] = not self._is_stuck(past, beat) and not self._is_too_quiet(past, beat)
@@ -140,10 +140,10 @@ class Composer:
         return bool(same_beats(past[len(past) - n :], beat).all())
 
     def _is_too_quiet(self, past: np.ndarray, beat: np.ndarray) -> bool:
-        n = self.quiet.longest
+        n = self.silence.longest
         if n >= min(self.state.position, self.state.ring.capacity):
             return False
-        return bool(self.quiet(np.concatenate([past[len(past) - n :], beat[None]])).all())
+        return bool(self.silence(np.concatenate([past[len(past) - n :], beat[None]])).all())
 
     def _looped(self) -> Tensor:
         """What stands one prompt back: at variation 0 it is played round."""
@@ -151,7 +151,7 @@ class Composer:
         slot = (self.state.position - self.loop_lag) % ring.capacity
         return self.transformer.pattern.to_frames(ring.codes[:, : len(self.seeds), slot].transpose(0, 1))
 
-    def _drawn(self, settings: Settings, rows: list[int], attempts: Sequence[int]) -> Tensor:
+    def _drawn(self, settings: GenerationConfig, rows: list[int], attempts: Sequence[int]) -> Tensor:
         """Drafts of this beat for some takes: int64 (attempts, K, n_frames, n_codebooks)."""
         pattern, n_drafts = self.transformer.pattern, len(attempts) * len(rows)
         draws = np.concatenate([self._draws(rows, pattern.n_steps, attempt) for attempt in attempts])
@@ -159,25 +159,25 @@ class Composer:
         takes = np.resize(rows, batch)
         if batch % self.batch or (takes != np.arange(batch) % self.batch % len(self.seeds)).any():
             state = state.rows(torch.from_numpy(takes))
-        if batch not in self.speakers:
-            self.speakers[batch] = Speaker(self.transformer, batch)
-        speaker = self.speakers[batch]
+        if batch not in self.step_decoders:
+            self.step_decoders[batch] = StepDecoder(self.transformer, batch)
+        speaker = self.step_decoders[batch]
         steps = np.zeros((batch, pattern.n_steps, self.transformer.n_codebooks), np.int64)
         speaker.begin(state)
         for step in range(pattern.n_steps):
             prediction = speaker.step(step, steps[:, step - 1] if step else None)
             first, last = speaker.spans[step]
             temperatures = settings.temperatures(self.transformer.n_codebooks)[first:]
-            said = say(prediction, n_drafts, settings, draws[:, step, first:last], temperatures)
+            said = sample_step(prediction, n_drafts, settings, draws[:, step, first:last], temperatures)
             steps[:, step, first:last] = said[np.arange(batch) % n_drafts]
         drafts = pattern.to_frames(torch.from_numpy(steps[:n_drafts]))
         return drafts.unflatten(0, (len(attempts), len(rows)))
 
     @torch.inference_mode()
-    def hear(self, codes: Tensor) -> None:
+    def append(self, codes: Tensor) -> None:
         """Take a model beat as said, one for every take: int64 (K, n_frames, n_codebooks)."""
         rows = codes[torch.arange(self.batch) % len(codes)]
-        self.transformer.advance(self.state, rows, self._conditioning(self.state.position + 1))
+        self.transformer.append(self.state, rows, self._conditioning(self.state.position + 1))
 
     def _draws(self, rows: list[int], n_steps: int, attempt: int) -> np.ndarray:
         """Uniform numbers of this beat for some takes: float32 (K, n_steps, n_codebooks)."""

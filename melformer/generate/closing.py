@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from melformer.generate.beat_generator import Composer
+from melformer.generate.beat_generator import BeatGenerator
 from melformer.generate.likelihood import bits_per_beat
-from melformer.generate.sampling import Settings
+from melformer.generate.sampling import GenerationConfig
 
 N_CANDIDATES = 8
 HEARD_BEATS = 64
@@ -30,22 +30,24 @@ class Ending:
         return float(self.seam_bits.min() / max(float(self.line_bits.mean()), 1e-9))
 
 
-def compose_ending(composer: Composer, row: int, n_beats: int, head: np.ndarray, settings: Settings) -> Ending:
+def compose_ending(
+    generator: BeatGenerator, row: int, n_beats: int, head: np.ndarray, settings: GenerationConfig
+) -> Ending:
     """The last `n_beats` model beats of take `row`, chosen among candidates by what they make of the head.
 
     `head` int64 (model beats, frames, n_codebooks) is how the piece begins. Candidate 0 is what the take would have
     played anyway; the others are drawn from the same state. The one wins after which the head is likeliest.
     """
-    heard, first = composer.history(row, HEARD_BEATS)
-    branch = composer.branch(row, N_CANDIDATES)
-    endings = torch.stack([branch.next_beat(settings) for _ in range(n_beats)], dim=1)
+    heard, first = generator.history(row, HEARD_BEATS)
+    fork = generator.fork(row, N_CANDIDATES)
+    endings = torch.stack([fork.decode_beat(settings) for _ in range(n_beats)], dim=1)
     around = [part.expand(N_CANDIDATES, *part.shape) for part in (heard, torch.from_numpy(head))]
     codes = torch.cat([around[0], endings, around[1]], dim=1)
-    positions = torch.tensor([composer.bar_position(first + i) for i in range(codes.shape[1])])
+    positions = torch.tensor([generator.bar_position(first + i) for i in range(codes.shape[1])])
     seam = len(heard) + n_beats
-    lines = [i for i in range(composer.bar, seam) if positions[i] == 0]
+    lines = [i for i in range(generator.bar, seam) if positions[i] == 0]
     chosen = torch.tensor(lines + list(range(seam, codes.shape[1])))
-    bits = bits_per_beat(composer.transformer, codes, composer.tempo, positions, chosen)
+    bits = bits_per_beat(generator.transformer, codes, generator.tempo, positions, chosen)
     seam_bits = bits[:, len(lines) :].mean(dim=1)
     best = int(seam_bits.argmin())
     # Without an earlier bar line there is nothing to compare with but the head itself.

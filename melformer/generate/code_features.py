@@ -11,7 +11,7 @@ from melformer.codec.source_scorer import NOTCHES_PER_OCTAVE
 
 
 @dataclass(frozen=True)
-class Ear:
+class CodeFeatures:
     """Reads codes of a codec.
 
     `book` is the codebook that tells levels best, `silent` its codes of a beat without sound, int64 (n,), each once.
@@ -22,7 +22,7 @@ class Ear:
     silent: np.ndarray
 
     @classmethod
-    def of(cls, codec: Codec) -> "Ear":
+    def of(cls, codec: Codec) -> "CodeFeatures":
         """Levels are told by the codebook of levels, or else by the first."""
         beat = torch.zeros(1, codec.decoder.stft.samples_per_beat)
         book = 0 if codec.quantizer.level is None else codec.quantizer.n_learned

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from melformer.generate.code_features import Ear
+from melformer.generate.code_features import CodeFeatures
 from melformer.generate.prompt import Prompt
 
 MOST_BEATS = 16
@@ -15,7 +15,7 @@ much louder than its loudest half as long."""
 _SILENCE = 1e-12
 
 
-class Level:
+class LoudnessLimit:
     """Knows how loud stretches of a prompt are that plays round: of `length` beats, its own or 16.
 
     A loop may end softly, and what follows may begin so; but it has not become a soft loop.
@@ -93,7 +93,7 @@ USUAL = 0.75
 """The share of a prompt's beats that tells how far its harmony moves: one odd beat is no rule."""
 
 
-class Harmony:
+class HarmonyLimit:
     """Knows the pitch classes that sound together in stretches of a prompt, each of `length` beats."""
 
     def __init__(self, chroma: np.ndarray, length: int, more: float) -> None:
@@ -120,15 +120,16 @@ class Harmony:
         return (1.0 - float((self.known @ _unit(stretch)[0]).max())) / self.limit
 
 
-class Strange:
+class NoveltyLimit:
     """Knows the colours, the pitch classes and the levels of a prompt's beats, codes int64 (P, F, n_codebooks)."""
 
-    def __init__(self, ear: Ear, codes: np.ndarray, bar: int) -> None:
+    def __init__(self, code_features: CodeFeatures, codes: np.ndarray, bar: int) -> None:
         """A bar has `bar` model beats."""
         heard = torch.from_numpy(codes)
-        self.ear, self.colours, chroma = ear, ear.colours(heard), ear.chroma(heard)
-        self.beat, self.bar = Harmony(chroma, 1, MORE_TONE), Harmony(chroma, bar, MORE_BAR)
-        self.level = Level(ear.powers(heard))
+        self.code_features, self.colours = code_features, code_features.colours(heard)
+        chroma = code_features.chroma(heard)
+        self.beat, self.bar = HarmonyLimit(chroma, 1, MORE_TONE), HarmonyLimit(chroma, bar, MORE_BAR)
+        self.level = LoudnessLimit(code_features.powers(heard))
         self.n_heard = max(self.bar.length, self.level.length)
 
     def __call__(self, before: torch.Tensor, drafts: torch.Tensor) -> np.ndarray:
@@ -140,14 +141,14 @@ class Strange:
         before = before[:, max(0, before.shape[1] - self.n_heard + 1) :]
         (n_takes, n_before), n_drafts = before.shape[:2], len(drafts)
         beats = torch.cat([before.flatten(0, 1), drafts.flatten(0, 1)])
-        chroma, powers = self.ear.chroma(beats), self.ear.powers(beats)
-        far = self._far(self.ear.colours(drafts.flatten(0, 1)))
-        strange = np.empty((n_drafts, n_takes))
+        chroma, powers = self.code_features.chroma(beats), self.code_features.powers(beats)
+        far = self._far(self.code_features.colours(drafts.flatten(0, 1)))
+        novelty = np.empty((n_drafts, n_takes))
         for i, (draft, take) in enumerate(np.ndindex(n_drafts, n_takes)):
             line = [*range(take * n_before, (take + 1) * n_before), n_takes * n_before + i]
             harmony = max(self.beat(chroma[line]), self.bar(chroma[line]))
-            strange[draft, take] = max(harmony, far[i] / MORE_COLOUR, self.level(powers[line]))
-        return strange
+            novelty[draft, take] = max(harmony, far[i] / MORE_COLOUR, self.level(powers[line]))
+        return novelty
 
     def _far(self, colours: np.ndarray) -> np.ndarray:
         """How far colours (N, n_bands) are from the nearest of the prompt: log10 of the level, mean of the bands."""
@@ -163,20 +164,20 @@ QUIET_DB = -30.0
 """Against the loop's power: a beat that is softer is as good as silent."""
 
 
-class Quiet:
+class SilenceLimit:
     """Knows how loud the frames of each code were in the prompt; silence's are silent, and unseen ones as the loop is.
 
     `longest`: how many beats in a row the prompt, played round, is quiet; without end: a million.
     """
 
-    def __init__(self, prompt: Prompt, ear: Ear, codebook_size: int) -> None:
+    def __init__(self, prompt: Prompt, code_features: CodeFeatures, codebook_size: int) -> None:
         power = _frame_powers(prompt)
-        self.loop_power, self.book = float(power.mean()), ear.book
+        self.loop_power, self.book = float(power.mean()), code_features.book
         codes = prompt.codes[..., self.book].reshape(-1)
         self.powers = np.full(codebook_size, self.loop_power)
         seen, total = (np.bincount(codes, weights, codebook_size) for weights in (None, power))
         self.powers[seen > 0] = total[seen > 0] / seen[seen > 0]
-        self.powers[ear.silent] = 0.0
+        self.powers[code_features.silent] = 0.0
         self.longest = longest_run_of(self(prompt.codes))
 
     def __call__(self, beats: np.ndarray) -> np.ndarray:

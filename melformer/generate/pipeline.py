@@ -15,19 +15,19 @@ from melformer.audio.io import Waveform
 from melformer.codec.codec import Codec
 from melformer.config import Config
 from melformer.errors import RequestError
-from melformer.generate.beat_generator import Composer
+from melformer.generate.beat_generator import BeatGenerator
 from melformer.generate.closing import Ending
-from melformer.generate.code_features import Ear
+from melformer.generate.code_features import CodeFeatures
 from melformer.generate.parallel import aside
 from melformer.generate.prompt import Prompt, encode, make_prompt
 from melformer.generate.ranking import ranked
-from melformer.generate.sampling import Settings
-from melformer.generate.state import StreamState, wake
+from melformer.generate.sampling import GenerationConfig
+from melformer.generate.state import StreamState, restore
 from melformer.generate.stream import BeatStream
 from melformer.generate.take_batch import Beat, Closing, TakeStreams
 from melformer.hub import load_bundle
 from melformer.render.reconstruct import rebuild
-from melformer.render.renderer import Voice
+from melformer.render.renderer import Renderer
 from melformer.runtime.packed import has_bytes, has_halves, use_bytes, use_halves
 from melformer.transformer.model import BeatTransformer
 
@@ -48,7 +48,7 @@ class Continuation:
     lags: np.ndarray
     band_lags: np.ndarray
     seed: int
-    settings: Settings
+    settings: GenerationConfig
     n_beats: int
     compute_s: float
     state: StreamState | None
@@ -68,9 +68,9 @@ class Melformer(nn.Module):
         self.eval()
 
     @cached_property
-    def ear(self) -> Ear:
+    def code_features(self) -> CodeFeatures:
         """What reads the codec's codes."""
-        return Ear.of(self.codec)
+        return CodeFeatures.of(self.codec)
 
     @classmethod
     def from_pretrained(cls, name: str | Path | None = None, revision: str | None = None) -> "Melformer":
@@ -91,7 +91,7 @@ class Melformer(nn.Module):
                 use_bytes(part)
         elif has_halves():
             use_halves(model.transformer)
-        _ = model.ear  # now, not before the first sound
+        _ = model.code_features  # now, not before the first sound
         return model
 
     def prompt(self, loop: str | Path | Waveform, **options: Any) -> Prompt:
@@ -100,7 +100,7 @@ class Melformer(nn.Module):
 
     def stream(
         self, loop: str | Path | Waveform | Prompt, n_beats: int | None = None, seed: int = 0,
-        settings: Settings | None = None, close_loop: bool = False, only_new: bool = False, **options: Any,
+        settings: GenerationConfig | None = None, close_loop: bool = False, only_new: bool = False, **options: Any,
     ) -> BeatStream:  # fmt: skip
         """An iterator of new beats, endless if `n_beats` is None.
 
@@ -111,19 +111,19 @@ class Melformer(nn.Module):
         check_request(n_beats, [seed])
         prompt = loop if isinstance(loop, Prompt) else self.prompt(loop, **options)
         closing = make_closing(prompt, n_beats, only_new) if close_loop else None
-        return BeatStream(self._takes(prompt, [seed], closing), settings or Settings(), n_beats, seed)
+        return BeatStream(self._takes(prompt, [seed], closing), settings or GenerationConfig(), n_beats, seed)
 
     def resume(self, state: StreamState | str | Path, n_beats: int | None = None) -> BeatStream:
         """Go on from a state, or the file it was saved in: `n_beats` more beats, or endlessly. Errors: RequestError."""
         state = state if isinstance(state, StreamState) else StreamState.load(state)
         check_request(n_beats, [])
-        takes, settings = wake(self.codec, self.transformer, state, self.ear)
+        takes, settings = restore(self.codec, self.transformer, state, self.code_features)
         end = None if n_beats is None else takes.index + n_beats
         return BeatStream(takes, settings, end, state.facts["seed"])
 
     def continue_loop(
         self, loop: str | Path | Waveform | Prompt, n_beats: int = 16, seed: int = 0,
-        settings: Settings | None = None, progress: Callable[[Beat], None] | None = None, **options: Any,
+        settings: GenerationConfig | None = None, progress: Callable[[Beat], None] | None = None, **options: Any,
     ) -> Continuation:  # fmt: skip
         """The whole continuation at once; `progress` is called with every beat; options as for `stream`."""
         stream = self.stream(loop, n_beats, seed, settings, **options)
@@ -138,13 +138,13 @@ class Melformer(nn.Module):
 
     def takes(
         self, loop: str | Path | Waveform | Prompt, n_beats: int = 16, seeds: list[int] | None = None,
-        settings: Settings | None = None, close_loop: bool = False, only_new: bool = False, **options: Any,
+        settings: GenerationConfig | None = None, close_loop: bool = False, only_new: bool = False, **options: Any,
     ) -> list[Continuation]:  # fmt: skip
         """Several continuations, composed in one batch; each is what its seed gives alone."""
         seeds = [0, 1, 2, 3] if seeds is None else seeds
         check_request(n_beats, seeds)
         prompt = loop if isinstance(loop, Prompt) else self.prompt(loop, **options)
-        settings = settings or Settings()
+        settings = settings or GenerationConfig()
         streams = self._takes(prompt, seeds, make_closing(prompt, n_beats, only_new) if close_loop else None)
         columns = [streams.next_beats(settings) for _ in range(n_beats)]
         endings: list[Ending | None] = list(streams.endings) or [None] * len(seeds)
@@ -158,12 +158,14 @@ class Melformer(nn.Module):
         return ranked(self.transformer, takes)
 
     def _takes(self, prompt: Prompt, seeds: list[int], closing: Closing | None = None) -> TakeStreams:
-        def voices() -> list[Voice]:
-            voice = Voice(self.codec, prompt)
-            return [voice, *(voice.twin() for _ in seeds[1:])]
+        def renderers() -> list[Renderer]:
+            renderer = Renderer(self.codec, prompt)
+            return [renderer, *(renderer.fork() for _ in seeds[1:])]
 
-        in_the_making = aside(voices)
-        return TakeStreams(Composer(self.transformer, prompt, seeds, self.ear), in_the_making, prompt, closing)
+        in_the_making = aside(renderers)
+        return TakeStreams(
+            BeatGenerator(self.transformer, prompt, seeds, self.code_features), in_the_making, prompt, closing
+        )
 
     def reconstruct(self, waveform: Waveform, bpm: float, n_codebooks: int | None = None) -> Waveform:
         """Encode and decode a loop (its whole beats), from the first `n_codebooks` codebooks and its side codes.
@@ -178,8 +180,8 @@ class Melformer(nn.Module):
 
     def decode_codes(self, prompt: Prompt, codes: np.ndarray) -> Waveform:
         """All codes as sound in the prompt's level, colour and rate: (model beats, frames, n) → a loop."""
-        voice = Voice(self.codec, prompt)
-        return Waveform(voice.decode_loop(torch.from_numpy(codes)), prompt.waveform.sample_rate)
+        renderer = Renderer(self.codec, prompt)
+        return Waveform(renderer.decode_loop(torch.from_numpy(codes)), prompt.waveform.sample_rate)
 
     def encode(self, waveform: Waveform, bpm: float) -> np.ndarray:
         """Codes of a loop's whole beats: int64 (model beats, frames, n_codebooks)."""
@@ -214,8 +216,8 @@ def make_closing(prompt: Prompt, n_beats: int | None, only_new: bool) -> Closing
 
 
 def _assemble(
-    prompt: Prompt, join: np.ndarray, beats: list[Beat], seed: int, settings: Settings, state: StreamState | None,
-    ending: Ending | None,
+    prompt: Prompt, join: np.ndarray, beats: list[Beat], seed: int, settings: GenerationConfig,
+    state: StreamState | None, ending: Ending | None,
 ) -> Continuation:  # fmt: skip
     rate = prompt.waveform.sample_rate
     new = np.concatenate([beat.waveform.samples for beat in beats])

@@ -91,9 +91,7 @@ def make_prompt(
         n_beats = kept
     beats = work_beats(codec, waveform, tempo.bpm, n_beats)
     name = path.stem if path else "loop"
-    return Prompt(
-        waveform, tempo.bpm, tempo, n_beats, beats_per_bar, encode_beats(codec, beats), messages, name, beats
-    )
+    return Prompt(waveform, tempo.bpm, tempo, n_beats, beats_per_bar, encode_beats(codec, beats), messages, name, beats)
 
 
 def encode(codec: Codec, waveform: Waveform, bpm: float, n_beats: int) -> np.ndarray:

@@ -25,7 +25,7 @@ _LIMITS = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class GenerationConfig:
     """How a continuation is drawn and sounded; may change between two beats of a stream.
 
     temperature 0..3 (0: always the likeliest, 1: natural, 2: as unsure as the model is), top_k (0: all), top_p and
@@ -50,15 +50,14 @@ class Settings:
         if self.top_p == 0.0 or self.top_k != int(self.top_k):
             raise RequestError("top_p must be above 0 (1 keeps everything), and top_k a whole number.")
 
-
     def temperatures(self, n_codebooks: int) -> np.ndarray:
         """What each codebook is drawn at: float32 (n_codebooks,)."""
         cooling = 1.0 - DEEP_COOLING * np.arange(n_codebooks) / max(1, n_codebooks - 1)
         return np.maximum(NATURAL * self.temperature * cooling, 0.05).astype(np.float32)
 
 
-def say(
-    prediction: StepPrediction, n_rows: int, settings: Settings, draws: np.ndarray, temperatures: np.ndarray
+def sample_step(
+    prediction: StepPrediction, n_rows: int, settings: GenerationConfig, draws: np.ndarray, temperatures: np.ndarray
 ) -> np.ndarray:
     """Choose the codes of one step for its first `n_rows` sequences: uniform draws (n_rows, n_codebooks), temperatures
     (≥ n_codebooks,) → int64 (n_rows, n_codebooks).
@@ -127,7 +126,7 @@ def _sharper(shares: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def sample_codes(
-    probabilities: np.ndarray, settings: Settings, draws: np.ndarray, temperatures: np.ndarray
+    probabilities: np.ndarray, settings: GenerationConfig, draws: np.ndarray, temperatures: np.ndarray
 ) -> np.ndarray:
     """Choose codes: probabilities float32 (B, n, size), uniform draws (B, n), temperatures (≥ n,) → int64 (B, n).
 
@@ -154,7 +153,7 @@ def sample_codes(
     return (kept[chosen] % size).reshape(draws.shape)
 
 
-def _cut(weights: np.ndarray, owners: np.ndarray, settings: Settings) -> np.ndarray:
+def _cut(weights: np.ndarray, owners: np.ndarray, settings: GenerationConfig) -> np.ndarray:
     """Weights of lists that follow each other, each from its heaviest on, with 0 for what top_p and top_k leave out."""
     counts = np.bincount(owners)
     starts = (np.cumsum(counts) - counts)[owners]

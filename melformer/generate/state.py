@@ -20,19 +20,19 @@ from melformer.codec.decoder import DecoderState
 from melformer.codec.source_scorer import RECENT_BEATS
 from melformer.errors import RequestError
 from melformer.files import atomic_path
-from melformer.generate.beat_generator import Composer, heard_codes
-from melformer.generate.code_features import Ear
+from melformer.generate.beat_generator import BeatGenerator, context_codes
+from melformer.generate.code_features import CodeFeatures
 from melformer.generate.prompt import MAX_BEATS, MIN_BEATS, Prompt
-from melformer.generate.sampling import Settings
+from melformer.generate.sampling import GenerationConfig
 from melformer.generate.take_batch import TakeStreams
-from melformer.render.renderer import HISTORY_BEATS, Voice, VoiceState
+from melformer.render.renderer import HISTORY_BEATS, Renderer, RendererState
 from melformer.render.source_matcher import GENERATE
-from melformer.transformer.aligned_attention import BeatRing
+from melformer.transformer.aligned_attention import AlignedKVCache
 from melformer.transformer.kv_cache import KVCache
 from melformer.transformer.model import BeatTransformer, Conditioning, TransformerState
 
 if TYPE_CHECKING:
-    from melformer.render.renderer import Voice
+    from melformer.render.renderer import Renderer
 
 VERSION = 7
 
@@ -65,49 +65,50 @@ class StreamState:
         return cls(tensors, facts)
 
 
-def snapshot(takes: TakeStreams, settings: Settings, seed: int) -> StreamState:
+def capture(takes: TakeStreams, settings: GenerationConfig, seed: int) -> StreamState:
     """Copy the state of a stream of one take."""
-    composer = takes.composer.state.rows(torch.zeros(1, dtype=torch.int64))
-    voice, prompt = takes.voices[0], takes.prompt
+    generator = takes.generator.state.rows(torch.zeros(1, dtype=torch.int64))
+    renderer, prompt = takes.renderers[0], takes.prompt
     empty = torch.zeros(0, 1, *prompt.codes.shape[1:], dtype=torch.int64)
     tensors = {
         "prompt.samples": torch.from_numpy(prompt.waveform.samples), "prompt.codes": torch.from_numpy(prompt.codes),
-        "composer.contexts": composer.contexts,
-        "voice.carry": voice.state.decoder.carry, "voice.partials": voice.state.decoder.partials,
-        "voice.buffer": voice.state.buffer,
-        "voice.lags": torch.from_numpy(voice.state.lags), "voice.bands": torch.from_numpy(voice.state.bands),
-        "voice.recent": torch.from_numpy(voice.state.recent),
+        "composer.contexts": generator.contexts,
+        "voice.carry": renderer.state.decoder.carry, "voice.partials": renderer.state.decoder.partials,
+        "voice.buffer": renderer.state.buffer,
+        "voice.lags": torch.from_numpy(renderer.state.lags), "voice.bands": torch.from_numpy(renderer.state.bands),
+        "voice.recent": torch.from_numpy(renderer.state.recent),
         "codes": torch.from_numpy(np.stack(takes.codes)) if takes.codes else empty,
     }  # fmt: skip
     if takes.joins:
         tensors["join"] = torch.from_numpy(takes.joins[0])
-    tensors |= {f"ring.{name}": value for name, value in vars(composer.ring).items()}
-    for i, cache in enumerate(composer.caches):
+    tensors |= {f"ring.{name}": value for name, value in vars(generator.ring).items()}
+    for i, cache in enumerate(generator.caches):
         tensors |= {f"caches.{i}.{name}": value for name, value in vars(cache).items()}
     for name in ("latent_blocks", "frame_blocks"):
-        tensors |= {f"voice.{name}.{i}": t for i, t in enumerate(getattr(voice.state.decoder, name))}
+        tensors |= {f"voice.{name}.{i}": t for i, t in enumerate(getattr(renderer.state.decoder, name))}
     facts = {
         "version": VERSION, "seed": seed, "settings": asdict(settings), "index": takes.index,
-        "n_decoded": voice.state.n_decoded, "sample_rate": prompt.waveform.sample_rate, "tempo": asdict(prompt.tempo),
+        "n_decoded": renderer.state.n_decoded, "sample_rate": prompt.waveform.sample_rate,
+        "tempo": asdict(prompt.tempo),
         "prompt": {n: getattr(prompt, n) for n in ("bpm", "n_beats", "beats_per_bar", "messages", "name")},
     }  # fmt: skip
     return StreamState({name: t.contiguous().clone() for name, t in tensors.items()}, facts)
 
 
-def wake(
-    codec: Codec, transformer: BeatTransformer, state: StreamState, ear: Ear
-) -> tuple[TakeStreams, Settings]:
+def restore(
+    codec: Codec, transformer: BeatTransformer, state: StreamState, code_features: CodeFeatures
+) -> tuple[TakeStreams, GenerationConfig]:
     """Build the stream again. Errors: RequestError when the state is damaged or does not fit this model."""
     tensors, facts = {name: t.clone() for name, t in state.tensors.items()}, state.facts
     prompt, seed = read_prompt(facts, tensors, codec), whole(facts, "seed", 0, 2**63 - 1)
     settings, index = facts.get("settings"), whole(facts, "index", 0, MAX_INDEX)
-    if not isinstance(settings, dict) or settings.keys() - vars(Settings()).keys():
+    if not isinstance(settings, dict) or settings.keys() - vars(GenerationConfig()).keys():
         raise wrong("its settings are unknown")
-    voice = Voice(codec, prompt)
-    n_pushed = voice.beats_needed(index * Fraction(prompt.model_beats_per_beat)) if index else 0
-    composed = _wake_composed(transformer, tensors, len(heard_codes(prompt)) + n_pushed)
+    renderer = Renderer(codec, prompt)
+    n_pushed = renderer.beats_needed(index * Fraction(prompt.model_beats_per_beat)) if index else 0
+    composed = _restore_transformer(transformer, tensors, len(context_codes(prompt)) + n_pushed)
     check_composed(transformer, composed, codec)
-    takes = TakeStreams(Composer(transformer, prompt, [seed], ear, composed), [voice], prompt)
+    takes = TakeStreams(BeatGenerator(transformer, prompt, [seed], code_features, composed), [renderer], prompt)
     codes = take(tensors, "codes")
     takes.index, takes.codes_start = index, n_pushed - len(codes)
     check_codes("codes", codes, (len(codes), 1, *prompt.codes.shape[1:]), codec)
@@ -115,16 +116,16 @@ def wake(
         raise wrong("it holds too few codes, or too many")
     takes.codes = list(codes.numpy())
     history = torch.cat([torch.from_numpy(prompt.codes), codes[:, 0]])[-HISTORY_BEATS:]
-    voice.state = _wake_voice(voice, tensors, n_pushed, whole(facts, "n_decoded", 0, n_pushed), history)
+    renderer.state = _restore_renderer(renderer, tensors, n_pushed, whole(facts, "n_decoded", 0, n_pushed), history)
     if index:
-        shape = (voice.n_join, prompt.waveform.n_channels)
+        shape = (renderer.n_join, prompt.waveform.n_channels)
         takes.joins = [check_tensor("join", take(tensors, "join"), shape).numpy()]
-    return takes, Settings(**settings)
+    return takes, GenerationConfig(**settings)
 
 
-def _wake_composed(transformer: BeatTransformer, tensors: dict[str, Tensor], position: int) -> TransformerState:
+def _restore_transformer(transformer: BeatTransformer, tensors: dict[str, Tensor], position: int) -> TransformerState:
     names = ("keys", "values", "codes", "pointer_keys")
-    ring = BeatRing(**{name: take(tensors, f"ring.{name}") for name in names})
+    ring = AlignedKVCache(**{name: take(tensors, f"ring.{name}") for name in names})
     caches = [
         KVCache(take(tensors, f"caches.{i}.keys"), take(tensors, f"caches.{i}.values"))
         for i in range(transformer.config.n_layers)
@@ -133,11 +134,11 @@ def _wake_composed(transformer: BeatTransformer, tensors: dict[str, Tensor], pos
     return TransformerState(position, caches, ring, contexts, transformer.ring_lags(position))
 
 
-def _wake_voice(
-    voice: Voice, tensors: dict[str, Tensor], n_pushed: int, n_decoded: int, history: Tensor
-) -> VoiceState:
+def _restore_renderer(
+    renderer: Renderer, tensors: dict[str, Tensor], n_pushed: int, n_decoded: int, history: Tensor
+) -> RendererState:
     """All that is counted follows from how many model beats were pushed, and up to which they were decoded."""
-    fresh, decoder = voice.state.decoder, voice.codec.decoder
+    fresh, decoder = renderer.state.decoder, renderer.codec.decoder
     blocks = [
         [take(tensors, f"voice.{name}.{i}") for i in range(len(getattr(fresh, name)))]
         for name in ("latent_blocks", "frame_blocks")
@@ -145,14 +146,14 @@ def _wake_voice(
     buffer, lags = take(tensors, "voice.buffer"), take(tensors, "voice.lags").numpy()
     frame = fresh.frame + n_decoded * decoder.stft.frames_per_beat
     carried = DecoderState(blocks[0], blocks[1], take(tensors, "voice.carry"), frame, take(tensors, "voice.partials"))
-    state = VoiceState(
+    state = RendererState(
         decoder=carried, history=history, buffer=buffer,
-        buffer_start=n_decoded * voice.work - decoder.delay_samples - buffer.shape[-1], lags=lags,
+        buffer_start=n_decoded * renderer.work - decoder.delay_samples - buffer.shape[-1], lags=lags,
         bands=take(tensors, "voice.bands").numpy(), recent=take(tensors, "voice.recent").numpy(),
-        lags_start=n_pushed * voice.frames - len(lags), n_pushed=n_pushed, n_decoded=n_decoded,
+        lags_start=n_pushed * renderer.frames - len(lags), n_pushed=n_pushed, n_decoded=n_decoded,
         last_lag=GENERATE,
     )  # fmt: skip
-    check_voice(voice, state)
+    check_renderer(renderer, state)
     state.last_lag = int(lags[-1]) if len(lags) else GENERATE
     return state
 
@@ -231,7 +232,7 @@ def check_composed(transformer: BeatTransformer, state: TransformerState, codec:
     """Compare the state of one sequence with a fresh one's. Errors: RequestError."""
     blank = Conditioning(torch.zeros(1), torch.zeros(1, 2, dtype=torch.int64))
     with torch.inference_mode():
-        fresh = transformer.read(torch.zeros(1, 1, *_code_shape(codec), dtype=torch.int64), blank)
+        fresh = transformer.prefill(torch.zeros(1, 1, *_code_shape(codec), dtype=torch.int64), blank)
     pairs = [(state.contexts, fresh.contexts)]
     for own, other in [(state.ring, fresh.ring), *zip(state.caches, fresh.caches)]:
         pairs += [(getattr(own, name), getattr(other, name)) for name in vars(other)]
@@ -240,12 +241,12 @@ def check_composed(transformer: BeatTransformer, state: TransformerState, codec:
     check_codes("ring.codes", state.ring.codes, tuple(fresh.ring.codes.shape), codec)
 
 
-def check_voice(voice: "Voice", state: Any) -> None:
+def check_renderer(renderer: "Renderer", state: Any) -> None:
     """Compare a voice's state after `state.n_pushed` model beats with what it must be. Errors: RequestError."""
-    fresh, n = voice.state, state.n_pushed
-    kept = min(n, voice.n_kept + 1)
+    fresh, n = renderer.state, state.n_pushed
+    kept = min(n, renderer.n_kept + 1)
     width = state.buffer.shape[-1]
-    if not 0 < width <= (voice.n_kept + 1) * voice.work or width % voice.work:
+    if not 0 < width <= (renderer.n_kept + 1) * renderer.work or width % renderer.work:
         raise wrong("its sound has another length")
     check_tensor("voice.buffer", state.buffer, (fresh.buffer.shape[0], width))
     for stack in ("latent_blocks", "frame_blocks"):
@@ -254,11 +255,11 @@ def check_voice(voice: "Voice", state: Any) -> None:
     check_tensor("voice.carry", state.decoder.carry, tuple(fresh.decoder.carry.shape))
     check_tensor("voice.partials", state.decoder.partials, tuple(fresh.decoder.partials.shape))
     lags, bands, recent = (torch.from_numpy(getattr(state, name)) for name in ("lags", "bands", "recent"))
-    check_tensor("voice.lags", lags, (kept * voice.frames,), torch.int64)
-    check_tensor("voice.bands", bands, (kept * voice.frames, voice.own.n_bands), torch.int64)
-    rows = min(n, RECENT_BEATS) if voice.own.n_bands else 0
+    check_tensor("voice.lags", lags, (kept * renderer.frames,), torch.int64)
+    check_tensor("voice.bands", bands, (kept * renderer.frames, renderer.own.n_bands), torch.int64)
+    rows = min(n, RECENT_BEATS) if renderer.own.n_bands else 0
     check_tensor("voice.recent", recent, (rows, fresh.recent.shape[1]))
-    farthest = len(voice.prompt.codes) + n
+    farthest = len(renderer.prompt.codes) + n
     for name, sources, low in (("lags", lags, 0), ("bands", bands, -2)):
         if sources.numel() and not (low <= int(sources.min()) and int(sources.max()) <= farthest):
             raise wrong(f"voice.{name} points outside its loop")

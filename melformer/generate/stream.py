@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from melformer.generate.sampling import Settings
-from melformer.generate.state import StreamState, snapshot
+from melformer.generate.sampling import GenerationConfig
+from melformer.generate.state import StreamState, capture
 from melformer.generate.take_batch import Beat, TakeStreams
 
 
@@ -15,7 +15,7 @@ class BeatStream(Iterator[Beat]):
     `join` (n, channels) is there once beat 0 is: it replaces the prompt's last 30 ms.
     """
 
-    def __init__(self, takes: TakeStreams, settings: Settings, n_beats: int | None, seed: int) -> None:
+    def __init__(self, takes: TakeStreams, settings: GenerationConfig, n_beats: int | None, seed: int) -> None:
         self.takes, self.settings, self.n_beats, self.seed = takes, settings, n_beats, seed
         self.prompt = takes.prompt
 
@@ -36,4 +36,4 @@ class BeatStream(Iterator[Beat]):
 
     def state(self) -> StreamState:
         """All that is needed to go on later, bit for bit; a copy that the stream no longer touches."""
-        return snapshot(self.takes, self.settings, self.seed)
+        return capture(self.takes, self.settings, self.seed)

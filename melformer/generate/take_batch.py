@@ -11,13 +11,13 @@ import torch
 
 from melformer.audio.grid import beat_edges
 from melformer.audio.io import Waveform
-from melformer.generate.beat_generator import Composer
+from melformer.generate.beat_generator import BeatGenerator
 from melformer.generate.closing import Ending, compose_ending
 from melformer.generate.parallel import side_by_side
 from melformer.generate.prompt import Prompt
-from melformer.generate.sampling import Settings
+from melformer.generate.sampling import GenerationConfig
 from melformer.render.crossfade import crossfade
-from melformer.render.renderer import Voice
+from melformer.render.renderer import Renderer
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class TakeStreams:
     """
 
     def __init__(
-        self, composer: Composer, voices: Future[list[Voice]] | list[Voice], prompt: Prompt,
+        self, generator: BeatGenerator, renderers: Future[list[Renderer]] | list[Renderer], prompt: Prompt,
         closing: Closing | None = None,
     ) -> None:  # fmt: skip
         """Voices may still be in the making: they are waited for when the first beat has been composed."""
-        self.composer, self.prompt, self.closing = composer, prompt, closing
-        self._voices = voices
+        self.generator, self.prompt, self.closing = generator, prompt, closing
+        self._renderers = renderers
         self.index = 0
         self.joins: list[np.ndarray] = []  # of every take, once beat 0 is there
         self.lead_ins: list[np.ndarray] = []  # what precedes each take's first sample: float32 (n, channels)
@@ -66,32 +66,32 @@ class TakeStreams:
         self.codes_start = 0
 
     @property
-    def voices(self) -> list[Voice]:
+    def renderers(self) -> list[Renderer]:
         """One of every take."""
-        if isinstance(self._voices, Future):
-            self._voices = self._voices.result()
-        return self._voices
+        if isinstance(self._renderers, Future):
+            self._renderers = self._renderers.result()
+        return self._renderers
 
-    def next_beats(self, settings: Settings) -> list[Beat]:
+    def next_beats(self, settings: GenerationConfig) -> list[Beat]:
         """Compose what is missing, then render beat `index` of every take."""
         begun = time.perf_counter()
         factor, new = Fraction(self.prompt.model_beats_per_beat), []
-        if not self.composer.n_composed:
+        if not self.generator.n_composed:
             new.append(self._next_model_beat(settings))
-        needed = self.voices[0].beats_needed((self.index + 1) * factor)
-        while self.composer.n_composed < needed:
+        needed = self.renderers[0].beats_needed((self.index + 1) * factor)
+        while self.generator.n_composed < needed:
             new.append(self._next_model_beat(settings))
         self.codes += [codes.numpy() for codes in new]
         start, stop = self._edges(self.index)
 
         def sound_of(take: int) -> np.ndarray:
             for codes in new:
-                self.voices[take].push(codes[take], settings.own_sound)
-            return self.voices[take].render(start, stop)
+                self.renderers[take].push(codes[take], settings.own_sound)
+            return self.renderers[take].render(start, stop)
 
-        sounds = side_by_side(sound_of, range(len(self.voices)))
+        sounds = side_by_side(sound_of, range(len(self.renderers)))
         if self.index == 0:
-            self.lead_ins = [voice.lead_in() for voice in self.voices]
+            self.lead_ins = [renderer.lead_in() for renderer in self.renderers]
             self.joins = [
                 crossfade(self.prompt.waveform.samples[-len(lead_in) :], lead_in) for lead_in in self.lead_ins
             ]
@@ -107,16 +107,16 @@ class TakeStreams:
         self.index += 1
         return beats
 
-    def _next_model_beat(self, settings: Settings) -> torch.Tensor:
+    def _next_model_beat(self, settings: GenerationConfig) -> torch.Tensor:
         """The next model beat of every take, drawn or already decided: int64 (K, frames, n)."""
-        if self.closing is not None and self.composer.n_composed == self.n_before_ending:
+        if self.closing is not None and self.generator.n_composed == self.n_before_ending:
             self._close(settings)
         if self.pending:
             codes = self.pending.popleft()
-            self.composer.hear(codes)
+            self.generator.append(codes)
             return codes
-        codes = self.composer.next_beat(settings)
-        if self.closing is not None and self.closing.only_new and len(self.heads) < self.composer.bar:
+        codes = self.generator.decode_beat(settings)
+        if self.closing is not None and self.closing.only_new and len(self.heads) < self.generator.bar:
             self.heads.append(codes.numpy())
         return codes
 
@@ -125,7 +125,7 @@ class TakeStreams:
         """Model beats that are chosen to lead back: a bar, but at most half of the piece."""
         assert self.closing is not None
         total = int(self.closing.n_beats * self.prompt.model_beats_per_beat)
-        return max(1, min(self.composer.bar, total // 2))
+        return max(1, min(self.generator.bar, total // 2))
 
     @property
     def n_before_ending(self) -> int:
@@ -133,15 +133,15 @@ class TakeStreams:
         assert self.closing is not None
         return int(self.closing.n_beats * self.prompt.model_beats_per_beat) - self.n_ending
 
-    def _close(self, settings: Settings) -> None:
+    def _close(self, settings: GenerationConfig) -> None:
         """Choose each take's last bar; after it the head is heard again, since the last beat's sound needs it."""
         assert self.closing is not None
-        heads = [self.prompt.codes] * len(self.voices)
+        heads = [self.prompt.codes] * len(self.renderers)
         if self.closing.only_new:
             heads = list(np.stack(self.heads, axis=1))
-        heads = [head[: self.composer.bar] for head in heads]
+        heads = [head[: self.generator.bar] for head in heads]
         self.endings = [
-            compose_ending(self.composer, row, self.n_ending, head, settings) for row, head in enumerate(heads)
+            compose_ending(self.generator, row, self.n_ending, head, settings) for row, head in enumerate(heads)
         ]
         self.pending.extend(torch.stack([ending.codes for ending in self.endings], dim=1))
         self.pending.extend(torch.from_numpy(np.stack(heads, axis=1)))
@@ -166,8 +166,8 @@ class TakeStreams:
         if keep > 4:
             self.codes, self.codes_start = self.codes[keep:], int(begin)
         codes = np.concatenate(self.codes, axis=1)  # (K, frames of all kept beats, n)
-        frames = self.voices[0].frames
+        frames = self.renderers[0].frames
         low, high = (int((edge - self.codes_start) * frames) for edge in (begin, end))
         cut = codes[:, low:high]
-        sources = [voice.lags_of(int(begin * frames), high - low) for voice in self.voices]
+        sources = [renderer.lags_of(int(begin * frames), high - low) for renderer in self.renderers]
         return cut.reshape(len(cut), -1, min(frames, high - low), cut.shape[-1]), sources

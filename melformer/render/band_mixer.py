@@ -10,7 +10,7 @@ WINDOW_S = 2_048 / 44_100
 OVERLAP = 4
 
 
-class BandPatches:
+class BandMixer:
     """Short-time spectra on a fixed grid of frames, in which bands of other sources replace the first one's.
 
     What is added to the sound is the sources' *difference* in those bands, so where nothing differs, every sample

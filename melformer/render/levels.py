@@ -14,7 +14,7 @@ SOFT, SILENT = 1e-5, 1e-10
 """Powers that do not count: this share of the prompt's, and what cannot be heard at all."""
 
 
-class StatedLevels:
+class LevelCorrector:
     """Holds the decoder to the levels that codes state.
 
     The codebook of levels states the power of every register in every latent frame. Of codes that were played the

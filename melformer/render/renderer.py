@@ -14,10 +14,10 @@ from melformer.codec.codec import Codec
 from melformer.codec.decoder import DecoderState
 from melformer.codec.source_scorer import band_levels
 from melformer.generate.prompt import Prompt, work_beats
-from melformer.render.band_mixer import BandPatches
+from melformer.render.band_mixer import BandMixer
 from melformer.render.crossfade import crossfade
-from melformer.render.levels import StatedLevels
-from melformer.render.source_matcher import FOLLOW, GENERATE, WHOLE, Memory, OwnSound
+from melformer.render.levels import LevelCorrector
+from melformer.render.source_matcher import FOLLOW, GENERATE, WHOLE, MatcherState, SourceMatcher
 from melformer.render.stereo_image import channel_gains, channel_phases
 
 JOIN_S, FADE_S = 0.030, 0.010
@@ -28,7 +28,7 @@ HISTORY_BEATS = 2
 
 
 @dataclass
-class VoiceState:
+class RendererState:
     """What a take's sound carries from beat to beat.
 
     `buffer` (channels, n) is decoded sound on the work grid, its first sample at `buffer_start` (counted from the
@@ -52,15 +52,15 @@ class VoiceState:
 
 
 @dataclass
-class Voice:
+class Renderer:
     """Renders one take of a prompt; `push` codes of a model beat, then `render` the beats that are complete."""
 
     codec: Codec
     prompt: Prompt
     gains: Tensor = field(init=False)
-    levels: StatedLevels = field(init=False)
-    own: OwnSound = field(init=False)
-    state: VoiceState = field(init=False)
+    levels: LevelCorrector = field(init=False)
+    own: SourceMatcher = field(init=False)
+    state: RendererState = field(init=False)
 
     def __post_init__(self) -> None:
         config, decoder = self.codec.config, self.codec.decoder
@@ -76,30 +76,30 @@ class Voice:
         self.decoded: tuple[int, np.ndarray] | None = None  # while a beat is rendered: its first sample, and all
         self.own, (spectra, warm) = self._listen(), self._warm_up()
         with torch.inference_mode():
-            self.levels = StatedLevels(self.codec, spectra, torch.from_numpy(prompt.codes[-WARM_BEATS:]))
+            self.levels = LevelCorrector(self.codec, spectra, torch.from_numpy(prompt.codes[-WARM_BEATS:]))
             self.gains = torch.from_numpy(self._gains(spectra))
             channels = spectra * self.gains[:, None]
             samples, carry = decoder.stft.overlap_add(decoder.stft.segments(channels))
         warm.carry = carry
         kept = min(samples.shape[1], self.work)
         start = -decoder.delay_samples - kept
-        self.patches = BandPatches(rate, prompt.model_bpm, self.own.n_bands, self.work) if self.own.n_bands else None
-        self.state = VoiceState(
+        self.patches = BandMixer(rate, prompt.model_bpm, self.own.n_bands, self.work) if self.own.n_bands else None
+        self.state = RendererState(
             warm, torch.from_numpy(prompt.codes[-HISTORY_BEATS:]), samples[:, -kept:], start, np.zeros(0, np.int64),
             np.zeros((0, self.own.n_bands), np.int64), self.own.memory.recent, 0, 0, 0, GENERATE,
         )  # fmt: skip
 
-    def twin(self) -> "Voice":
+    def fork(self) -> "Renderer":
         """Another take's voice, as this one is now; what both know of the prompt exists once."""
         other = copy(self)
         other.own = copy(self.own)
         return other
 
     @torch.inference_mode()
-    def _listen(self) -> OwnSound:
+    def _listen(self) -> SourceMatcher:
         """What chooses the sources, with the prompt in its ear."""
         latents = self.codec.quantizer.colours(torch.from_numpy(self.prompt.codes))
-        return OwnSound(latents.numpy(), self.prompt.codes, self.codec.scorer, self._heard())
+        return SourceMatcher(latents.numpy(), self.prompt.codes, self.codec.scorer, self._heard())
 
     @torch.inference_mode()
     def _warm_up(self) -> tuple[Tensor, DecoderState]:
@@ -139,14 +139,14 @@ class Voice:
         latents = self.codec.quantizer.colours(codes[None])
         position = len(self.prompt.codes) + state.n_pushed
         last_bands = state.bands[-1] if len(state.bands) else np.full(self.own.n_bands, FOLLOW)
-        self.own.memory = Memory(state.last_lag, last_bands, state.recent)
+        self.own.memory = MatcherState(state.last_lag, last_bands, state.recent)
         lags, bands = self.own.choose(latents[0].numpy(), codes.numpy(), position, own_sound)
         lags, bands = np.append(state.lags[-kept:], lags), np.concatenate([state.bands[-kept:], bands])
         heard, decoder, n_decoded = (state.buffer, state.buffer_start), state.decoder, state.n_decoded
         if (lags[-kept:] == GENERATE).any() or (bands[-kept:] == GENERATE).any():
             heard, decoder = self._decode(codes, state.n_pushed)
             n_decoded = state.n_pushed + 1
-        self.state = VoiceState(
+        self.state = RendererState(
             decoder, torch.cat([state.history, codes[None]])[-HISTORY_BEATS:], *heard, lags, bands,
             self.own.memory.recent, state.lags_start + max(0, len(state.lags) - kept), state.n_pushed + 1, n_decoded,
             self.own.memory.lag,

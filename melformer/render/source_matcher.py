@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from melformer.codec.source_scorer import RECENT_BEATS, Recorded, SourceScorer
+from melformer.codec.source_scorer import RECENT_BEATS, PromptFeatures, SourceScorer
 
 
 def cheapest_path(costs: np.ndarray, start: np.ndarray, switch: float) -> np.ndarray:
@@ -44,7 +44,7 @@ not those of the new codes: the decoder speaks where both are nearly as far, and
 
 
 @dataclass(frozen=True)
-class Memory:
+class MatcherState:
     """What a chooser keeps from beat to beat: the last frame's lag and, with a scorer, its bands' lags (n_bands,)
     and the last beats' distances (n ≤ 4, P) to every prompt beat."""
 
@@ -53,7 +53,7 @@ class Memory:
     recent: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
 
-class OwnSound:
+class SourceMatcher:
     """Chooses sources along the cheapest path (Viterbi), beat after beat.
 
     A source is a lag in model beats: the new frame sounds as the prompt did that many beats ago, at the same place
@@ -70,14 +70,14 @@ class OwnSound:
         self.latents, self.codes, self.scorer = latents.astype(np.float32), codes, scorer
         spread = self.latents - self.latents.mean(axis=(0, 1))
         self.variance = max(float((spread**2).sum(axis=-1).mean()), 1e-6)
-        self.recorded: Recorded | None = None
-        self.memory = Memory()
+        self.recorded: PromptFeatures | None = None
+        self.memory = MatcherState()
         if scorer is not None:
             assert heard is not None
             tensors = [torch.from_numpy(np.ascontiguousarray(part)) for part in (self.latents, codes, heard)]
             self.recorded = scorer.record(*tensors)
             empty = np.zeros((0, len(latents)), np.float32)
-            self.memory = Memory(GENERATE, np.full(scorer.n_bands, FOLLOW), empty)
+            self.memory = MatcherState(GENERATE, np.full(scorer.n_bands, FOLLOW), empty)
 
     @property
     def n_bands(self) -> int:
@@ -111,7 +111,7 @@ class OwnSound:
             if costs.ndim == 3 and not same.any():
                 bands = self._choose_bands(costs, path, lags)
         last_bands = bands[-1] if self.n_bands else self.memory.bands
-        self.memory = Memory(int(lags[path[-1]]), last_bands, self._recent(latents))
+        self.memory = MatcherState(int(lags[path[-1]]), last_bands, self._recent(latents))
         return lags[path], bands
 
     @torch.inference_mode()
@@ -120,8 +120,8 @@ class OwnSound:
         if self.scorer is None:
             return self.memory.recent
         assert self.recorded is not None
-        apart = self.scorer.apart(self.recorded, torch.from_numpy(latents)).mean(dim=0)
-        return np.concatenate([self.memory.recent, apart[None].numpy()])[-RECENT_BEATS:]
+        distances = self.scorer.distances(self.recorded, torch.from_numpy(latents)).mean(dim=0)
+        return np.concatenate([self.memory.recent, distances[None].numpy()])[-RECENT_BEATS:]
 
     def _costs_by_latents(self, latents: np.ndarray, own_sound: float) -> np.ndarray:
         """(F, P + 1): squared distance of quantised latents, and the decoder's fixed price."""

@@ -32,7 +32,7 @@ class StepPrediction:
         return np.stack([self.book_logits(i) for i in range(self.gates.shape[1])], axis=1)
 
 
-class Speaker:
+class StepDecoder:
     """Predicts the steps of one beat after another for `batch` sequences, as `BeatTransformer.forward` would.
 
     `begin` a beat with the state in which it is predicted, then ask for its steps in their order. Where the state has

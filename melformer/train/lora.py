@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from melformer.errors import RequestError
-from melformer.transformer.classifier import CodeTable
+from melformer.transformer.classifier import TiedCodeEmbedding
 
 MAX_RANK = 256
 
@@ -35,7 +35,7 @@ def add_lora(module: nn.Module, rank: int) -> list[nn.Parameter]:
         raise RequestError(f"The LoRA rank is {rank}; it must be from 1 to {MAX_RANK}.")
     for parameter in module.parameters():
         parameter.requires_grad = parameter.ndim == 1
-    linear = [m for m in module.modules() if isinstance(m, nn.Linear) and not isinstance(m, CodeTable)]
+    linear = [m for m in module.modules() if isinstance(m, nn.Linear) and not isinstance(m, TiedCodeEmbedding)]
     layers = [m for m in linear if min(m.weight.shape) >= 2 * rank]
     if not layers:
         raise RequestError(f"The LoRA rank is {rank}, too high for every layer of this model; give a lower one.")

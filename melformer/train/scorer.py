@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from tqdm import tqdm, trange
 
 from melformer.codec.codec import Codec
-from melformer.codec.source_scorer import RECENT_BEATS, Recorded, SourceScorer
+from melformer.codec.source_scorer import RECENT_BEATS, PromptFeatures, SourceScorer
 from melformer.data.beat_dataset import find_clips, load_clip
 from melformer.data.source_pairs import LOOP_BEATS, Pair, make_pair
 from melformer.errors import MelformerError, RequestError
@@ -37,14 +37,14 @@ PRIOR = 0.03
 class Lesson:
     """A pair as the scorer sees it: new codes against a recorded prompt, and the distances to be said.
 
-    `latents` (N, F, dim), `codes` (N, F, n_codebooks), `apart` (N, P) of `SourceScorer`, `copy` (N, F, P, n_bands)
+    `latents` (N, F, dim), `codes` (N, F, n_codebooks), `distances` (N, P) of `SourceScorer`, `copy` (N, F, P, n_bands)
     and `decoder` (N, F, n_bands): the true distances in log10 of the level.
     """
 
-    prompt: Recorded
+    prompt: PromptFeatures
     latents: Tensor
     codes: Tensor
-    apart: Tensor
+    distances: Tensor
     copy: Tensor
     decoder: Tensor
 
@@ -72,16 +72,16 @@ def lesson(scorer: SourceScorer, codec: Codec, pair: Pair) -> Lesson:
     latents, prompt_latents = (codec.quantizer.colours(codes) for codes in (pair.codes, pair.prompt_codes))
     heard = pair.prompt.levels().unflatten(0, (-1, n_frames))
     prompt = scorer.record(prompt_latents, pair.prompt_codes, heard)
-    apart = torch.stack([(prompt.latents - new).square().sum(dim=-1).mean(dim=1) for new in latents])
+    distances = torch.stack([(prompt.latents - new).square().sum(dim=-1).mean(dim=1) for new in latents])
     copy = [pair.truth.distance(pair.prompt.beat(j, n_frames), n_frames) for j in range(len(prompt_latents))]
     decoder = pair.truth.distance(pair.decoded, n_frames)
-    return Lesson(prompt, latents, pair.codes, apart / prompt.variance, torch.stack(copy, dim=2), decoder)
+    return Lesson(prompt, latents, pair.codes, distances / prompt.variance, torch.stack(copy, dim=2), decoder)
 
 
 def loss(scorer: SourceScorer, lesson: Lesson, beat: int, sharpness: Tensor) -> Tensor:
     """Expected distance under the scores, of bands and of whole frames, and how wrong the said distances are."""
-    recent = lesson.apart[max(0, beat - RECENT_BEATS) : beat]
-    position = lesson.apart.shape[1] + beat
+    recent = lesson.distances[max(0, beat - RECENT_BEATS) : beat]
+    position = lesson.distances.shape[1] + beat
     copy, decoder, _ = scorer(lesson.prompt, lesson.latents[beat], lesson.codes[beat], position, recent)
     said = torch.cat([copy, decoder[:, None]], dim=1)
     true = torch.cat([lesson.copy[beat], lesson.decoder[beat][:, None]], dim=1)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class ColumnMemory:
+class AlignedMemory:
     """What earlier beats offer at each step of the beat pattern.
 
     keys (B, J, n_steps, n_heads, head_dim), values (B, J, n_steps, dim), codes int64 (B, J, n_steps, n_codebooks),
@@ -22,8 +22,8 @@ class ColumnMemory:
 
 
 @dataclass
-class BeatRing:
-    """`ColumnMemory` of the last `capacity` beats of a stream, in a ring (slot = position mod capacity), step by step:
+class AlignedKVCache:
+    """`AlignedMemory` of the last `capacity` beats of a stream, in a ring (slot = position mod capacity), step by step:
     what one step reads lies together. keys (S, B, n_heads, J, head_dim), values (S, B, J, dim), codes (S, B, J,
     n_codebooks), pointer_keys (S, B, J, pointer_dim)."""
 
@@ -33,7 +33,7 @@ class BeatRing:
     pointer_keys: Tensor
 
     @classmethod
-    def like(cls, memory: ColumnMemory, capacity: int) -> "BeatRing":
+    def like(cls, memory: AlignedMemory, capacity: int) -> "AlignedKVCache":
         """An empty ring for memories such as this one."""
         batch, _, n_steps, n_heads, head_dim = memory.keys.shape
         return cls(
@@ -47,7 +47,7 @@ class BeatRing:
     def capacity(self) -> int:
         return self.values.shape[2]
 
-    def write(self, memory: ColumnMemory, position: int) -> None:
+    def write(self, memory: AlignedMemory, position: int) -> None:
         """Remember beats `position` …; of more than fit, the last."""
         n = min(memory.values.shape[1], self.capacity)
         slots = torch.arange(position + memory.values.shape[1] - n, position + memory.values.shape[1]) % self.capacity
@@ -56,12 +56,12 @@ class BeatRing:
         self.codes[:, :, slots] = memory.codes[:, -n:].permute(2, 0, 1, 3)
         self.pointer_keys[:, :, slots] = memory.pointer_keys[:, -n:, :, 0].permute(2, 0, 1, 3)
 
-    def rows(self, index: Tensor) -> "BeatRing":
+    def rows(self, index: Tensor) -> "AlignedKVCache":
         """A copy with the sequences `index` of this one."""
-        return BeatRing(*(part[:, index] for part in (self.keys, self.values, self.codes, self.pointer_keys)))
+        return AlignedKVCache(*(part[:, index] for part in (self.keys, self.values, self.codes, self.pointer_keys)))
 
 
-class ColumnAttention(nn.Module):
+class AlignedAttention(nn.Module):
     """Scores of earlier beats at the same step: content, and a learned preference for each lag.
 
     A loop repeats on its grid, so what a beat needs stands at the same place in an earlier beat, in any metre;

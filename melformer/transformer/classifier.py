@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from melformer.runtime.packed import PackedLinear
 
 
-class CodeTable(PackedLinear):
+class TiedCodeEmbedding(PackedLinear):
     """One table of code embeddings, read in both directions: to embed codes, and to classify (Press and Wolf 2017)."""
 
     offsets: Tensor

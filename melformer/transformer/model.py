@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from melformer.config import TransformerConfig
-from melformer.transformer.aligned_attention import BeatRing, ColumnAttention, ColumnMemory
+from melformer.transformer.aligned_attention import AlignedAttention, AlignedKVCache, AlignedMemory
 from melformer.transformer.block import TransformerStack
-from melformer.transformer.classifier import CodeTable
+from melformer.transformer.classifier import TiedCodeEmbedding
 from melformer.transformer.delay_pattern import DelayPattern
 from melformer.transformer.kv_cache import KVCache
 
@@ -45,7 +45,7 @@ class TransformerState:
 
     position: int
     caches: list[KVCache]
-    ring: BeatRing
+    ring: AlignedKVCache
     contexts: Tensor
     lags: Tensor
 
@@ -78,17 +78,17 @@ class BeatTransformer(nn.Module):
             config.hidden_multiple, config.dropout,
         )  # fmt: skip
         width, n_steps = config.beat_dim, self.pattern.n_steps
-        self.codes = CodeTable(n_codebooks, codebook_size, width)
+        self.codes = TiedCodeEmbedding(n_codebooks, codebook_size, width)
         self.context = nn.Linear(config.dim, width)
         self.step_embedding = nn.Parameter(torch.randn(n_steps, width) * 0.02)
         sizes = (config.n_beat_heads, config.pointer_dim // config.n_beat_heads, config.context_beats)
-        self.column = ColumnAttention(width, config.dim, width, *sizes)
+        self.column = AlignedAttention(width, config.dim, width, *sizes)
         self.column_out = nn.Linear(config.n_beat_heads * width, width, bias=False)
         self.steps = TransformerStack(
             config.n_beat_layers, width, config.n_beat_heads, config.n_beat_kv_heads, n_steps, config.rope_base,
             config.hidden_multiple, config.dropout,
         )  # fmt: skip
-        self.pointer = ColumnAttention(width, config.dim, width, 1, config.pointer_dim, config.context_beats)
+        self.pointer = AlignedAttention(width, config.dim, width, 1, config.pointer_dim, config.context_beats)
         self.gate = nn.Linear(width, n_codebooks)
 
     def forward(
@@ -126,19 +126,19 @@ class BeatTransformer(nn.Module):
         probability = gate * copied + (1.0 - share) * generated.exp()
         return (probability + 1e-9).log() * self.pattern.present
 
-    def read(self, codes: Tensor, conditioning: Conditioning) -> TransformerState:
+    def prefill(self, codes: Tensor, conditioning: Conditioning) -> TransformerState:
         """Hear the first beats of a sequence all at once: codes (B, N, n_frames, n_codebooks), N from 1; conditioning's
         bar_positions (B, N + 1) are those of the heard beats and of the one to be predicted."""
         embedded = torch.cat([self.start.expand(len(codes), 1, -1), self._embed_beats(codes)], dim=1)
         caches = self.beats.empty_caches(len(codes))
         contexts = self.beats(embedded + self._embed_conditioning(conditioning), caches)
         memory = self._remember(codes, contexts[:, :-1])
-        ring = BeatRing.like(memory, self.config.context_beats)
+        ring = AlignedKVCache.like(memory, self.config.context_beats)
         ring.write(memory, 0)
         position = codes.shape[1]
         return TransformerState(position, caches, ring, contexts[:, -1], self.ring_lags(position))
 
-    def advance(self, state: TransformerState, codes: Tensor, conditioning: Conditioning) -> None:
+    def append(self, state: TransformerState, codes: Tensor, conditioning: Conditioning) -> None:
         """Take beat `position` as said, codes (B, n_frames, n_codebooks), and get ready for the next one, in place;
         conditioning's bar_positions is (B, 1)."""
         state.ring.write(self._remember(codes[:, None], state.contexts[:, None]), state.position)
@@ -162,20 +162,20 @@ class BeatTransformer(nn.Module):
         features = torch.stack([conditioning.tempo.nan_to_num(0.0), known.to(conditioning.tempo.dtype)], dim=-1)
         return self.bar_position(conditioning.bar_positions) + self.tempo(features)[:, None]
 
-    def _remember(self, codes: Tensor, contexts: Tensor) -> ColumnMemory:
+    def _remember(self, codes: Tensor, contexts: Tensor) -> AlignedMemory:
         """What beats (B, J, n_frames, n_codebooks) offer to later ones."""
         steps = self.pattern.to_steps(codes)
         here = self.codes.embed(steps, self.pattern.present)
         before = self._before(here)
         keys = self.column.keys(contexts, before, here)
-        return ColumnMemory(keys, here, steps, self.pointer.keys(contexts, before, here))
+        return AlignedMemory(keys, here, steps, self.pointer.keys(contexts, before, here))
 
     @staticmethod
     def _before(here: Tensor) -> Tensor:
         """Embeddings of the step before: (B, J, S, dim) moved by one step."""
         return F.pad(here, (0, 0, 1, 0))[:, :, :-1]
 
-    def _read(self, hidden: Tensor, memory: ColumnMemory, lags: Tensor) -> Tensor:
+    def _read(self, hidden: Tensor, memory: AlignedMemory, lags: Tensor) -> Tensor:
         weights = self.column(hidden, memory.keys, lags).exp().type_as(memory.values)
         read = torch.einsum("bkshj,bjsd->bkshd", weights, memory.values)
         return hidden + self.column_out(read.flatten(-2))

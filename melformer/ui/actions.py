@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from melformer.errors import MelformerError, RequestError
-from melformer.generate import Settings
+from melformer.generate import GenerationConfig
 from melformer.ui.explain import codebook_usage, decode_rewritten, decode_with, spectrum
 from melformer.ui.exports import export_all, export_take
 from melformer.ui.loops import check_beats_per_bar
@@ -22,7 +22,7 @@ SURPRISE = "Something went wrong here and was written to the log. Your loop and 
 MAX_BEATS_AT_ONCE = 64
 
 
-class Gone(RequestError):
+class SessionExpired(RequestError):
     """The session was forgotten: the page has to begin a new one."""
 
 
@@ -47,7 +47,7 @@ class Actions:
             if todo is None:
                 raise RequestError(f"No such request: {str(data.get('do'))[:40]!r}. Reload the page.")
             return {"ok": todo(self, session, data)}
-        except Gone as error:
+        except SessionExpired as error:
             return {"error": sentence(error), "gone": True}
         except MelformerError as error:
             return {"error": sentence(error)}
@@ -65,7 +65,7 @@ class Actions:
             token = self.sessions.create()
             session = self.sessions.find(token)
         limits = asdict(self.sessions.limits)
-        defaults = asdict(Settings())
+        defaults = asdict(GenerationConfig())
         names = list(self.examples)
         return {"token": token, "view": session.view(), "limits": limits, "defaults": defaults, "examples": names}
 
@@ -73,7 +73,7 @@ class Actions:
         try:
             return self.sessions.find(data.get("token"))
         except RequestError as error:
-            raise Gone(str(error)) from None
+            raise SessionExpired(str(error)) from None
 
     def uploaded(self, value: Any) -> Path:
         """A path that was really uploaded here, not any file of the host. Errors: RequestError."""
@@ -151,12 +151,12 @@ def _explain(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
 
 
 def _decode(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
-    with session.desk.turn():
+    with session.scheduler.turn():
         return decode_with(session.model, session.need_loop(), data.get("n_codebooks"))
 
 
 def _edit(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
-    with session.desk.turn():
+    with session.scheduler.turn():
         return decode_rewritten(session.model, session.need_loop(), data.get("order"))
 
 

@@ -42,8 +42,8 @@ class Endpoints:
         with self._session(keep_files=False) as session:
             self._load(session, loop, bpm)
             yield _format(session)
-            wish = _wish(n_beats, seed, temperature, variation, close_loop)
-            for message in session.play(wish):
+            request = _request(n_beats, seed, temperature, variation, close_loop)
+            for message in session.play(request):
                 if message["kind"] in ("waiting", "beat"):
                     yield message
 
@@ -62,8 +62,8 @@ class Endpoints:
         """Continue a loop and give the file, with the loop or only the new beats: wav, wav24, flac, tiaf."""
         with self._session(keep_files=True) as session:
             self._load(session, loop, bpm)
-            wish = _wish(n_beats, seed, temperature, variation, close_loop)
-            for _ in session.play(wish):
+            request = _request(n_beats, seed, temperature, variation, close_loop)
+            for _ in session.play(request):
                 pass
             path = export_take(session.need_take(1), session.folder, kind, part)
             return gr.FileData(path=str(path), orig_name=path.name).model_dump()
@@ -85,7 +85,7 @@ class Endpoints:
             session.retime(bpm, 4)
 
 
-def _wish(n_beats: Any, seed: Any, temperature: Any, variation: Any, close_loop: Any) -> dict[str, Any]:
+def _request(n_beats: Any, seed: Any, temperature: Any, variation: Any, close_loop: Any) -> dict[str, Any]:
     if n_beats is None:
         raise RequestError("The number of beats must be given; only the page plays endlessly.")
     return {

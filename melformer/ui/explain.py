@@ -7,7 +7,7 @@ import numpy as np
 
 from melformer.audio.io import Waveform
 from melformer.errors import RequestError
-from melformer.ui.loops import Loop
+from melformer.ui.loops import PromptLoop
 from melformer.ui.requests import whole_number
 from melformer.ui.wire import code_columns, pcm16, text
 
@@ -40,7 +40,7 @@ def codebook_usage(codes: np.ndarray) -> list[dict[str, int]]:
     return [{"distinct": len(np.unique(one)), "columns": len(columns)} for one in columns.T]
 
 
-def decode_with(model: Any, loop: Loop, n_codebooks: Any) -> dict[str, Any]:
+def decode_with(model: Any, loop: PromptLoop, n_codebooks: Any) -> dict[str, Any]:
     """The loop, written down with `n_codebooks` codebooks and played back. Errors: RequestError."""
     most = loop.prompt.codes.shape[-1]
     n_codebooks = whole_number(n_codebooks, "The number of codebooks", 1, most)
@@ -49,7 +49,7 @@ def decode_with(model: Any, loop: Loop, n_codebooks: Any) -> dict[str, Any]:
     return _packed(decoded, loop, words)
 
 
-def decode_rewritten(model: Any, loop: Loop, order: Any) -> dict[str, Any]:
+def decode_rewritten(model: Any, loop: PromptLoop, order: Any) -> dict[str, Any]:
     """The loop with beat `order[k]["from"]` at place k, reversed in time where asked. Errors: RequestError."""
     n_beats = loop.prompt.n_beats
     if not isinstance(order, list) or len(order) != n_beats or not all(isinstance(item, dict) for item in order):
@@ -66,7 +66,7 @@ def decode_rewritten(model: Any, loop: Loop, order: Any) -> dict[str, Any]:
     return _packed(model.decode_codes(loop.prompt, rewritten), loop, "Decoded from the rewritten tokens")
 
 
-def _packed(decoded: Waveform, loop: Loop, words: str) -> dict[str, Any]:
+def _packed(decoded: Waveform, loop: PromptLoop, words: str) -> dict[str, Any]:
     prompt = loop.prompt.waveform
     samples = np.zeros((prompt.n_samples, prompt.n_channels), np.float32)
     n = min(prompt.n_samples, decoded.n_samples)

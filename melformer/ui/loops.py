@@ -16,7 +16,7 @@ READ_AT_MOST_S = 600.0
 
 
 @dataclass(frozen=True)
-class Loop:
+class PromptLoop:
     """A prompt, the audio it was cut from (`start_s` in, for cutting it anew), and what the user is told."""
 
     name: str
@@ -49,7 +49,7 @@ def check_beats_per_bar(value: Any) -> int:
     return int(value)
 
 
-def open_loop(model: Any, path: Path, limits: Limits, beats_per_bar: int = 4) -> Loop:
+def open_loop(model: Any, path: Path, limits: Limits, beats_per_bar: int = 4) -> PromptLoop:
     """Read a file and make it a prompt. Errors: AudioError, TempoError."""
     raw = read_waveform(path, max_s=READ_AT_MOST_S)
     tempo = find_tempo(raw, path=path)
@@ -59,11 +59,11 @@ def open_loop(model: Any, path: Path, limits: Limits, beats_per_bar: int = 4) ->
         raw = raw.slice(0, round(limits.prompt_s * raw.sample_rate))
     prompt = model.prompt(raw, bpm=tempo.bpm, start_s=tempo.start_s, beats_per_bar=beats_per_bar)
     told = (*messages, *prompt.messages)
-    loop = Loop(path.stem, raw, prompt, beats_per_bar, tempo.source, tempo.confidence, told, tempo.start_s)
+    loop = PromptLoop(path.stem, raw, prompt, beats_per_bar, tempo.source, tempo.confidence, told, tempo.start_s)
     return shorten(model, loop, limits)
 
 
-def shorten(model: Any, loop: Loop, limits: Limits) -> Loop:
+def shorten(model: Any, loop: PromptLoop, limits: Limits) -> PromptLoop:
     """Keep the last whole bars of a loop that is longer than the host allows."""
     n_beats = loop.prompt.n_beats
     if n_beats <= limits.prompt_beats:
@@ -73,7 +73,7 @@ def shorten(model: Any, loop: Loop, limits: Limits) -> Loop:
     return crop_loop(model, loop, n_beats - kept, n_beats, note)
 
 
-def crop_loop(model: Any, loop: Loop, first: int, last: int, note: str | None = None) -> Loop:
+def crop_loop(model: Any, loop: PromptLoop, first: int, last: int, note: str | None = None) -> PromptLoop:
     """Keep beats [first, last). Errors: RequestError when nothing or too much is asked for."""
     if not 0 <= first < last <= loop.prompt.n_beats:
         raise RequestError(f"Beats {first + 1} to {last} are not in the loop; it has {loop.prompt.n_beats}.")
@@ -81,23 +81,23 @@ def crop_loop(model: Any, loop: Loop, first: int, last: int, note: str | None = 
     raw = loop.prompt.waveform.slice(int(edges[first]), int(edges[last]))
     prompt = model.prompt(raw, bpm=loop.prompt.bpm, start_s=0.0, beats_per_bar=loop.beats_per_bar)
     told = (*loop.messages, note) if note else (f"Cropped to beats {first + 1} to {last}.",)
-    return Loop(loop.name, raw, prompt, loop.beats_per_bar, loop.source, loop.confidence, told)
+    return PromptLoop(loop.name, raw, prompt, loop.beats_per_bar, loop.source, loop.confidence, told)
 
 
-def retime_loop(model: Any, loop: Loop, bpm: float, beats_per_bar: int, limits: Limits) -> Loop:
+def retime_loop(model: Any, loop: PromptLoop, bpm: float, beats_per_bar: int, limits: Limits) -> PromptLoop:
     """The same audio on another grid. Errors: TempoError, RequestError."""
     bpm, beats_per_bar = check_bpm(bpm), check_beats_per_bar(beats_per_bar)
     same = abs(bpm - loop.prompt.bpm) < 1e-9
     prompt = model.prompt(loop.raw, bpm=bpm, start_s=loop.start_s, beats_per_bar=beats_per_bar)
     source, confidence = (loop.source, loop.confidence) if same else ("you", 1.0)
     told = tuple(prompt.messages)
-    again = Loop(loop.name, loop.raw, prompt, beats_per_bar, source, confidence, told, loop.start_s)
+    again = PromptLoop(loop.name, loop.raw, prompt, beats_per_bar, source, confidence, told, loop.start_s)
     return shorten(model, again, limits)
 
 
-def loop_of_take(model: Any, loop: Loop, whole: Waveform, number: int, limits: Limits) -> Loop:
+def loop_of_take(model: Any, loop: PromptLoop, whole: Waveform, number: int, limits: Limits) -> PromptLoop:
     """A take, prompt and new beats together, as the loop to continue from."""
     prompt = model.prompt(whole, bpm=loop.prompt.bpm, start_s=0.0, beats_per_bar=loop.beats_per_bar)
     note = f"Take {number} is the loop now."
-    again = Loop(loop.name, whole, prompt, loop.beats_per_bar, loop.source, loop.confidence, (note,))
+    again = PromptLoop(loop.name, whole, prompt, loop.beats_per_bar, loop.source, loop.confidence, (note,))
     return shorten(model, again, limits)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from melformer.errors import RequestError
-from melformer.generate import Settings
+from melformer.generate import GenerationConfig
 from melformer.ui.limits import Limits
 
 MAX_SEED = 2**31 - 1
@@ -13,7 +13,7 @@ KNOBS = ("temperature", "top_k", "top_p", "min_p", "variation", "own_sound")
 
 
 @dataclass(frozen=True)
-class Wish:
+class GenerationRequest:
     """New beats, please: how many (None: endless), from which seed, after which take (None: after the loop).
 
     `lead_in_s`: how much of the loop is heard before the first new beat. `close_loop`: end so that it can be played
@@ -22,7 +22,7 @@ class Wish:
 
     n_beats: int | None
     seed: int
-    settings: Settings
+    settings: GenerationConfig
     keep: int | None = None
     lead_in_s: float = 0.0
     close_loop: bool = False
@@ -50,8 +50,8 @@ def real_number(value: Any, name: str) -> float:
     return number
 
 
-def read_settings(data: dict[str, Any]) -> Settings:
-    """`Settings` from the knobs in `data`; what is missing keeps its default. Errors: RequestError."""
+def read_settings(data: dict[str, Any]) -> GenerationConfig:
+    """`GenerationConfig` from the knobs in `data`; what is missing keeps its default. Errors: RequestError."""
     values: dict[str, Any] = {}
     for knob in KNOBS:
         if data.get(knob) is None:
@@ -60,10 +60,10 @@ def read_settings(data: dict[str, Any]) -> Settings:
             values[knob] = whole_number(data[knob], "top-k", 0, 1024)
         else:
             values[knob] = real_number(data[knob], knob.replace("_", "-"))
-    return Settings(**values)
+    return GenerationConfig(**values)
 
 
-def read_wish(data: dict[str, Any], limits: Limits) -> Wish:
+def read_request(data: dict[str, Any], limits: Limits) -> GenerationRequest:
     """Check what was asked for. Errors: RequestError, each with the limit in its sentence."""
     n_beats = data.get("n_beats")
     keep = data.get("keep")
@@ -72,7 +72,7 @@ def read_wish(data: dict[str, Any], limits: Limits) -> Wish:
         raise RequestError(f"Closing the loop is wanted or not (true or false), not {str(close_loop)[:40]}.")
     if close_loop and (n_beats is None or keep is not None):
         raise RequestError("To close the loop, give a number of beats and begin with Continue.")
-    return Wish(
+    return GenerationRequest(
         n_beats=None if n_beats is None else whole_number(n_beats, "The number of beats", 1, limits.beats),
         seed=whole_number(data.get("seed", 0), "The seed", 0, MAX_SEED),
         settings=read_settings(data),

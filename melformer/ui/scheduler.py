@@ -18,7 +18,7 @@ UNKNOWN_LOAD = 0.5
 
 
 @dataclass(eq=False)
-class Player:
+class QueuedStream:
     """One stream that plays or waits: the length of its beats (None: it needs the machine alone) and its own."""
 
     beat_s: float | None
@@ -33,14 +33,14 @@ class Player:
 
 
 @dataclass(frozen=True)
-class Place:
+class QueueEntry:
     """A place in the queue: 1 is next; `wait_s` is None when an endless stream plays before."""
 
     place: int
     wait_s: float | None
 
 
-class Desk:
+class Scheduler:
     """Admits as many streams as the machine plays in real time, and gives the model to one beat at a time.
 
     A machine that makes a beat in a tenth of its duration serves several listeners at once, so a queue of one
@@ -51,8 +51,8 @@ class Desk:
         self.max_players = max_players
         self.max_people = max_people
         self._changed = threading.Condition()
-        self._playing: list[Player] = []
-        self._waiting: list[Player] = []
+        self._playing: list[QueuedStream] = []
+        self._waiting: list[QueuedStream] = []
         self._turns: deque[object] = deque()
         self._costs_s: deque[float] = deque(maxlen=8)
 
@@ -80,7 +80,7 @@ class Desk:
     def note_cost(self, compute_s: float) -> None:
         self._costs_s.append(compute_s)
 
-    def enter(self, player: Player, poll_s: float = 0.25) -> Iterator[Place]:
+    def enter(self, player: QueuedStream, poll_s: float = 0.25) -> Iterator[QueueEntry]:
         """Yield the player's place until it may play. Errors: RequestError when too many people are here.
 
         Always pair with `leave`, also when the iteration is abandoned.
@@ -96,7 +96,7 @@ class Desk:
             with self._changed:
                 self._changed.wait(poll_s)
 
-    def leave(self, player: Player) -> None:
+    def leave(self, player: QueuedStream) -> None:
         with self._changed:
             for people in (self._playing, self._waiting):
                 if player in people:
@@ -119,7 +119,7 @@ class Desk:
                 self._turns.remove(mine)
                 self._changed.notify_all()
 
-    def _admit(self, player: Player) -> bool:
+    def _admit(self, player: QueuedStream) -> bool:
         with self._changed:
             load = sum(self.load_of(one.beat_s) for one in [*self._playing, player])
             fits = not self._playing or (load <= MAX_LOAD and self.n_playing < self.max_players)
@@ -130,7 +130,7 @@ class Desk:
             self._playing.append(player)
             return True
 
-    def _place(self, player: Player) -> Place:
+    def _place(self, player: QueuedStream) -> QueueEntry:
         with self._changed:
             index = self._waiting.index(player)
             now_s = time.monotonic()
@@ -138,5 +138,5 @@ class Desk:
             before = [other.length_s for other in self._waiting[:index]]
         known = [seconds for seconds in first_free if seconds is not None]
         if not known or None in before:
-            return Place(index + 1, None)
-        return Place(index + 1, min(known) + sum(seconds for seconds in before if seconds is not None))
+            return QueueEntry(index + 1, None)
+        return QueueEntry(index + 1, min(known) + sum(seconds for seconds in before if seconds is not None))

@@ -8,11 +8,11 @@ from typing import Any
 
 from melformer.errors import RequestError
 from melformer.ui.limits import Limits
-from melformer.ui.loops import Loop, crop_loop, loop_of_take, open_loop, retime_loop
-from melformer.ui.requests import MAX_SEED, Wish, read_settings, read_wish, whole_number
-from melformer.ui.scheduler import Desk, Player
-from melformer.ui.stream_run import Performance
-from melformer.ui.take_store import Shelf
+from melformer.ui.loops import PromptLoop, crop_loop, loop_of_take, open_loop, retime_loop
+from melformer.ui.requests import MAX_SEED, GenerationRequest, read_request, read_settings, whole_number
+from melformer.ui.scheduler import QueuedStream, Scheduler
+from melformer.ui.stream_run import StreamRun
+from melformer.ui.take_store import TakeStore
 from melformer.ui.takes import Take
 from melformer.ui.tape import Tape
 from melformer.ui.view import end_sentence, view_loop, view_of
@@ -27,25 +27,25 @@ class Session:
     `folder` holds the session's files and is removed with it.
     """
 
-    def __init__(self, model: Any, desk: Desk, limits: Limits, folder: Path, paced: bool = True) -> None:
+    def __init__(self, model: Any, scheduler: Scheduler, limits: Limits, folder: Path, paced: bool = True) -> None:
         self.model = model
-        self.desk = desk
+        self.scheduler = scheduler
         self.limits = limits
         self.paced = paced
-        self.shelf = Shelf(folder, limits.kept_takes)
-        self._running: Performance | None = None
+        self.store = TakeStore(folder, limits.kept_takes)
+        self._running: StreamRun | None = None
 
     @property
     def folder(self) -> Path:
-        return self.shelf.folder
+        return self.store.folder
 
     @property
-    def loop(self) -> Loop | None:
-        return self.shelf.loop
+    def loop(self) -> PromptLoop | None:
+        return self.store.loop
 
     @property
     def takes(self) -> dict[int, Take]:
-        return self.shelf.takes
+        return self.store.takes
 
     @property
     def is_running(self) -> bool:
@@ -53,49 +53,49 @@ class Session:
 
     def load(self, path: Path, beats_per_bar: int = 4) -> dict[str, Any]:
         """Take a file as the loop; earlier takes stay in the list. Errors: AudioError, TempoError."""
-        with self.desk.turn():
+        with self.scheduler.turn():
             loop = open_loop(self.model, path, self.limits, beats_per_bar)
         return self._put(loop)
 
     def retime(self, bpm: float, beats_per_bar: int) -> dict[str, Any]:
         loop = self.need_loop()
-        with self.desk.turn():
+        with self.scheduler.turn():
             again = retime_loop(self.model, loop, bpm, beats_per_bar, self.limits)
         return self._put(again)
 
     def crop(self, first: int, last: int) -> dict[str, Any]:
         loop = self.need_loop()
-        with self.desk.turn():
+        with self.scheduler.turn():
             cropped = crop_loop(self.model, loop, first, last)
         return self._put(cropped)
 
     def use_take(self, number: int) -> dict[str, Any]:
         """Make a take the loop that is continued from now on."""
         take = self.need_take(number)
-        with self.desk.turn():
+        with self.scheduler.turn():
             loop = loop_of_take(self.model, take.loop, take.whole(), take.number, self.limits)
         return self._put(loop)
 
     def remove_take(self, number: int) -> dict[str, Any]:
         self.need_take(number)
-        self.shelf.remove(number)
+        self.store.remove(number)
         return self.view()
 
     def undo(self) -> dict[str, Any]:
         """Go back to the loop and the takes before the last change. Errors: RequestError when there is none."""
         self.stop()
-        self.shelf.undo()
+        self.store.undo()
         return self.view()
 
     def play(self, data: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Continue the loop, or keep going after a take: messages for the page, a beat at a time."""
-        wish = read_wish(data, self.limits)
-        performance = self._prepare(wish)
+        request = read_request(data, self.limits)
+        performance = self._prepare(request)
         try:
-            yield from performance.messages(lambda: self._open_stream(wish, performance.take))
+            yield from performance.messages(lambda: self._open_stream(request, performance.take))
         finally:
             performance.stop("left")
-            with self.shelf.lock:
+            with self.store.lock:
                 if self._running is performance:
                     self._running = None
         words = end_sentence(performance)
@@ -114,25 +114,25 @@ class Session:
     def choose(self, data: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Several takes at once, with seeds that follow each other: places in the queue, then all takes, the best
         one first."""
-        wish = read_wish(data, self.limits)
+        request = read_request(data, self.limits)
         n_takes = whole_number(data.get("n_takes", 2), "The number of takes", 1, self.limits.batch)
-        if wish.n_beats is None:
+        if request.n_beats is None:
             raise RequestError("Several takes at once need a number of beats; endless is for one take.")
         loop = self.need_loop()
-        player = Player(None, wish.n_beats * n_takes * (self.desk.beat_cost_s or 0.1))
-        seeds = [(wish.seed + k) % (MAX_SEED + 1) for k in range(n_takes)]
+        player = QueuedStream(None, request.n_beats * n_takes * (self.scheduler.beat_cost_s or 0.1))
+        seeds = [(request.seed + k) % (MAX_SEED + 1) for k in range(n_takes)]
         try:
-            for place in self.desk.enter(player):
+            for place in self.scheduler.enter(player):
                 yield {"kind": "waiting", "place": place.place, "wait_s": place.wait_s}
             yield {"kind": "making", "n_takes": n_takes}
-            with self.desk.turn():
+            with self.scheduler.turn():
                 made = self.model.takes(
-                    loop.prompt, wish.n_beats, seeds=seeds, settings=wish.settings, close_loop=wish.close_loop
+                    loop.prompt, request.n_beats, seeds=seeds, settings=request.settings, close_loop=request.close_loop
                 )
                 best = self.model.ranked(made)[0].seed
         finally:
-            self.desk.leave(player)
-        numbers = self.shelf.keep_whole(loop, made)
+            self.scheduler.leave(player)
+        numbers = self.store.keep_whole(loop, made)
         numbers.insert(0, numbers.pop(seeds.index(best)))  # the page offers the first
         yield {"kind": "end", "reason": "chosen", "message": "", "takes": numbers, "view": self.view()}
 
@@ -165,37 +165,39 @@ class Session:
         raise RequestError("This loop is not here any more.")
 
     def view(self) -> dict[str, Any]:
-        with self.shelf.lock:
-            return view_of(self.loop, self.takes.values(), self.shelf.can_undo, self.is_running)
+        with self.store.lock:
+            return view_of(self.loop, self.takes.values(), self.store.can_undo, self.is_running)
 
-    def need_loop(self) -> Loop:
+    def need_loop(self) -> PromptLoop:
         if self.loop is None:
             raise RequestError("Choose a loop first: drop a file, or try one of the examples.")
         return self.loop
 
-    def _put(self, loop: Loop) -> dict[str, Any]:
+    def _put(self, loop: PromptLoop) -> dict[str, Any]:
         self.stop()
-        self.shelf.put(loop)
+        self.store.put(loop)
         return self.view()
 
-    def _prepare(self, wish: Wish) -> Performance:
+    def _prepare(self, request: GenerationRequest) -> StreamRun:
         loop = self.need_loop()
         self._check_disk()
         self.settle()  # a take must have its state before another begins
-        shelf = self.shelf
-        with shelf.lock:
-            shelf.sweep()
-            if wish.keep is None:
+        store = self.store
+        with store.lock:
+            store.sweep()
+            if request.keep is None:
                 waveform = loop.prompt.waveform
-                tape = Tape(shelf.next_tape(), waveform.n_channels, waveform.sample_rate)
-                take = Take(shelf.next_number(), loop, wish.seed, wish.settings, tape, [], closed=wish.close_loop)
+                tape = Tape(store.next_tape(), waveform.n_channels, waveform.sample_rate)
+                take = Take(
+                    store.next_number(), loop, request.seed, request.settings, tape, [], closed=request.close_loop
+                )
             else:
-                take = self._extendable(self.need_take(wish.keep))
-            self._running = Performance(self.desk, self.limits, wish, take, self._keep_playing, self.paced)
+                take = self._extendable(self.need_take(request.keep))
+            self._running = StreamRun(self.scheduler, self.limits, request, take, self._keep_playing, self.paced)
             return self._running
 
     def _check_disk(self) -> None:
-        used_mb = self.shelf.used_mb()
+        used_mb = self.store.used_mb()
         if used_mb > self.limits.session_mb:
             raise RequestError(
                 f"Your takes fill {used_mb:.0f} MB; at most {self.limits.session_mb} MB are kept here. "
@@ -205,14 +207,14 @@ class Session:
     def _extendable(self, take: Take) -> Take:
         if len(take.codes) == take.n_beats:
             return take
-        tape = take.tape.branch(self.shelf.next_tape(), take.n_new_samples)  # an undone extension stays as it was
+        tape = take.tape.fork(self.store.next_tape(), take.n_new_samples)  # an undone extension stays as it was
         return replace(take, tape=tape, codes=take.codes[: take.n_beats])
 
-    def _open_stream(self, wish: Wish, take: Take) -> Any:
-        if wish.keep is None:
+    def _open_stream(self, request: GenerationRequest, take: Take) -> Any:
+        if request.keep is None:
             return self.model.stream(
-                take.loop.prompt, n_beats=wish.n_beats, seed=wish.seed, settings=wish.settings,
-                close_loop=wish.close_loop,
+                take.loop.prompt, n_beats=request.n_beats, seed=request.seed, settings=request.settings,
+                close_loop=request.close_loop,
             )  # fmt: skip
         state = take.state
         if state is None:  # a take of several was made without one: its seed makes the same beats again
@@ -221,13 +223,13 @@ class Session:
             )
             collections.deque(again, maxlen=0)
             state = again.state()
-        stream = self.model.resume(state, n_beats=wish.n_beats)
-        stream.settings = wish.settings
+        stream = self.model.resume(state, n_beats=request.n_beats)
+        stream.settings = request.settings
         return stream
 
-    def _keep_playing(self, performance: Performance) -> None:
-        with self.shelf.lock:
+    def _keep_playing(self, performance: StreamRun) -> None:
+        with self.store.lock:
             if not performance.kept:
-                self.shelf.remember()
+                self.store.remember()
                 performance.kept = True
-            self.shelf.keep(performance.take)
+            self.store.keep(performance.take)

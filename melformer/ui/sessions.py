@@ -10,20 +10,18 @@ from typing import Any
 
 from melformer.errors import RequestError
 from melformer.ui.limits import Limits
-from melformer.ui.scheduler import Desk
+from melformer.ui.scheduler import Scheduler
 from melformer.ui.session import Session
 
 
 class Sessions:
     """Creates, finds and forgets sessions. A page keeps its token, so a reload finds everything again."""
 
-    def __init__(
-        self, model: Any, limits: Limits, folder: Path, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, model: Any, limits: Limits, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.model = model
         self.limits = limits
         self.folder = folder
-        self.desk = Desk(limits.players, limits.queue)
+        self.scheduler = Scheduler(limits.players, limits.queue)
         self._clock = clock
         self._sessions: dict[str, tuple[Session, float]] = {}
         self._leftovers: list[tuple[Path, float]] = []
@@ -38,7 +36,7 @@ class Sessions:
                 # Who plays now is spared as long as somebody does not.
                 self._forget(min(self._sessions, key=self._last_use))
             folder = self.folder / secrets.token_hex(16)
-            session = Session(self.model, self.desk, self.limits, folder, paced)
+            session = Session(self.model, self.scheduler, self.limits, folder, paced)
             self._sessions[token] = (session, self._clock())
         return token
 
@@ -65,7 +63,7 @@ class Sessions:
                 return
             if keep_files:
                 session, used = self._sessions.pop(token)
-                session.shelf.drop_takes()
+                session.store.drop_takes()
                 self._leftovers.append((session.folder, used))
             else:
                 self._forget(token)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from melformer.ui.limits import Limits
-from melformer.ui.requests import Wish
-from melformer.ui.scheduler import Desk, Player
+from melformer.ui.requests import GenerationRequest
+from melformer.ui.scheduler import QueuedStream, Scheduler
 from melformer.ui.takes import Take
 from melformer.ui.wire import code_columns, pack_beat
 
@@ -20,14 +20,14 @@ NAP_S = 0.05
 
 
 @dataclass
-class Performance:
+class StreamRun:
     """A running stream and the take it records. `stop` may be called from another thread at any time."""
 
-    desk: Desk
+    scheduler: Scheduler
     limits: Limits
-    wish: Wish
+    request: GenerationRequest
     take: Take
-    keep_take: Callable[["Performance"], None]
+    keep_take: Callable[["StreamRun"], None]
     paced: bool = True
     reason: str = ""
     settings: Any = None
@@ -45,22 +45,22 @@ class Performance:
 
     def messages(self, open_stream: Callable[[], Any]) -> Iterator[dict[str, Any]]:
         """Places in the queue, the start, then beats. The take is kept after each, with its state at the end."""
-        player = Player(self.take.loop.beat_s, self._length_s())
+        player = QueuedStream(self.take.loop.beat_s, self._length_s())
         try:
-            for place in self.desk.enter(player):
+            for place in self.scheduler.enter(player):
                 yield {"kind": "waiting", "place": place.place, "wait_s": place.wait_s}
                 if self.reason:
                     return
-            yield {"kind": "start", "cost_s": self.desk.beat_cost_s, "take": self.take.number}
+            yield {"kind": "start", "cost_s": self.scheduler.beat_cost_s, "take": self.take.number}
             yield from self._play(open_stream)
         finally:
-            self.desk.leave(player)
+            self.scheduler.leave(player)
             self.finished.set()
 
     def _play(self, open_stream: Callable[[], Any]) -> Iterator[dict[str, Any]]:
-        self._heard_from_s = time.monotonic() + self.wish.lead_in_s
+        self._heard_from_s = time.monotonic() + self.request.lead_in_s
         first = self.take.n_beats
-        with self.desk.turn():
+        with self.scheduler.turn():
             stream = open_stream()
         try:
             while not self._finished(first):
@@ -70,7 +70,7 @@ class Performance:
                 yield message
                 self._wait_for_the_listener(self.take.n_beats - first)
         finally:
-            with self.desk.turn():
+            with self.scheduler.turn():
                 stream.state().save(self.take.state_path)
             self.take = replace(self.take, state=self.take.state_path)
             self.keep_take(self)
@@ -78,11 +78,11 @@ class Performance:
     def _next_beat(self, stream: Any) -> dict[str, Any] | None:
         if self.settings is not None:
             stream.settings, self.settings = self.settings, None
-        with self.desk.turn():
+        with self.scheduler.turn():
             beat = next(stream, None)
         if beat is None:
             return None
-        self.desk.note_cost(beat.compute_s)
+        self.scheduler.note_cost(beat.compute_s)
         self._made_s += beat.waveform.duration_s
         self._record(beat, stream)
         packed = pack_beat(
@@ -111,9 +111,9 @@ class Performance:
         self.keep_take(self)
 
     def _length_s(self) -> float | None:
-        if self.wish.n_beats is None:
+        if self.request.n_beats is None:
             return None
-        return self.wish.lead_in_s + self.wish.n_beats * self.take.loop.beat_s
+        return self.request.lead_in_s + self.request.n_beats * self.take.loop.beat_s
 
     def _ahead_s(self) -> float:
         return self._heard_from_s + self._made_s - time.monotonic()
@@ -122,12 +122,12 @@ class Performance:
         made = self.take.n_beats - first
         if self.reason:
             return True
-        if self.wish.n_beats is not None:
-            if made >= self.wish.n_beats:
+        if self.request.n_beats is not None:
+            if made >= self.request.n_beats:
                 self.reason = "done"
         elif made >= self.limits.endless_beats or self.take.tape.n_bytes > 1e6 * self.limits.session_mb:
             self.reason = "rest"
-        elif made >= self.limits.shared_beats and self.desk.n_waiting and self._on_bar_line():
+        elif made >= self.limits.shared_beats and self.scheduler.n_waiting and self._on_bar_line():
             self.reason = "others"
         return bool(self.reason)
 
@@ -138,7 +138,7 @@ class Performance:
     def _wait_for_the_listener(self, made: int) -> None:
         loop = self.take.loop
         # The first bar is made at once, however far ahead that is: there is something to see, and the join is safe.
-        slow = self.desk.load_of(loop.beat_s) > COMFORTABLE_LOAD
+        slow = self.scheduler.load_of(loop.beat_s) > COMFORTABLE_LOAD
         if not self.paced or made < loop.beats_per_bar or slow:
             return
         while not self.reason and self._ahead_s() > self.limits.ahead_s:

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from melformer.errors import RequestError
-from melformer.ui.loops import Loop
+from melformer.ui.loops import PromptLoop
 from melformer.ui.takes import Take, whole_take
 
 UNDO_STEPS = 8
 
 
-class Shelf:
+class TakeStore:
     """Takes by number, at most `kept_takes` of them; their sound and their states are files in `folder`.
 
     Safe to use from several threads; `lock` holds several changes together.
@@ -20,10 +20,10 @@ class Shelf:
     def __init__(self, folder: Path, kept_takes: int) -> None:
         self.folder = folder
         self.kept_takes = kept_takes
-        self.loop: Loop | None = None
+        self.loop: PromptLoop | None = None
         self.takes: dict[int, Take] = {}
         self.lock = threading.RLock()
-        self._past: list[tuple[Loop | None, dict[int, Take]]] = []
+        self._past: list[tuple[PromptLoop | None, dict[int, Take]]] = []
         self._n_takes = 0
         self._n_tapes = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ class Shelf:
     def can_undo(self) -> bool:
         return bool(self._past)
 
-    def put(self, loop: Loop) -> None:
+    def put(self, loop: PromptLoop) -> None:
         with self.lock:
             self.remember()
             self.loop = loop
@@ -55,7 +55,7 @@ class Shelf:
             while len(self.takes) > self.kept_takes:
                 self.takes = {key: self.takes[key] for key in sorted(self.takes)[1:]}
 
-    def keep_whole(self, loop: Loop, made: list[Any]) -> list[int]:
+    def keep_whole(self, loop: PromptLoop, made: list[Any]) -> list[int]:
         """Keep finished continuations; gives the numbers of their takes."""
         with self.lock:
             self.remember()

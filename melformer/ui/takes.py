@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from melformer.audio.io import Waveform
-from melformer.ui.loops import Loop
+from melformer.ui.loops import PromptLoop
 from melformer.ui.tape import Tape
 from melformer.ui.wire import code_columns
 
@@ -24,7 +24,7 @@ class Take:
     """
 
     number: int
-    loop: Loop
+    loop: PromptLoop
     seed: int
     settings: Any
     tape: Tape
@@ -70,7 +70,7 @@ class Take:
         return np.concatenate([prompt.samples[: prompt.n_samples - len(join)], join])[-n_samples:]
 
 
-def whole_take(number: int, loop: Loop, continuation: Any, tape_path: Path) -> Take:
+def whole_take(number: int, loop: PromptLoop, continuation: Any, tape_path: Path) -> Take:
     """A finished `Continuation` as a take, its new part on a tape of its own."""
     new, prompt = continuation.new, loop.prompt.waveform
     tape = Tape(tape_path, new.n_channels, new.sample_rate)

@@ -42,7 +42,7 @@ class Tape:
     def waveform(self, start: int = 0, stop: int | None = None) -> Waveform:
         return Waveform(self.read(start, stop), self.sample_rate)
 
-    def branch(self, path: Path, n_samples: int) -> "Tape":
+    def fork(self, path: Path, n_samples: int) -> "Tape":
         """A new tape that begins with the first `n_samples` of this one."""
         other = Tape(path, self.n_channels, self.sample_rate)
         other.append(self.read(0, n_samples))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from melformer.ui.loops import Loop
+from melformer.ui.loops import PromptLoop
 from melformer.ui.takes import Take
 from melformer.ui.wire import code_columns, pack_codes, pcm16, text
 
@@ -20,7 +20,7 @@ def end_sentence(performance: Any) -> str:
     return END_SENTENCES.get(performance.reason, "")
 
 
-def view_loop(loop: Loop) -> dict[str, Any]:
+def view_loop(loop: PromptLoop) -> dict[str, Any]:
     """The loop with its samples and codes, as the page draws and plays it."""
     waveform = loop.prompt.waveform
     return {
@@ -55,7 +55,7 @@ def view_take(take: Take) -> dict[str, Any]:
     }
 
 
-def view_of(loop: Loop | None, takes: Iterable[Take], can_undo: bool, running: bool) -> dict[str, Any]:
+def view_of(loop: PromptLoop | None, takes: Iterable[Take], can_undo: bool, running: bool) -> dict[str, Any]:
     """The whole session but for samples: loops are sent apart, by their key, since they are large."""
     return {
         "loop_key": None if loop is None else loop.key,

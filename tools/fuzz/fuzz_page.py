@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from page_double import Model, loop_samples
 
 from melformer.audio.io import write_waveform
-from melformer.generate import Settings
+from melformer.generate import GenerationConfig
 from melformer.ui import actions as page_actions
 from melformer.ui.actions import ACTIONS, Actions
 from melformer.ui.api import Endpoints
@@ -89,8 +89,8 @@ def _use_request(page: Page, case: Any) -> None:
         elif do == "API":
             _use_api(page, case)
         else:
-            wish = {"token": token, **case} if isinstance(case, dict) else case
-            answer = page.actions.call(wish)
+            request = {"token": token, **case} if isinstance(case, dict) else case
+            answer = page.actions.call(request)
             assert answer.keys() & {"ok", "error"}
         page.surprise.throw()
     finally:
@@ -99,11 +99,11 @@ def _use_request(page: Page, case: Any) -> None:
 
 def _use_api(page: Page, case: dict[str, Any]) -> None:
     """What reaches the endpoints after Gradio has read the JSON."""
-    wish = {key: case[key] for key in ASKED["API"] if key in case}
+    request = {key: case[key] for key in ASKED["API"] if key in case}
     loop = case.get("loop", {"path": str(page.path)})
     try:
-        page.endpoints.continue_whole(loop, **wish)
-        streamed = {key: value for key, value in wish.items() if key not in ("part", "kind")}
+        page.endpoints.continue_whole(loop, **request)
+        streamed = {key: value for key, value in request.items() if key not in ("part", "kind")}
         for _ in islice(page.endpoints.continue_stream(loop, **streamed), 40):
             pass
     except gr.Error as error:
@@ -112,7 +112,7 @@ def _use_api(page: Page, case: dict[str, Any]) -> None:
 
 
 def _request_strategy(page: Page) -> st.SearchStrategy:
-    return st.one_of([like(good).map(lambda wish, do=good["do"]: {**wish, "do": do}) for good in page.requests()])
+    return st.one_of([like(good).map(lambda request, do=good["do"]: {**request, "do": do}) for good in page.requests()])
 
 
 def _hostile_environment(prepared: Any, rng: np.random.Generator) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _use_environment(prepared: Any, case: dict[str, Any]) -> None:
     """Variables of the host, which are text, and the knobs of a program, which are anything."""
     Limits.from_environment({PREFIX + name.upper(): str(value) for name, value in case.items()})
     for value in case.values():
-        Settings(**dict.fromkeys(("temperature", "top_k", "variation"), value))
+        GenerationConfig(**dict.fromkeys(("temperature", "top_k", "variation"), value))
 
 
 READERS = [

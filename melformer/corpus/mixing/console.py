@@ -36,7 +36,9 @@ def set_up(
     family = str(pick(rng, frame.style.kits))
     master = _draw_master(frame, raw, rng)
     dressed = (
-        _part(role, events, frame, family, raw, breadth, kinds, stream(f"part {role}")) for role, events in tracks.items() if events
+        _part(role, events, frame, family, raw, breadth, kinds, stream(f"part {role}"))
+        for role, events in tracks.items()
+        if events
     )
     moves = stream("moves")
     parts = tuple(part if raw else _with_moves(part, frame, plan, moves) for part in dressed)
@@ -78,7 +80,18 @@ def _part(
     gain = level + float(rng.uniform(-spread, spread))
     pan = min(max(float(rng.uniform(-width, width)) * breadth, -0.95), 0.95)
     strip = _strip(role, style.drive[1], style.lofi, raw, breadth, rng)
-    return Part(role, instrument, params, tuple(events), round(gain, 2), round(pan, 3), round(wet, 3), round(echo, 3), round(duck, 3), strip)
+    return Part(
+        role,
+        instrument,
+        params,
+        tuple(events),
+        round(gain, 2),
+        round(pan, 3),
+        round(wet, 3),
+        round(echo, 3),
+        round(duck, 3),
+        strip,
+    )
 
 
 def _instrument(
@@ -87,7 +100,11 @@ def _instrument(
     if role in _DRUMS:
         return "drums", {"kit": draw_kit(family, {e.sound for e in events}, rng, kinds)}
     if role == "fx":
-        return "noises", {"seed": int(rng.integers(1 << 16)), "tonal": float(rng.integers(2)), "crackles": round(float(rng.uniform(3, 25)), 2)}
+        return "noises", {
+            "seed": int(rng.integers(1 << 16)),
+            "tonal": float(rng.integers(2)),
+            "crackles": round(float(rng.uniform(3, 25)), 2),
+        }
     return draw_sound(str(pick(rng, getattr(frame.style, f"{role}_sounds"))), rng, "soundfont" in kinds)
 
 
@@ -104,12 +121,17 @@ def _strip(
     if rng.random() < 0.5:
         strip["tilt_db"] = round(float(rng.normal(0, 2.5)), 2)
     if rng.random() < 0.25:
-        strip |= {"peak_hz": round(float(np.exp(rng.uniform(np.log(200), np.log(5000)))), 1), "peak_db": round(float(rng.uniform(-5, 4)), 2)}
+        strip |= {
+            "peak_hz": round(float(np.exp(rng.uniform(np.log(200), np.log(5000)))), 1),
+            "peak_db": round(float(rng.uniform(-5, 4)), 2),
+        }
     if role in ("bass", "comp", "lead", "snare") and rng.random() < 0.3:
         strip["drive"] = round(float(rng.uniform(0.05, 0.5)) * min(1.0, 3 * most_drive + 0.2), 3)
     if role in ("comp", "kick", "snare") and rng.random() < 0.4 * lofi:
         strip |= {"crush": float(rng.integers(8, 13)), "hold": float(rng.integers(1, 4))}
-    if role in ("comp", "arp", "lead", "hats", "perc") and rng.random() < (0.35 if role in ("comp", "arp", "lead") else 0.15):
+    if role in ("comp", "arp", "lead", "hats", "perc") and rng.random() < (
+        0.35 if role in ("comp", "arp", "lead") else 0.15
+    ):
         strip |= {"chorus_s": round(float(rng.uniform(0.0005, 0.003)), 5), "chorus_beats": float(pick(rng, (4, 8, 16)))}
     if role == "pad" and rng.random() < 0.15:
         strip |= {"gate_beats": float(pick(rng, (0.25, 0.5, 0.5))), "gate_open": round(float(rng.uniform(0.4, 0.7)), 3)}

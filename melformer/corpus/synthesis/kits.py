@@ -99,7 +99,15 @@ _SAMPLED = {
 
 
 # Kits of a General MIDI soundfont that suit a family.
-_FONT_KITS = {"909": (24, 25), "808": (25,), "acoustic": (0, 8, 16), "hard": (16, 24), "brushes": (32, 40), "tabla": (0, 48), "glitch": (24, 25)}
+_FONT_KITS = {
+    "909": (24, 25),
+    "808": (25,),
+    "acoustic": (0, 8, 16),
+    "hard": (16, 24),
+    "brushes": (32, 40),
+    "tabla": (0, 48),
+    "glitch": (24, 25),
+}
 
 
 def draw_kit(family: str, used: set[str], rng: np.random.Generator, material: frozenset[str]) -> Kit:
@@ -109,7 +117,13 @@ def draw_kit(family: str, used: set[str], rng: np.random.Generator, material: fr
     """
     installed = set(samples.names()) if "one-shots" in material else set()
     font_kit = int(rng.choice(_FONT_KITS[family]))
-    weights = {"909": (0.5, 0.4, 0.1), "808": (0.6, 0.3, 0.1), "hard": (0.55, 0.4, 0.05), "tabla": (0.1, 0.8, 0.1), "glitch": (0.25, 0.75, 0.0)}.get(family, (0.2, 0.25, 0.55))
+    weights = {
+        "909": (0.5, 0.4, 0.1),
+        "808": (0.6, 0.3, 0.1),
+        "hard": (0.55, 0.4, 0.05),
+        "tabla": (0.1, 0.8, 0.1),
+        "glitch": (0.25, 0.75, 0.0),
+    }.get(family, (0.2, 0.25, 0.55))
     main = str(rng.choice(["synth", "sample", "font"], p=weights))
     kit: Kit = {}
     for name in sorted(used):

@@ -110,9 +110,7 @@ def harmonic_levels(shape: str, count: int, width: float = 0.5) -> NDArray[np.fl
     return (k == 1).astype(np.float64)
 
 
-def filter_levels(
-    frequency: float, count: int, cutoffs: NDArray[np.float64], resonance: float
-) -> NDArray[np.float64]:
+def filter_levels(frequency: float, count: int, cutoffs: NDArray[np.float64], resonance: float) -> NDArray[np.float64]:
     """Gain of a resonant 24 dB/octave low-pass at each harmonic, (n_cutoffs, count); `resonance` 0 to 1."""
     ratio = frequency * np.arange(1, count + 1)[None, :] / cutoffs[:, None]
     q = 0.6 + 7.0 * resonance**2
@@ -120,9 +118,7 @@ def filter_levels(
     return np.minimum(two_poles, 8.0) / (1.0 + ratio**2)
 
 
-def adsr(
-    n: int, n_held: int, sample_rate: int, attack: float, decay: float, sustain: float, release: float
-) -> Floats:
+def adsr(n: int, n_held: int, sample_rate: int, attack: float, decay: float, sustain: float, release: float) -> Floats:
     """An envelope of `n` samples (times in seconds): exponential decay while held, exponential release after."""
     n_attack = max(attack, 0.0005) * sample_rate
     rising = min(n, int(n_attack) + 1)

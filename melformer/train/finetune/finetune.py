@@ -57,9 +57,7 @@ def finetune(
     taught: dict[str, float] = {}
     if options.decoder_steps:
         parts, run = (heard.learned, heard.held_out), out / "run" / "decoder"
-        decoder, taught = teach_decoder(
-            bundle_codec(bundle), folder, loops, parts, options.decoder_training, run, say
-        )
+        decoder, taught = teach_decoder(bundle_codec(bundle), folder, loops, parts, options.decoder_training, run, say)
         export(out, result, heard.own, heard.engine, task.best, decoder)
     chosen = next(loop for loop in loops if loop.file == heard.held_out[0].name)
     write_clips(out, bundle, sound_of(chosen, folder), chosen)
