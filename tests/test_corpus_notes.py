@@ -7,7 +7,8 @@ import pytest
 
 from melformer.corpus import compose
 from melformer.corpus.notes import NOTE, SOUND_NAMES, TICKS_PER_BEAT, UNPITCHED, passage_notes, ticks
-from melformer.corpus.passage import STEMS, Event, Part
+from melformer.corpus.passage import Event, Part
+from melformer.stems import STEMS
 
 
 def passage_of(*parts: Part, n_beats: int = 8):

@@ -8,7 +8,7 @@ import pytest
 
 from melformer.corpus import compose, render, render_stems
 from melformer.corpus.mixing import effects as fx
-from melformer.corpus.passage import STEMS, Event, Part, Passage, Sweep, stem_of
+from melformer.corpus.passage import Event, Part, Passage, Sweep, stem_of
 from melformer.corpus.synthesis.drums import SYNTHS
 from melformer.corpus.synthesis.noises import NOISES
 from melformer.corpus.synthesis.patches import SOUNDS, draw_sound
@@ -17,6 +17,7 @@ from melformer.corpus.synthesis.samples import first_sample
 from melformer.corpus.synthesis.soundfont import font, play_note
 from melformer.corpus.synthesis.voices import VOICES, Note
 from melformer.corpus.synthesis.wavetable import filter_levels, harmonic_levels, make_tables, scan
+from melformer.stems import STEMS
 
 RATE = 44_100
 SYNTHESIS = frozenset()

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "melformer"
 FLOORS = {
     "errors": 0, "files": 0, "config": 0,
     "audio": 1, "runtime.packed": 1,
-    "codec": 2, "transformer": 2,
+    "codec": 2, "transformer": 2, "stems": 2,
     "hub": 3, "runtime": 3,
     "generate.prompt": 4, "generate.parallel": 4,
     "render": 5,
@@ -26,11 +26,11 @@ FLOORS = {
 }  # fmt: skip
 """By the longest name that fits; a room may have a file that stands on a floor of its own."""
 NEIGHBOURS = {  # who may use a room on the same floor; the reverse is an error
-    ("config", "errors"), ("files", "errors"),
+    ("config", "errors"), ("config", "files"), ("files", "errors"),
     ("generate.prompt", "generate.parallel"),
     ("data", "corpus"), ("train", "data"), ("train", "corpus"), ("train", "evaluate"),
     ("evaluate", "data"), ("evaluate", "corpus"), ("bench", "bench_limit"),
-    ("__main__", "cli"),
+    ("__main__", "cli"), ("app", "cli"),
 }  # fmt: skip
 OPTIONAL = {"tinysoundfont", "tensorboard"}  # used where they are installed
 HEAVY = {"gradio", "librosa", "matplotlib", "huggingface_hub", "playwright"}

@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from melformer.corpus.passage import STEMS, Event, Part, Passage, stem_of
+from melformer.corpus.passage import Event, Part, Passage, stem_of
 from melformer.corpus.synthesis.kits import DRUM_SOUNDS
+from melformer.stems import STEMS
 
 TICKS_PER_BEAT = 12
 UNPITCHED = 128

@@ -5,7 +5,6 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-STEMS = ("drums", "bass", "other")
 _DRUM_PARTS = frozenset({"kick", "snare", "hats", "perc"})
 
 

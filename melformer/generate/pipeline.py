@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from melformer.audio.grid import beat_edges
-from melformer.audio.io import Waveform
+from melformer.audio.io import Waveform, read_waveform
+from melformer.audio.tempo import find_tempo
 from melformer.codec.codec import Codec
 from melformer.config import Config
 from melformer.errors import RequestError
@@ -26,9 +27,14 @@ from melformer.generate.state import StreamState, restore
 from melformer.generate.stream import BeatStream
 from melformer.generate.take_batch import Beat, Closing, TakeStreams
 from melformer.hub import load_bundle
+from melformer.hub.parts import load_separator
+from melformer.hub.remote import EMBEDDED
 from melformer.render.reconstruct import rebuild
 from melformer.render.renderer import Renderer
 from melformer.runtime.packed import has_bytes, has_halves, use_bytes, use_halves
+from melformer.stems import Stems
+from melformer.stems.separate import separate
+from melformer.stems.separator import Separator
 from melformer.transformer.model import BeatTransformer
 
 MAX_NEW_BEATS = 100_000
@@ -61,6 +67,7 @@ class Melformer(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
+        self.folder = EMBEDDED
         self.codec = Codec(config.codec)
         self.transformer = BeatTransformer(
             config.transformer, config.codec.latent_frames_per_beat, config.codec.codebook_size
@@ -85,6 +92,7 @@ class Melformer(nn.Module):
         bundle = load_bundle(name, revision)
         torch.set_num_threads(1)
         model = cls(bundle.config)
+        model.folder = bundle.path
         model.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in bundle.tensors.items()})
         if has_bytes():
             for part in (model.codec.encoder, model.codec.decoder, model.transformer):
@@ -93,6 +101,22 @@ class Melformer(nn.Module):
             use_halves(model.transformer)
         _ = model.code_features  # now, not before the first sound
         return model
+
+    @cached_property
+    def separator(self) -> Separator:
+        """The network that separates loops; the embedded one where the checkpoint has none. Errors: CheckpointError."""
+        return load_separator(self.folder)
+
+    def stems(self, loop: str | Path | Waveform | Prompt, bpm: float | None = None) -> Stems:
+        """Drums, bass and other of a whole file or loop, as long as it; their sum is the loop.
+
+        Errors: AudioError, TempoError, CheckpointError.
+        """
+        if isinstance(loop, Prompt):
+            return separate(loop.waveform, loop.bpm, self.separator)
+        waveform = loop if isinstance(loop, Waveform) else read_waveform(loop)
+        path = None if isinstance(loop, Waveform) else Path(loop)
+        return separate(waveform, find_tempo(waveform, path=path, bpm=bpm).bpm, self.separator)
 
     def prompt(self, loop: str | Path | Waveform, **options: Any) -> Prompt:
         """A loop ready to be continued; options: bpm, start_s, beats_per_bar. Errors: see `make_prompt`."""

@@ -21,6 +21,8 @@ from melformer.files import atomic_path
 from melformer.hub.shapes import expected_shapes
 
 CONFIG_FILE, TENSORS_FILE, CARD_FILE = FILES = ("config.json", "model.safetensors", "README.md")
+PART_FILES = ("separator.safetensors", "pointer.safetensors")
+"""Networks of their own that may stand beside a model; see `melformer.hub.parts`."""
 MAX_CONFIG_BYTES = 100_000
 DTYPES = ("F32", "F16", "BF16", "I64")
 

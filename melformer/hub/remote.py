@@ -9,7 +9,7 @@ from pathlib import Path
 
 from melformer.errors import CheckpointError
 from melformer.files import atomic_path, shipped_folder
-from melformer.hub.bundle import CARD_FILE, FILES, Bundle, read_bundle
+from melformer.hub.bundle import CARD_FILE, FILES, PART_FILES, Bundle, read_bundle
 
 ENVIRONMENT_VARIABLE = "MELFORMER_MODEL"
 EMBEDDED = shipped_folder("checkpoints")
@@ -61,7 +61,7 @@ def load_bundle(name: str | Path | None = None, revision: str | None = None) -> 
 def pull_bundle(repo: str, directory: str | Path, revision: str | None = None) -> Bundle:
     """Download a bundle, check it, and copy its files into `directory`. Errors: CheckpointError."""
     bundle = load_bundle(repo, revision)
-    for file in FILES:
+    for file in (*FILES, *PART_FILES):
         if (bundle.path / file).is_file():
             with atomic_path(Path(directory) / file) as path:
                 path.write_bytes((bundle.path / file).read_bytes())
@@ -87,7 +87,7 @@ def push_bundle(directory: str | Path, repo: str, *, tag: str | None = None, pri
         before = _commit_of(repo, None)
         message = "Publish a Melformer checkpoint."
         commit = api.upload_folder(
-            repo_id=repo, folder_path=path, allow_patterns=list(FILES), commit_message=message
+            repo_id=repo, folder_path=path, allow_patterns=[*FILES, *PART_FILES], commit_message=message
         ).oid
         if tag is not None:
             _tag(repo, tag, commit)
@@ -124,7 +124,7 @@ def _download(repo: str, revision: str | None) -> tuple[Path, str]:
 
     with _clear_errors(repo, revision):
         # One call for all files: they come from one revision, and without a network it fails at once.
-        path = Path(snapshot_download(repo, revision=revision, allow_patterns=list(FILES)))
+        path = Path(snapshot_download(repo, revision=revision, allow_patterns=[*FILES, *PART_FILES]))
     return path, path.name
 
 

@@ -10,9 +10,10 @@ from scipy.signal import sosfilt
 
 from melformer.audio.io import Waveform
 from melformer.corpus.mixing import effects
-from melformer.corpus.passage import STEMS, Part, Passage, Sweep, stem_of
+from melformer.corpus.passage import Part, Passage, Sweep, stem_of
 from melformer.corpus.synthesis.player import onset_sample, play
 from melformer.corpus.synthesis.wavetable import Floats
+from melformer.stems import STEMS
 
 _PEAKED = {"kick", "snare", "hats", "perc"}
 
