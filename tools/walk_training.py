@@ -3,6 +3,7 @@
 python tools/walk_training.py [EMPTY_DIR]          # some minutes; prints each line and how long it took
 """
 
+import argparse
 import os
 import re
 import shutil
@@ -56,7 +57,9 @@ def serve(line: str, folder: Path, variables: dict[str, str]) -> None:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="melformer-walk-"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, metavar="EMPTY_DIR")
+    folder = parser.parse_args().folder or Path(tempfile.mkdtemp(prefix="melformer-walk-"))
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("examples", "app.py"):  # the repository's own, where a user stands
         kind = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
