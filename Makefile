@@ -8,13 +8,19 @@ TORCH_INDEX ?=
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check wheel-test format soundfonts clips peers growth fuzz soak clean
+.PHONY: run test test-slow test-all check wheel-test format soundfonts clips peers growth fuzz soak clean
 
 run: $(VENV)/.run
 	$(BIN)/melformer serve
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+# What takes longer: a browser, several processes, every signal on every command. test-all: the other tests as well.
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
+
+test-all: test test-slow
 
 # Types, lint, the examples in docstrings and documents, and links that lead nowhere.
 check: $(VENV)/.dev

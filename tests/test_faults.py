@@ -106,6 +106,7 @@ def check_outputs(place: Path) -> None:
         read_codec(weights.parent)  # of a whole checkpoint, or a codec in training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: signal.Signals(number).name)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_signal_leaves_nothing_half_written(place: Path, silent_server: str, name: str, number: int) -> None:

@@ -128,15 +128,16 @@ def test_plain_terminals(tmp_path: Path, model: Path, environment: dict[str, str
     assert read_waveform(out).n_samples > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_page_that_is_stopped_leaves_nothing(tmp_path: Path, model: Path, number: int) -> None:
     environment = {**os.environ, "MELFORMER_MODEL": str(model), "GRADIO_TEMP_DIR": str(tmp_path / "files")}
     code = (  # on any free port, and telling when it is ready
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import gradio as gr; "
-        "from melformer.ui import blocks; launch = gr.Blocks.launch; "
+        "from melformer.ui import app; launch = gr.Blocks.launch; "
         "gr.Blocks.launch = lambda page, **options: (options.pop('server_port', None), "
         "launch(page, prevent_thread_lock=True, **options), print('ready', flush=True), page.block_thread()); "
-        "blocks.serve()"
+        "app.serve()"
     )
     page = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -145,6 +145,7 @@ def test_stopped_and_resumed_equals_straight(stage: str, beats: Path, tokens: Pa
     assert_same(tmp_path / "straight", tmp_path / "stopped")
 
 
+@pytest.mark.slow
 def test_two_processes_agree_and_resume_to_the_same_bits(beats: Path, tmp_path: Path) -> None:
     for folder, until in (("straight", 8), ("stopped", 4), ("stopped", 8)):
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
@@ -156,6 +157,7 @@ def test_two_processes_agree_and_resume_to_the_same_bits(beats: Path, tmp_path: 
     assert_same(tmp_path / "straight", tmp_path / "stopped")
 
 
+@pytest.mark.slow
 def test_the_loss_falls_in_two_processes(loops: Path, tmp_path: Path) -> None:
     options = {"--steps": 24, "--batch-size": 1, "--accumulate": 2, "--lr": 5e-3, "--warmup-steps": 4,
                "--validate-every": 8, "--save-every": 24, "--threads": 1}  # fmt: skip
@@ -172,6 +174,7 @@ def test_the_loss_falls_in_two_processes(loops: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
+@pytest.mark.slow
 def test_processes_end_with_the_torchrun_that_started_them(loops: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",

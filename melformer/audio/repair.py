@@ -21,7 +21,7 @@ _TOO_SHORT = 0.99
 
 
 @dataclass(frozen=True)
-class Part:
+class ByteSpan:
     """Bytes of their own, or the stretch `start` to `stop` of the file."""
 
     start: int
@@ -29,14 +29,14 @@ class Part:
     own: bytes = b""
 
 
-def _bytes(own: bytes) -> Part:
-    return Part(0, len(own), own)
+def _bytes(own: bytes) -> ByteSpan:
+    return ByteSpan(0, len(own), own)
 
 
 class SplicedFile(io.RawIOBase):
     """A file made of parts of another one and of bytes put between them, for reading only."""
 
-    def __init__(self, raw: BinaryIO, parts: list[Part]) -> None:
+    def __init__(self, raw: BinaryIO, parts: list[ByteSpan]) -> None:
         self._raw, self._parts, self._position = raw, parts, 0
         self._length = sum(part.stop - part.start for part in parts)
 
@@ -71,7 +71,7 @@ class SplicedFile(io.RawIOBase):
             begin = end
         return done
 
-    def _take(self, part: Part, offset: int, n_bytes: int) -> bytes:
+    def _take(self, part: ByteSpan, offset: int, n_bytes: int) -> bytes:
         if part.own:
             return part.own[offset : offset + n_bytes]
         self._raw.seek(part.start + offset)
@@ -106,10 +106,10 @@ def _wav_with_sizes(raw: BinaryIO, head: bytes) -> list[SplicedFile]:
             if name == b"data":
                 if length == 0 and size > start:
                     kept = min(size - start, 2**32 - 1)
-                    parts = [Part(0, start - 4), _bytes(struct.pack("<I", kept))]
+                    parts = [ByteSpan(0, start - 4), _bytes(struct.pack("<I", kept))]
                     position = start
                 break
-    return [SplicedFile(raw, [*parts, Part(position, size)])] if parts else []
+    return [SplicedFile(raw, [*parts, ByteSpan(position, size)])] if parts else []
 
 
 def _ogg_links(raw: BinaryIO) -> list[SplicedFile]:
@@ -121,7 +121,7 @@ def _ogg_links(raw: BinaryIO) -> list[SplicedFile]:
         in_heads = is_first
     if len(starts) == 1:
         return []
-    return [SplicedFile(raw, [Part(a, b)]) for a, b in zip(starts, [*starts[1:], size])]
+    return [SplicedFile(raw, [ByteSpan(a, b)]) for a, b in zip(starts, [*starts[1:], size])]
 
 
 def _ogg_pages(raw: BinaryIO, size: int) -> Iterator[tuple[int, bool]]:
@@ -144,7 +144,7 @@ def _counted_mp3(raw: BinaryIO) -> list[SplicedFile]:
     if frames.n < 2 or frames.counted >= _TOO_SHORT * frames.n or (not frames.counted and not frames.varies):
         return []
     skipped = frames.first_length if frames.counted else 0
-    return [SplicedFile(raw, [_bytes(frames.xing()), Part(start + skipped, size)])]
+    return [SplicedFile(raw, [_bytes(frames.xing()), ByteSpan(start + skipped, size)])]
 
 
 def _after_id3(raw: BinaryIO) -> int:
