@@ -64,7 +64,7 @@ def test_sessions_of_the_api_are_not_kept(server: Server, client: Client, loop_p
 
 
 @pytest.mark.parametrize(
-    ("wish", "words"),
+    ("fields", "words"),
     [
         ({"n_beats": 0}, "from 1 to 256"),
         ({"n_beats": 10**9}, "from 1 to 256"),
@@ -74,9 +74,9 @@ def test_sessions_of_the_api_are_not_kept(server: Server, client: Client, loop_p
         ({"kind": "exe"}, "wav24"),
     ],
 )
-def test_a_mistake_gives_a_sentence(client: Client, loop_path: Path, request: dict, words: str) -> None:
+def test_a_mistake_gives_a_sentence(client: Client, loop_path: Path, fields: dict, words: str) -> None:
     with pytest.raises(Exception, match=words):
-        client.predict(handle_file(str(loop_path)), **{"n_beats": 1, **request}, api_name="/continue_whole")
+        client.predict(handle_file(str(loop_path)), **{"n_beats": 1, **fields}, api_name="/continue_whole")
 
 
 @pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])

@@ -120,11 +120,11 @@ def test_the_loop_is_closed_where_it_is_wished(session: Session) -> None:
     assert session.model.n_closed == 3
 
 
-@pytest.mark.parametrize("wish", [{"n_beats": None}, {"keep": 1}, {"close_loop": "yes"}])
-def test_what_cannot_be_closed_is_refused(session: Session, request: dict) -> None:
+@pytest.mark.parametrize("fields", [{"n_beats": None}, {"keep": 1}, {"close_loop": "yes"}])
+def test_what_cannot_be_closed_is_refused(session: Session, fields: dict) -> None:
     play(session)
     with pytest.raises(RequestError, match=r"lo[os]"):
-        play(session, **{"close_loop": True, **request})
+        play(session, **{"close_loop": True, **fields})
     assert len(session.takes) == 1
 
 
@@ -195,7 +195,7 @@ def test_half_the_tempo_has_half_the_beats(session: Session) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "words"),
+    ("fields", "words"),
     [
         ({"n_beats": 0}, "from 1 to 256"),
         ({"n_beats": 10**9}, "from 1 to 256"),
@@ -209,9 +209,9 @@ def test_half_the_tempo_has_half_the_beats(session: Session) -> None:
         ({"keep": 9}, "Take 9"),
     ],
 )
-def test_impossible_wishes_are_refused_before_any_work(session: Session, request: dict, words: str) -> None:
+def test_impossible_wishes_are_refused_before_any_work(session: Session, fields: dict, words: str) -> None:
     with pytest.raises(RequestError, match=words):
-        play(session, **request)
+        play(session, **fields)
     assert session.view()["takes"] == []
     assert session.scheduler.n_playing == session.scheduler.n_waiting == 0
 

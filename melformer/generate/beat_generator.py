@@ -161,12 +161,12 @@ class BeatGenerator:
             state = state.rows(torch.from_numpy(takes))
         if batch not in self.step_decoders:
             self.step_decoders[batch] = StepDecoder(self.transformer, batch)
-        speaker = self.step_decoders[batch]
+        decoder = self.step_decoders[batch]
         steps = np.zeros((batch, pattern.n_steps, self.transformer.n_codebooks), np.int64)
-        speaker.begin(state)
+        decoder.begin(state)
         for step in range(pattern.n_steps):
-            prediction = speaker.step(step, steps[:, step - 1] if step else None)
-            first, last = speaker.spans[step]
+            prediction = decoder.step(step, steps[:, step - 1] if step else None)
+            first, last = decoder.spans[step]
             temperatures = settings.temperatures(self.transformer.n_codebooks)[first:]
             said = sample_step(prediction, n_drafts, settings, draws[:, step, first:last], temperatures)
             steps[:, step, first:last] = said[np.arange(batch) % n_drafts]
