@@ -1,13 +1,18 @@
 """Stems: a transform on the beat grid, masks that sum to one, stems that add up to the loop."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from melformer.audio.waveform import Waveform
+from melformer.audio.io import Waveform, read_bpm_tag, read_waveform, write_waveform
+from melformer.cli import main
 from melformer.errors import AudioError, CheckpointError, ConfigError
 from melformer.hub.parts import load_separator, save_part
 from melformer.stems import STEMS, Stems
+from melformer.stems.export import write_stems
 from melformer.stems.features import N_BANDS, features, median, pool, to_bins
 from melformer.stems.grid_stft import FRAMES_PER_BEAT, frame_centres, istft, stft, window_length
 from melformer.stems.separate import separate
@@ -119,3 +124,45 @@ def test_a_damaged_separator_is_refused(separator, tmp_path):
         load_separator(tmp_path)
     with pytest.raises(ConfigError, match="five numbers"):
         SeparatorConfig((16, 32))
+
+
+@pytest.mark.parametrize(("encoding", "n_bits"), [("pcm16", 16), ("pcm24", 24), ("float", 0)])
+def test_written_stems_add_up_to_the_file(separator, tmp_path, encoding, n_bits):
+    scale = 2.0 ** (n_bits - 1) if n_bits else 1.0
+    samples = noise(30_000) if not n_bits else (np.rint(noise(30_000) * scale) / scale).astype(np.float32)
+    loop = Waveform(np.clip(samples, -1, 1 - 2 / 2**15), 44_100)
+    written = write_stems(separate(loop, 120.0, separator), loop, tmp_path, "loop", 120.0, encoding)
+    parts = [read_waveform(path).samples.astype(np.float64) for path in written.files.values()]
+    assert written.encoding == encoding
+    assert np.abs(sum(parts) - loop.samples).max() <= (0.0 if n_bits else 1e-6)
+    assert all(read_bpm_tag(path) == pytest.approx(120.0) for path in written.files.values())
+
+
+def test_a_stem_over_full_scale_is_written_as_float(tmp_path):
+    loud = Waveform(np.full((1_000, 1), 0.9, np.float32), 44_100)
+    stems = Stems.from_mapping({"drums": Waveform(2 * loud.samples, 44_100), "bass": Waveform(-loud.samples, 44_100)})
+    written = write_stems(stems, loud, tmp_path, "loop", 120.0, "pcm16")
+    assert written.encoding == "float" and set(written.files) == {"drums", "bass"}
+    total = sum(read_waveform(path).samples for path in written.files.values())
+    assert np.abs(total - loud.samples).max() <= 1e-6
+
+
+def test_stems_never_replace_a_file(tmp_path):
+    loop = Waveform(noise(1_000), 44_100)
+    (tmp_path / "loop_bass.wav").write_bytes(b"mine")
+    with pytest.raises(AudioError, match="exists already"):
+        write_stems(Stems.from_mapping({"bass": loop, "drums": loop}), loop, tmp_path, "loop", 120.0)
+    assert [path.name for path in tmp_path.iterdir()] == ["loop_bass.wav"]
+
+
+def test_the_command_writes_stems_that_add_up(tmp_path, capsys):
+    source = Path(__file__).parents[1] / "examples" / "techno_132bpm.flac"
+    loop = tmp_path / "beat_132bpm.wav"
+    write_waveform(loop, read_waveform(source).slice(0, 80_000))
+    assert main(["stems", str(loop), "-o", str(tmp_path / "out"), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    files = [stem["file"] for stem in facts["stems"].values()]
+    assert sum(stem["share"] for stem in facts["stems"].values()) == pytest.approx(1, abs=0.01)
+    assert np.array_equal(sum(read_waveform(file).samples for file in files), read_waveform(loop).samples)
+    assert main(["stems", str(loop), "-o", str(tmp_path / "out")]) == 2
+    assert "exists already" in capsys.readouterr().err

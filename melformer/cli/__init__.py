@@ -13,11 +13,24 @@ import threading
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from melformer.cli import bench, continue_, corpus, evaluate, finetune, hub, reconstruct, serve, tiaf, tokens, train
+from melformer.cli import (
+    bench,
+    continue_,
+    corpus,
+    evaluate,
+    finetune,
+    hub,
+    reconstruct,
+    serve,
+    stems,
+    tiaf,
+    tokens,
+    train,
+)
 from melformer.cli.parser import Parser
 from melformer.errors import MelformerError
 
-COMMANDS = (serve, continue_, tiaf, tokens, reconstruct, corpus, train, finetune, evaluate, bench, hub)
+COMMANDS = (serve, continue_, stems, tiaf, tokens, reconstruct, corpus, train, finetune, evaluate, bench, hub)
 
 
 def build_parser() -> Parser:

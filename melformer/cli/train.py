@@ -8,6 +8,7 @@ from melformer.cli.parser import Parser, add_command, add_group
 STAGES = {
     "codec": "train the VQ-VAE on beats",
     "transformer": "train the transformer on a frozen codec's tokens",
+    "separator": "train the network that separates loops into stems, on passages with their stems",
 }
 
 

@@ -103,9 +103,9 @@ class Planner:
         scores, special = self.pointer.source_scores(k, query, self.memory, related)
         logits = torch.full((self.n, N_SHIFTS), -torch.inf)
         if k:
-            before = (torch.from_numpy(v[-1:][None]) for v in (self.sources, self.shifts))
+            source, shift = (torch.from_numpy(v[-1:][None]) for v in (self.sources, self.shifts))
             moved = shift_relations(
-                k, self.memory, torch.arange(self.n)[None, None], *before, here, here_shift, harmony, self.key
+                k, self.memory, torch.arange(self.n)[None, None], source, shift, here, here_shift, harmony, self.key
             )
             logits = scores[0, 0, :, None] + self.pointer.shift_scores(k, query, moved)[0, 0].log_softmax(dim=-1)
         else:

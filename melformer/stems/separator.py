@@ -27,6 +27,14 @@ class SeparatorConfig:
             raise ConfigError(f"separator.channels is {self.channels!r}; it must be five numbers from 4 to 512.")
 
 
+SEPARATORS = {
+    "base": SeparatorConfig(),
+    "large": SeparatorConfig((32, 64, 128, 192, 256)),
+    "tiny": SeparatorConfig((4, 4, 8, 8, 8)),
+}
+"""Sizes by preset: `base` ships, `tiny` is for tests, `large` wants graphics cards."""
+
+
 class ConvBlock(nn.Module):
     """Two 3 × 3 convolutions with group normalisation: (B, n_in, T, F) → (B, n_out, T, F)."""
 

@@ -23,10 +23,12 @@ _HELP = {
 def add_arguments(parser: ArgumentParser, stage: str) -> None:
     """Add what `melformer train STAGE` understands to a parser."""
     parser.add_argument("--data", action="append", metavar="DIR",
-                        help="a folder of loops; may be given several times (else a corpus is composed)")  # fmt: skip
+                        help="a folder of loops" + (" with their stems" if stage == "separator" else "")
+                        + "; may be given several times (else a corpus is composed)")  # fmt: skip
     parser.add_argument("--hours", type=float, metavar="H", help="hours to compose where no --data is given")
-    parser.add_argument("--fresh", action="store_true", help="compose new music for every step and hear nothing twice; "
-                        "the material then only validates")  # fmt: skip
+    if stage != "separator":
+        parser.add_argument("--fresh", action="store_true", help="compose new music for every step and hear nothing "
+                            "twice; the material then only validates")  # fmt: skip
     parser.add_argument("--preset", choices=sorted(PRESETS), default="base", help="sizes of the model (base)")
     parser.add_argument("-o", "--out", metavar="RUN", default=f"runs/{stage}", help=f"folder of the run (runs/{stage})")
     parser.add_argument("--resume", metavar="RUN", help="go on with a run, with its own options")

@@ -17,14 +17,17 @@ from melformer.data.fresh import FreshBeats, FreshTokens
 from melformer.data.tokens import token_facts, tokenise, write_tokens
 from melformer.errors import CheckpointError, RequestError
 from melformer.files import atomic_path, only_writer
-from melformer.hub import ModelCard, Source, load_bundle, save_bundle
+from melformer.hub import ModelCard, Source, find_bundle, load_bundle, save_bundle
 from melformer.hub.bundle import half_precision
+from melformer.hub.parts import load_separator
+from melformer.stems.separator import SEPARATORS
 from melformer.train.checkpoint import told_when_full
 from melformer.train.codec import CodecTask
 from melformer.train.distributed import barrier, join_processes
 from melformer.train.options import OPTIONS, TrainOptions
 from melformer.train.pretrained import load_codec, load_transformer, read_codec, where_shapes_agree
 from melformer.train.previews import continued
+from melformer.train.separator import SeparatorTask, gather
 from melformer.train.tracker import check_tracker
 from melformer.train.trainer import Trainer
 from melformer.train.transformer import TransformerTask
@@ -66,13 +69,14 @@ def _new_plan(args: Namespace, run: Path) -> dict[str, Any]:
     start: dict[str, Any] = {"codec": None, "tokens": None, "init": args.init}
     if args.stage == "transformer":
         start = _transformer_start(args, config)
-    else:
+    elif args.stage == "codec":
         start["partly"] = args.partly
         if args.init and not args.partly:
             config["codec"] = read_codec(args.init).config.to_dict()["codec"]
     return {
         "stage": args.stage, "config": config, "options": dataclasses.asdict(dataclasses.replace(base, **given)),
-        "hours": args.hours or min(HOURS[args.preset], 0.25 if args.fresh else 1e9), "fresh": args.fresh,
+        "preset": args.preset, "fresh": getattr(args, "fresh", False),
+        "hours": args.hours or min(HOURS[args.preset], 0.25 if getattr(args, "fresh", False) else 1e9),
         "data": args.data or [], "threads": args.threads or 0, "cache": args.cache or str(run / "beats"), **start,
     }  # fmt: skip
 
@@ -110,20 +114,40 @@ def _prepare(plan: dict[str, Any], run: Path) -> None:
         from melformer.corpus import build
 
         if not (run / "corpus").exists():  # half a corpus would be another one, so it gets its name at the end
-            build(run / "corpus.unfinished", plan["hours"], plan["options"]["seed"], 1)
+            with_stems = plan["stage"] == "separator"
+            build(run / "corpus.unfinished", plan["hours"], plan["options"]["seed"], 1, stems=with_stems)
             os.replace(run / "corpus.unfinished", run / "corpus")
         plan["data"] = [str(run / "corpus")]
         _write_plan(plan, run)
-    config = Config.from_dict(plan["config"])
     cache = Path(plan["cache"])
+    if plan["stage"] == "separator":
+        gather(_folders(plan), cache)
+        return
+    config = Config.from_dict(plan["config"])
     cache_beats([Path(folder) for folder in plan["data"]], cache, config.codec.work_samples_per_beat)
     if plan["stage"] == "transformer":
         write_tokens(read_codec(plan["codec"]).codec, cache, run / "tokens", bf16=plan["options"]["bf16"])
 
 
+def _folders(plan: dict[str, Any]) -> list[Path]:
+    return [Path(folder) for folder in plan["data"]]
+
+
+def _separator_task(plan: dict[str, Any], starts: bool, options: TrainOptions) -> SeparatorTask:
+    config = SEPARATORS[plan["preset"]]
+    given = load_separator(find_bundle(plan["init"])[0]) if starts else None
+    task = SeparatorTask(gather(_folders(plan), Path(plan["cache"])), options, given.config if given else config)
+    if given is not None:
+        task.module.load_state_dict(given.state_dict())
+    task.sources = material_sources(_folders(plan))[1]
+    return task
+
+
 def _task(plan: dict[str, Any], run: Path, options: TrainOptions) -> Any:
+    starts = bool(plan.get("init")) and not (run / "state.pt").exists()
+    if plan["stage"] == "separator":
+        return _separator_task(plan, starts, options)
     config = Config.from_dict(plan["config"])
-    starts = plan.get("init") and not (run / "state.pt").exists()
     if plan["stage"] == "codec":
         codec_task = CodecTask(config, Path(plan["cache"]), options)
         if plan.get("fresh"):

@@ -54,6 +54,10 @@ _TRANSFORMER: dict[str, Any] = {"weight_decay": 0.05, "beta1": 0.9, "beta2": 0.9
 _LARGE: dict[str, Any] = {
     "lr": 3e-4, "warmup_steps": 1_000, "steps": 100_000, "save_every": 1_000, "validate_every": 1_000,
 }  # fmt: skip
+_SEPARATOR: dict[str, Any] = {
+    "steps": 5_000, "batch_size": 1, "lr": 1e-3, "warmup_steps": 100, "decay_fraction": 0.5, "beta1": 0.9,
+    "ema_decay": 0.995, "validate_every": 100, "bf16": False,
+}  # fmt: skip
 OPTIONS: dict[tuple[str, str], TrainOptions] = {
     ("codec", "base"): TrainOptions(),
     ("codec", "tiny"): replace(TrainOptions(), **_TINY),
@@ -61,5 +65,10 @@ OPTIONS: dict[tuple[str, str], TrainOptions] = {
     ("codec", "large"): replace(TrainOptions(), **_LARGE),
     ("transformer", "large"): replace(TrainOptions(), **(_TRANSFORMER | _LARGE)),
     ("transformer", "tiny"): replace(TrainOptions(), **(_TRANSFORMER | _TINY)),
+    ("separator", "base"): replace(TrainOptions(), **_SEPARATOR),
+    ("separator", "large"): replace(TrainOptions(), **(_SEPARATOR | {"steps": 100_000, "batch_size": 8})),
+    ("separator", "tiny"): replace(
+        TrainOptions(), **(_SEPARATOR | {"steps": 4, "warmup_steps": 2, "validate_every": 4, "save_every": 2})
+    ),
 }
 """Options of each stage and preset of `config.PRESETS`."""

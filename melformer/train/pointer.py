@@ -210,7 +210,7 @@ class PointerTask:
     def loss(self, model: nn.Module, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
         """Nats per choice of each stem; all choices that are right share the probability."""
         found = pointer_loss(model, make_batch(self.train_set, rng, self.options.batch_size))
-        return {"total": sum(found.values()), **found}
+        return {"total": torch.stack(list(found.values())).sum(), **found}
 
     def after_step(self, step: int) -> list[str]:
         return []

@@ -1,5 +1,6 @@
 """Teach the separator: stems of composed passages, mixed anew for every step."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from melformer.audio.waveform import Waveform
 from melformer.data.beat_dataset import find_clips
 from melformer.errors import RequestError
 from melformer.files import atomic_path
-from melformer.stems.features import N_BANDS, features, pool, to_bins
+from melformer.hub.parts import SEPARATOR_FILE, save_part
+from melformer.stems.features import features, pool, to_bins
 from melformer.stems.grid_stft import FRAMES_PER_BEAT, window_length
 from melformer.stems.separator import Separator, SeparatorConfig
 from melformer.stems.stems import STEMS
@@ -145,6 +147,7 @@ class SeparatorTask:
         torch.manual_seed(options.seed)
         self.module = Separator(config)
         self.options = options
+        self.sources: list[tuple[str, str]] = []
         self.held_out = clips[::HELD_OUT_EVERY] if len(clips) >= HELD_OUT_EVERY else clips
         self.train_set = [c for i, c in enumerate(clips) if i % HELD_OUT_EVERY] or clips
 
@@ -176,7 +179,10 @@ class SeparatorTask:
         return {}
 
     def export(self, directory: Path, record: dict[str, Any]) -> None:
-        raise NotImplementedError  # given by `melformer.train.commands`
+        """Write `separator.safetensors`, which may stand beside any model, and `separator.json`, how it came about."""
+        save_part(directory / SEPARATOR_FILE, self.module)
+        facts = {**record, "sources": self.sources, "n_passages": len(self.train_set)}
+        (directory / "separator.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
 def _losses(stems: Tensor, middle: Tensor, masks: Tensor) -> dict[str, Tensor]:
@@ -203,6 +209,3 @@ def _improvement(stems: Tensor, masks: Tensor) -> Tensor:
     errors, own, whole = power(to_bins(masks, stems.shape[-1]) * mix - stems), power(stems), power(mix)
     gain = 10 * torch.log10(power(mix - stems) / errors.clamp(min=1e-9))
     return torch.where(own > 1e-4 * whole, gain, torch.nan)
-
-
-__all__ = ["N_BANDS", "SeparatorTask", "StemClip", "draw_mix", "gather"]
