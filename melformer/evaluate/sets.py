@@ -1,11 +1,12 @@
 """Evaluation sets: (a) real loops, (b) clips of real music, (c) held-out loops of our own engine. Never for
 training.
 
-    python -m melformer.evaluate.sets OUT_DIR [--engine N]
+    python -m melformer.evaluate.sets OUT_DIR [--engine N] [--music ROOT]
 
 writes them as FLAC with the BPM in the name: OUT_DIR/real_a, OUT_DIR/real_b, OUT_DIR/engine_c. (a) comes from
 Debian's sonic-pi-samples; (b) from hyperrogue-music, hedgewars-data, freedroidrpg-data and wesnoth-1.16-music
-(GPL or CC-BY-SA: for measuring only). A file that is not installed is left out.
+(GPL or CC-BY-SA: for measuring only). Packages that are unpacked (dpkg -x PACKAGE ROOT) and not installed do as well.
+A file that is missing is left out.
 """
 
 import argparse
@@ -58,11 +59,11 @@ def real_loops(folder: str | Path = SONIC_PI) -> Iterator[EvaluationClip]:
             yield on_grid(name, read_waveform(path), bpm)
 
 
-def real_clips() -> Iterator[EvaluationClip]:
-    """Set (b): 32 beats each of real music, where real_clips.json says, from packages installed."""
+def real_clips(root: str | Path = "/") -> Iterator[EvaluationClip]:
+    """Set (b): 32 beats each of real music, where real_clips.json says, from packages installed under `root`."""
     facts = json.loads((Path(__file__).parent / "real_clips.json").read_text())
     for number, fact in enumerate(facts):
-        path = Path(fact["track"])
+        path = Path(root) / fact["track"].lstrip("/")
         if not path.exists():
             continue
         waveform = read_waveform(path)
@@ -132,8 +133,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write the evaluation sets as FLAC.")
     parser.add_argument("out_dir", type=Path)
     parser.add_argument("--engine", type=int, default=0, metavar="N", help="also N held-out loops of the engine")
+    parser.add_argument("--music", type=Path, default=Path("/"), metavar="ROOT", help="where the packages are unpacked")
     arguments = parser.parse_args()
-    sets = {"real_a": real_loops(), "real_b": real_clips()}
+    sets = {"real_a": real_loops(), "real_b": real_clips(arguments.music)}
     if arguments.engine:
         sets["engine_c"] = engine_loops(arguments.engine)
     for name, clips in sets.items():
