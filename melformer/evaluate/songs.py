@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from melformer.audio.wav import read_waveform, write_waveform
+from melformer.audio.io import read_waveform, write_waveform
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError, MelformerError, RequestError
 
@@ -104,7 +104,7 @@ def song_stems(song: Song, folder: Path) -> dict[str, Waveform]:
 
 
 def choose_excerpts(song: Song, stems: dict[str, Waveform]) -> list[Excerpt]:
-    """Passages of 12 seconds from bar lines on that do not overlap, spread over the song, two stems sounding in each."""
+    """Twelve seconds each from bar lines on, not overlapping, spread over the song, two stems or more sounding."""
     bar_s = 4 * 60.0 / song.bpm
     step = int(np.ceil(EXCERPT_S / bar_s)) * bar_s
     n_steps = int((stems["drums"].duration_s - EXCERPT_S) / step) + 1
@@ -133,11 +133,11 @@ def sounding(stems: dict[str, Waveform]) -> list[str]:
 
 
 def read_excerpts(folder: str | Path) -> Iterator[tuple[Excerpt, float, dict[str, Waveform]]]:
-    """Each excerpt of set (d) under `folder` with its BPM and its true stems. Errors: AudioError where none is there."""
+    """Each excerpt of set (d) in `folder`, with its BPM and true stems. Errors: AudioError where there is none."""
     bpm = {song.name: song.bpm for song in songs()}
     listed = [e for e in excerpts() if (Path(folder) / e.song / "drums.wav").exists()]
     if not listed:
-        raise AudioError(f"{folder} holds no song of set (d): write it with python -m melformer.evaluate.songs {folder}")
+        raise AudioError(f"{folder} holds no song of set (d): python -m melformer.evaluate.songs writes them")
     for name in dict.fromkeys(e.song for e in listed):
         stems = {stem: read_waveform(Path(folder) / name / f"{stem}.wav") for stem in STEMS}
         for excerpt in listed:
@@ -165,7 +165,7 @@ def write_facts(all_songs: list[Song], chosen: list[Excerpt]) -> None:
     """Write songs.json, one song or excerpt a line."""
     parts = []
     for key, rows in (("songs", all_songs), ("excerpts", chosen)):
-        lines = ",\n".join("  " + json.dumps(asdict(row)) for row in rows)  # type: ignore[call-overload]
+        lines = ",\n".join("  " + json.dumps(asdict(row)) for row in rows)
         parts.append(f' "{key}": [\n{lines}\n ]')
     FACTS.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
 
