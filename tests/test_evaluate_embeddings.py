@@ -8,7 +8,7 @@ import pytest
 
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError, RequestError
-from melformer.evaluate.bootstrap import interval, mean_interval
+from melformer.evaluate.bootstrap import bootstrap, mean_interval
 from melformer.evaluate.metrics import musicnn
 from melformer.evaluate.metrics.embeddings import frechet_distance, mean_cosine, relative_frechet
 from melformer.evaluate.metrics.tensorflow_checkpoint import MAGIC, read_tensors
@@ -146,9 +146,9 @@ def test_the_bootstrap_covers_a_known_mean_and_pairs_differences():
     assert found.low < 5.0 < found.high
     assert found.high - found.low == pytest.approx(2 * 1.645 * 0.1, rel=0.25)  # of a normal mean of 100
     shifted = values + 0.1
-    paired = interval(lambda clips: float((shifted[clips] - values[clips]).mean()), 100)
+    paired = bootstrap(lambda clips: (shifted[clips] - values[clips]).mean(), 100).interval()
     assert (paired.low, paired.high) == (pytest.approx(0.1), pytest.approx(0.1))
     assert np.isnan(mean_interval([float("nan")]).value)
     assert mean_interval([float("nan"), 2.0]).value == 2.0
     with pytest.raises(RequestError, match="got 0"):
-        interval(lambda clips: 0.0, 0)
+        bootstrap(lambda clips: 0.0, 0)

@@ -7,7 +7,7 @@ import numpy as np
 
 from melformer.errors import RequestError
 
-N_DRAWS = 500
+N_DRAWS = 300
 LEVELS = (0.05, 0.95)
 
 
@@ -20,23 +20,38 @@ class Interval:
     high: float
 
 
-def interval(statistic: Callable[[np.ndarray], float], n_clips: int, n_draws: int = N_DRAWS, seed: int = 0) -> Interval:
-    """The statistic of all clips and its interval; `statistic` takes indices of clips, int (n_clips,).
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """A statistic of all clips (any shape), and of each draw of clips (n_draws, …)."""
 
-    The same seed draws the same clips, so two systems' intervals rest on the same samples; for their difference give a
-    statistic that subtracts them (a paired bootstrap). NaN draws are left out. Errors: RequestError without clips.
+    value: np.ndarray
+    draws: np.ndarray
+
+    def interval(self, index: tuple[int, ...] = ()) -> Interval:
+        """The interval of one entry of the statistic; draws that are NaN are left out."""
+        drawn = self.draws[(slice(None), *index)]
+        known = drawn[~np.isnan(drawn)]
+        low, high = np.quantile(known, LEVELS) if len(known) else (float("nan"), float("nan"))
+        return Interval(float(self.value[index]), float(low), float(high))
+
+
+def bootstrap(
+    statistic: Callable[[np.ndarray], np.ndarray | float], n_clips: int, n_draws: int = N_DRAWS, seed: int = 0
+) -> Draws:
+    """The statistic on draws of `n_clips` clips with replacement; it takes indices of clips, int (n_clips,).
+
+    The same seed draws the same clips, and the entries of one statistic share their draws: the interval of a difference
+    of two systems is that of a statistic that subtracts them. Errors: RequestError without clips or draws.
 
     >>> values = np.array([1.0, 1.0, 1.0])
-    >>> interval(lambda clips: float(values[clips].mean()), 3)
+    >>> bootstrap(lambda clips: values[clips].mean(), 3).interval()
     Interval(value=1.0, low=1.0, high=1.0)
     """
     if n_clips < 1 or n_draws < 1:
         raise RequestError(f"a bootstrap needs clips and draws, got {n_clips} and {n_draws}")
     rng = np.random.default_rng(seed)
-    draws = np.array([statistic(rng.integers(0, n_clips, n_clips)) for _ in range(n_draws)])
-    known = draws[~np.isnan(draws)]
-    low, high = np.quantile(known, LEVELS) if len(known) else (float("nan"), float("nan"))
-    return Interval(statistic(np.arange(n_clips)), float(low), float(high))
+    draws = [np.asarray(statistic(rng.integers(0, n_clips, n_clips)), np.float64) for _ in range(n_draws)]
+    return Draws(np.asarray(statistic(np.arange(n_clips)), np.float64), np.stack(draws))
 
 
 def mean_interval(values: Sequence[float], n_draws: int = N_DRAWS, seed: int = 0) -> Interval:
@@ -44,4 +59,4 @@ def mean_interval(values: Sequence[float], n_draws: int = N_DRAWS, seed: int = 0
     known = np.array([value for value in values if not np.isnan(value)])
     if not len(known):
         return Interval(float("nan"), float("nan"), float("nan"))
-    return interval(lambda clips: float(known[clips].mean()), len(known), n_draws, seed)
+    return bootstrap(lambda clips: known[clips].mean(), len(known), n_draws, seed).interval()

@@ -6,7 +6,7 @@ after it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +17,22 @@ from melformer.audio.resample import resample
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError
 from melformer.evaluate import references
+from melformer.evaluate.jumper import jump
 from melformer.evaluate.metrics.beat_features import beat_features, self_similarity_correlation
-from melformer.evaluate.metrics.comparison import compare, nanmean
-from melformer.evaluate.metrics.continuation import ContinuationScores, mean_scores, score_continuation
+from melformer.evaluate.metrics.comparison import compare
+from melformer.evaluate.metrics.continuation import ContinuationScores, score_continuation
 from melformer.evaluate.metrics.distances import MEL_SCALES
+from melformer.evaluate.metrics.new_beats import NewBeatScores, score_new_beats
 from melformer.evaluate.oracle import best_copy
+from melformer.evaluate.rules import RULES, BarOrders, apply_rule, median_filter_stems
 from melformer.evaluate.sets import EvaluationClip
 
 MIN_CUT_BEATS = 8
 
 TRUTH, LOOPED = "the truth", "prompt looped"
-MANNERS = ("groove_similarity", "chroma_cosine", "loudness_drift_db")
-"""Scores against the prompt in which a continuation should be as the true one is: looping is too faithful in them."""
+MELFORMER, JUMPER = "Melformer", "jumper"
+DRAWN = (MELFORMER, JUMPER)
+"""Systems that give another continuation at each take; the others are asked once."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Case:
     n_new: int
     prompt: Waveform
     truth: Waveform | None
+    take: int = 0  # counts the continuations wanted of one prompt
 
 
 @dataclass(frozen=True)
@@ -65,25 +70,10 @@ class CaseScores:
 
     name: str
     scores: ContinuationScores
+    beats: NewBeatScores
     truth: TruthScores
     copied_share: float  # of the frames that were copied from the prompt; NaN for systems that do not say
-
-
-@dataclass(frozen=True)
-class ContinuationSystem:
-    """One system's means and cases; `closer_than`: the share of cases with a lower mel distance than others.
-
-    `manner` tells how far its `MANNERS`, as measured against the prompt, are from the truth's, clip by clip and on
-    average, and `manner_nearer` on what share of the clips they are nearer than those of the prompt looped.
-    """
-
-    mean: ContinuationScores
-    mean_truth: TruthScores
-    copied_share: float
-    closer_than: dict[str, float]
-    manner: dict[str, float]
-    manner_nearer: dict[str, float]
-    cases: list[CaseScores]
+    embedding: np.ndarray | None = None  # (patches, dim) to an independent listener
 
 
 @dataclass(frozen=True)
@@ -116,7 +106,7 @@ def cut(clip: EvaluationClip, beats_per_bar: int = 4, n_new: int | None = None) 
 
 
 def reference_systems(cases: Sequence[Case]) -> dict[str, System]:
-    """What needs no training: the truth, the prompt looped, another clip, shuffled beats, white noise."""
+    """What needs no training: the truth, the prompt looped or in another order, another clip, noise, rules, a jumper."""
 
     def another(case: Case) -> Answer | None:
         others = [c for c in cases if c.name != case.name]
@@ -138,8 +128,14 @@ def reference_systems(cases: Sequence[Case]) -> dict[str, System]:
     def looped(case: Case) -> Answer:
         return Answer(references.looped(case.prompt, case.bpm, case.n_new))
 
+    def bars(case: Case) -> Answer | None:
+        return Answer(references.bars_reordered(case.prompt, case.bpm, case.n_prompt, case.n_new, case.beats_per_bar))
+
     def noise(case: Case) -> Answer:
         return Answer(references.white_noise(looped(case).new))
+
+    def jumper(case: Case) -> Answer:
+        return Answer(jump(case.prompt, case.bpm, case.n_prompt, case.n_new, case.take))
 
     return {
         TRUTH: true,
@@ -147,8 +143,32 @@ def reference_systems(cases: Sequence[Case]) -> dict[str, System]:
         LOOPED: looped,
         "beats shuffled": shuffled,
         "another loop": another,
+        "bars in another order": bars,
         "white noise": noise,
+        JUMPER: jumper,
+        **_rule_systems(),
     }
+
+
+def _rule_systems() -> dict[str, System]:
+    """The three rules, which share the stems of a case; they have no answer to a prompt that is no four bars."""
+    stems_of_last: dict[str, dict[str, Waveform]] = {}
+
+    def stems_of(case: Case) -> dict[str, Waveform]:
+        if case.name not in stems_of_last:
+            stems_of_last.clear()
+            stems_of_last[case.name] = median_filter_stems(case.prompt)
+        return stems_of_last[case.name]
+
+    def rule(bars: BarOrders) -> System:
+        def system(case: Case) -> Answer | None:
+            if case.n_prompt % 4:
+                return None
+            return Answer(apply_rule(stems_of(case), case.bpm, case.n_prompt, case.n_new, bars))
+
+        return system
+
+    return {name: rule(bars) for name, bars in RULES.items()}
 
 
 def _at_tempo(other: Case, case: Case) -> Waveform:
@@ -178,22 +198,32 @@ def candidate_system(folder: str | Path) -> System:
     return system
 
 
-def run(cases: Iterable[Case], systems: Mapping[str, System]) -> dict[str, ContinuationSystem]:
-    """Let every system continue every case, and score it. Errors: AudioError when there is no case."""
+def run(
+    cases: Iterable[Case],
+    systems: Mapping[str, System],
+    n_takes: int = 1,
+    embed: Callable[[Waveform], np.ndarray] | None = None,
+) -> dict[str, list[CaseScores]]:
+    """Let every system continue every case, and score it; systems in `DRAWN` do so `n_takes` times.
+
+    `embed` gives an independent listener's embeddings (patches, dim) of what each made. Errors: AudioError when there is
+    no case.
+    """
     rows: dict[str, list[CaseScores]] = {name: [] for name in systems}
     n_cases = 0
     for case in cases:
         n_cases += 1
         for name, system in systems.items():
-            answer = system(case)
-            if answer is not None:
-                rows[name].append(score(case, answer))
+            for take in range(n_takes if name in DRAWN else 1):
+                answer = system(replace(case, take=take))
+                if answer is not None:
+                    rows[name].append(score(case, answer, embed))
     if not n_cases:
         raise AudioError("there is no loop to continue")
-    return {name: _summary(cases, rows) for name, cases in rows.items() if cases}
+    return {name: scored for name, scored in rows.items() if scored}
 
 
-def score(case: Case, answer: Answer) -> CaseScores:
+def score(case: Case, answer: Answer, embed: Callable[[Waveform], np.ndarray] | None = None) -> CaseScores:
     """One answer to one case, brought to the prompt's rate and channels (loudness sums over channels)."""
     new = resample(answer.new, case.prompt.sample_rate)
     if new.n_channels != case.prompt.n_channels:
@@ -201,7 +231,9 @@ def score(case: Case, answer: Answer) -> CaseScores:
     scores = score_continuation(
         case.prompt, new, case.bpm, case.n_prompt, case.n_new, case.beats_per_bar, answer.played
     )
-    return CaseScores(case.name, scores, _against_truth(case, new), answer.copied_share)
+    beats = score_new_beats(case.prompt, new, case.bpm, case.n_prompt, case.n_new)
+    embedding = embed(new) if embed else None
+    return CaseScores(case.name, scores, beats, _against_truth(case, new), answer.copied_share, embedding)
 
 
 def _against_truth(case: Case, new: Waveform) -> TruthScores:
@@ -224,35 +256,9 @@ def _against_truth(case: Case, new: Waveform) -> TruthScores:
     )
 
 
-def _summary(cases: list[CaseScores], rows: Mapping[str, list[CaseScores]]) -> ContinuationSystem:
-    truth = {f.name: nanmean([getattr(c.truth, f.name) for c in cases]) for f in fields(TruthScores)}
-    return ContinuationSystem(
-        mean=mean_scores([case.scores for case in cases]),
-        mean_truth=TruthScores(**truth),
-        copied_share=nanmean([case.copied_share for case in cases]),
-        closer_than={name: _closer(cases, others) for name, others in rows.items() if others is not cases and others},
-        manner={name: nanmean(list(_manner(cases, rows, name).values())) for name in MANNERS},
-        manner_nearer={name: _nearer(cases, rows, name) for name in MANNERS},
-        cases=cases,
-    )
-
-
-def _manner(cases: list[CaseScores], rows: Mapping[str, list[CaseScores]], name: str) -> dict[str, float]:
-    """How far one of a system's scores is from the truth's, by clip."""
-    true = {case.name: getattr(case.scores, name) for case in rows.get(TRUTH, [])}
-    return {case.name: abs(getattr(case.scores, name) - true[case.name]) for case in cases if case.name in true}
-
-
-def _nearer(cases: list[CaseScores], rows: Mapping[str, list[CaseScores]], name: str) -> float:
-    """Share of the common clips where that is less than for the prompt looped; NaN where there are none."""
-    looped, ours = _manner(rows.get(LOOPED, []), rows, name), _manner(cases, rows, name)
-    pairs = [(ours[clip], looped[clip]) for clip in ours if clip in looped]
-    return nanmean([float(a < b) for a, b in pairs if not np.isnan(a) and not np.isnan(b)])
-
-
-def _closer(cases: list[CaseScores], others: list[CaseScores]) -> float:
-    """Share of the common cases with a lower mel distance to the truth; NaN without a truth."""
-    theirs = {case.name: case.truth.mel_distance for case in others}
-    pairs = [(c.truth.mel_distance, theirs[c.name]) for c in cases if c.name in theirs]
-    known = [float(a < b) for a, b in pairs if not np.isnan(a) and not np.isnan(b)]
-    return nanmean(known)
+def by_clip(cases: Sequence[CaseScores]) -> dict[str, list[CaseScores]]:
+    """The takes of each clip, in order."""
+    clips: dict[str, list[CaseScores]] = {}
+    for case in cases:
+        clips.setdefault(case.name, []).append(case)
+    return clips

@@ -14,6 +14,7 @@ from melformer.audio.grid import beat_edges
 from melformer.audio.resample import resample
 from melformer.audio.waveform import Waveform
 from melformer.errors import RequestError
+from melformer.evaluate.rules import arrange_beats
 
 OPUS_KBPS = (6, 12, 24)
 MP3_KBPS = 32  # the least that MPEG-1 layer III has
@@ -98,6 +99,15 @@ def shuffled(clip: Waveform, bpm: float, n_beats: int, seed: int = 0) -> Wavefor
         n_samples = min(len(room), len(sound))
         room[:n_samples] = sound[:n_samples]
     return Waveform(out, clip.sample_rate)
+
+
+def bars_reordered(prompt: Waveform, bpm: float, n_prompt: int, n_beats: int, beats_per_bar: int = 4) -> Waveform:
+    """The prompt's bars, the second half first: each in its own order, none in its place."""
+    bar = min(beats_per_bar, n_prompt)
+    bars = np.roll(np.arange(n_prompt // bar), n_prompt // bar // 2)[::-1]
+    beats = (bars[:, None] * bar + np.arange(bar)).ravel()
+    sources = beats[np.arange(n_beats) % len(beats)]
+    return Waveform(arrange_beats(prompt.samples, sources, bpm, n_prompt, prompt.sample_rate), prompt.sample_rate)
 
 
 def white_noise(like: Waveform, seed: int = 0) -> Waveform:

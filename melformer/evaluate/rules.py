@@ -4,6 +4,8 @@ They cost nothing, sound like the loop entered elsewhere, and are nearer to what
 model is worth having only where it is better. The stems are the reference point of separation as well.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from melformer.audio.grid import beat_edges
@@ -14,13 +16,13 @@ N_FFT, HOP_LENGTH = 2048, 512
 MEDIAN = 31  # frames, and bins
 SPLIT_HZ = 180.0  # between bass and other
 JOIN_S = 0.01
-STEMS = ("drums", "bass", "other")
-RULES: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {
+BarOrders = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+"""Which of four bars sounds when: drums, bass, other."""
+RULES: dict[str, BarOrders] = {
     "rule": ((0, 1, 2, 3), (2, 3, 0, 1), (2, 3, 0, 1)),
     "rule, half": ((0, 1, 2, 3), (0, 3, 2, 1), (0, 3, 2, 1)),
     "rule, a quarter": ((0, 1, 2, 3), (0, 1, 0, 3), (0, 3, 2, 3)),
 }
-"""Which bar of four sounds when: drums, bass, other."""
 
 
 def median_filter_stems(waveform: Waveform) -> dict[str, Waveform]:
@@ -48,20 +50,21 @@ def median_filter_stems(waveform: Waveform) -> dict[str, Waveform]:
     return {**stems, "other": Waveform(rest, rate)}
 
 
-def apply_rule(prompt: Waveform, bpm: float, n_prompt: int, n_new: int, bars: tuple[tuple[int, ...], ...]) -> Waveform:
-    """`n_new` beats from a prompt of `n_prompt`: each stem's bars of four beats in the given order, joins of 10 ms.
+def apply_rule(stems: Mapping[str, Waveform], bpm: float, n_prompt: int, n_new: int, bars: BarOrders) -> Waveform:
+    """`n_new` beats from the stems of a prompt of `n_prompt`: the bars of each in the given order, joins of 10 ms.
 
-    The order is counted in quarters of the prompt. Errors: AudioError for a prompt that is no four bars of whole beats.
+    A bar is a quarter of the prompt. Errors: AudioError for a prompt that has no four bars of whole beats.
     """
     if n_prompt % 4:
         raise AudioError(f"the rules take prompts of four bars, got {n_prompt} beats")
-    bar = n_prompt // 4
+    bar, rate = n_prompt // 4, next(iter(stems.values())).sample_rate
     places = np.arange(n_new)
-    total = np.zeros((beat_edges(n_new, bpm, prompt.sample_rate)[-1], prompt.n_channels), np.float32)
-    for stem, order in zip(median_filter_stems(prompt).values(), bars, strict=True):
-        sources = np.array(order)[places // bar % 4] * bar + places % bar
-        total += arrange_beats(stem.samples, sources, bpm, n_prompt, prompt.sample_rate)
-    return Waveform(total, prompt.sample_rate)
+    orders = dict(zip(("drums", "bass", "other"), bars, strict=True))
+    parts = [
+        arrange_beats(stem.samples, np.array(orders[name])[places // bar % 4] * bar + places % bar, bpm, n_prompt, rate)
+        for name, stem in stems.items()
+    ]
+    return Waveform(np.sum(parts, axis=0), rate)
 
 
 def arrange_beats(samples: np.ndarray, sources: np.ndarray, bpm: float, n_prompt: int, sample_rate: int) -> np.ndarray:
