@@ -18,6 +18,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a second thread gains little and disturbs neighbours
 os.environ.pop("MELFORMER_MODEL", None)
+os.environ["MELFORMER_MUSICNN"] = ""  # 29 MB that not everyone has
 os.environ.pop("HF_TOKEN", None)
 
 import pytest  # noqa: E402

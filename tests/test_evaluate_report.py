@@ -51,7 +51,7 @@ def test_the_whole_report_of_a_model(model, folder):
     assert set(truth.manner.values()) == {0.0} and truth.manner_nearer["groove_similarity"] == 1.0
     assert set(looped.manner_nearer.values()) == {0.0}  # no nearer than itself
     back = json.loads(report.to_json())
-    assert back["protocol"] == 1
+    assert back["protocol"] == 2
     assert back["codec"]["white noise"]["kbps"] is None  # no NaN in JSON
     text = report.to_text()
     for word in ("Opus 24 kbps", "prompt looped", "tuned mixture", "Left out: c.wav"):

@@ -123,12 +123,12 @@ def pitched(onsets: list[int], pitches: list[int], duration: int = 12) -> np.nda
 
 
 def test_sources_are_the_loop_where_it_goes_on_and_shifted_where_the_truth_is():
-    first = [0, 12, 24, 36]
-    again = pitched([*first, *(48 + t for t in first)], [36, 40, 43, 41] * 2)
+    first = [0, 0, 12, 12, 24, 24, 36, 36]  # four chords, none a transposition of another
+    again = pitched([*first, *(48 + t for t in first)], [36, 40, 36, 43, 36, 41, 36, 45] * 2)
     assert recombination.best_sources(recombination.piano_roll(again, 8), 4, 4) == [(i, 0) for i in range(8)]
-    moved = pitched([*first, *(48 + t for t in first)], [36, 40, 43, 41, 38, 42, 45, 43])
+    moved = pitched([*first, *(48 + t for t in first)], [36, 40, 36, 43, 36, 41, 36, 45, 38, 42, 38, 45, 38, 43, 38, 47])
     assert recombination.best_sources(recombination.piano_roll(moved, 8), 4, 4) == [(i, 2) for i in range(8)]
-    silent = pitched(first, [36, 40, 43, 41])
+    silent = pitched(first, [36, 40, 36, 43, 36, 41, 36, 45])
     assert recombination.best_sources(recombination.piano_roll(silent, 8), 4, 4) == [None] * 8
 
 

@@ -1,5 +1,7 @@
 """`melformer evaluate`: how good a model is on a folder of loops."""
 
+import shlex
+import sys
 from argparse import Namespace
 from typing import Any
 
@@ -18,8 +20,10 @@ def add_parsers(commands: Any) -> None:
     parser.add_argument("--systems", nargs="+", metavar="NAME", help="only these rows of the continuation part")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N loops")
     parser.add_argument("--beats", type=int, metavar="N", help="continue whole loops by N beats")
+    parser.add_argument("--takes", type=int, default=1, metavar="K", help="continue each loop K times, from seed S on")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
     parser.add_argument("--plots", metavar="DIR", help="also write pictures")
+    parser.add_argument("--output", "-o", metavar="FILE", help="also write the figures, machine and commit as JSON")
     add_json(parser)
 
 
@@ -33,10 +37,14 @@ def evaluate(args: Namespace) -> None:
         model = Melformer.from_pretrained(args.model)
     report = evaluate(
         args.dir, model, candidate=args.candidate, parts=tuple(args.parts or PARTS), references=not args.no_references,
-        systems=args.systems, limit=args.limit, n_new=args.beats, seed=args.seed, progress=say,
+        systems=args.systems, limit=args.limit, n_new=args.beats, n_takes=args.takes, seed=args.seed, progress=say,
     )  # fmt: skip
     if args.plots:
         from melformer.evaluate.plots import write_plots
 
         write_plots(args.dir, args.plots, model, limit=args.limit)
+    if args.output:
+        from melformer.evaluate.results import report_results, write_results
+
+        write_results(args.output, shlex.join(["melformer", *sys.argv[1:]]), report_results(report))
     print(report.to_json() if args.json else report.to_text())

@@ -48,12 +48,16 @@ class _Takes:
 
 
 def summarise_embeddings(rows: Mapping[str, list[CaseScores]]) -> dict[str, EmbeddingSummary]:
-    """Every system's summary on the clips that all have; empty where nothing was embedded, or truth or looping is missing.
+    """Every system's summary on the clips that all have; empty without embeddings, the truth or the looped prompts.
 
     All systems' intervals rest on the same draws of clips, so that their differences do (a paired bootstrap).
     Errors: AudioError where no clip was continued by all.
     """
-    if TRUTH not in rows or LOOPED not in rows or any(case.embedding is None for cases in rows.values() for case in cases):
+    if (
+        TRUTH not in rows
+        or LOOPED not in rows
+        or any(case.embedding is None for cases in rows.values() for case in cases)
+    ):
         return {}
     common = set.intersection(*({case.name for case in cases} for cases in rows.values()))
     clips = [case.name for case in rows[TRUTH] if case.name in common]

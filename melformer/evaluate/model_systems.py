@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from melformer.audio.waveform import Waveform
-from melformer.evaluate.protocol import Answer, Case, System
+from melformer.evaluate.protocol import MELFORMER, Answer, Case, System
 from melformer.generate.pipeline import Melformer
 from melformer.generate.prompt import Prompt
 from melformer.generate.sampling import GenerationConfig
@@ -39,7 +39,7 @@ def model_systems(model: Melformer, seed: int = 0, settings: GenerationConfig | 
         return model.prompt(case.prompt, bpm=case.bpm, start_s=0.0, beats_per_bar=case.beats_per_bar)
 
     def continued(case: Case) -> Answer:
-        made = model.continue_loop(prompt_of(case), case.n_new, seed, settings)
+        made = model.continue_loop(prompt_of(case), case.n_new, seed + case.take, settings)
         played = made.waveform.slice(0, made.prompt.waveform.n_samples)
         return Answer(made.new, float((made.lags != 0).mean()), played)
 
@@ -53,7 +53,7 @@ def model_systems(model: Melformer, seed: int = 0, settings: GenerationConfig | 
         return system
 
     return {
-        "Melformer": continued,
+        MELFORMER: continued,
         "true codes, own sound": recited(settings.own_sound),
         "true codes, decoder alone": recited(0.0),
     }

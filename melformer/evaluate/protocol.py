@@ -106,7 +106,7 @@ def cut(clip: EvaluationClip, beats_per_bar: int = 4, n_new: int | None = None) 
 
 
 def reference_systems(cases: Sequence[Case]) -> dict[str, System]:
-    """What needs no training: the truth, the prompt looped or in another order, another clip, noise, rules, a jumper."""
+    """What needs no training: the truth, the prompt looped or reordered, another clip, noise, rules, a jumper."""
 
     def another(case: Case) -> Answer | None:
         others = [c for c in cases if c.name != case.name]
@@ -206,8 +206,8 @@ def run(
 ) -> dict[str, list[CaseScores]]:
     """Let every system continue every case, and score it; systems in `DRAWN` do so `n_takes` times.
 
-    `embed` gives an independent listener's embeddings (patches, dim) of what each made. Errors: AudioError when there is
-    no case.
+    `embed` gives an independent listener's embeddings (patches, dim) of what each made.
+    Errors: AudioError when there is no case.
     """
     rows: dict[str, list[CaseScores]] = {name: [] for name in systems}
     n_cases = 0

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from melformer.audio.grid import beat_edges, fold_bpm
+from melformer.audio.waveform import Waveform
 from melformer.errors import RequestError
 from melformer.evaluate import codec_scores, tables
 from melformer.evaluate import protocol as continuations
 from melformer.evaluate.metrics.codebook_use import bits_per_second
 from melformer.evaluate.sets import EvaluationClip, folder_clips
+from melformer.evaluate.summary import ContinuationSystem, summarise
 
 if TYPE_CHECKING:
     from melformer.evaluate.transformer_scores import TransformerReport
     from melformer.generate.pipeline import Melformer
 
-PROTOCOL = 1
+PROTOCOL = 2
 MAX_BEATS = 64
 PARTS = ("codec", "continuation", "transformer")
 
@@ -35,7 +37,7 @@ class Report:
     left_out: list[str]  # files that could not be read, and why; parts that could not be measured, and why
     codec: dict[str, codec_scores.SystemScores] | None
     codes: codec_scores.CodesReport | None
-    continuation: dict[str, continuations.ContinuationSystem] | None
+    continuation: dict[str, ContinuationSystem] | None
     transformer: "TransformerReport | None"
 
     def to_dict(self) -> dict[str, Any]:
@@ -53,6 +55,10 @@ class Report:
         if self.codes:
             parts += [tables.codes_table(self.codes)]
         if self.continuation:
+            parts += [
+                "Continuation: what is new, and an independent listener",
+                tables.new_beats_table(self.continuation),
+            ]
             parts += ["Continuation, against the prompt", tables.continuation_table(self.continuation)]
             parts += ["Continuation, against the truth", tables.truth_table(self.continuation)]
             parts += ["Groove, chroma and drift beside the truth's", tables.manner_table(self.continuation)]
@@ -71,6 +77,7 @@ def evaluate(
     systems: Sequence[str] | None = None,
     limit: int | None = None,
     n_new: int | None = None,
+    n_takes: int = 1,
     beats_per_bar: int = 4,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
@@ -78,12 +85,15 @@ def evaluate(
     """Measure a model, another system's files (`candidate`), or the references alone, on a folder of loops.
 
     `n_new` continues whole loops by so many beats instead of cutting them in two. At most the first 64 beats
-    of a loop count. `systems` are the rows wanted of the continuation part. `progress` is told what is being done.
-    Errors: AudioError for a folder without usable loops, RequestError for an unknown part or row, or a limit under 1.
+    of a loop count. `systems` are the rows wanted of the continuation part; `n_takes` seeds from `seed` on are drawn of
+    those that draw. `progress` is told what is being done.
+    Errors: AudioError for a folder without usable loops, RequestError for an unknown part or row, or a count under 1.
     """
     unknown = set(parts) - set(PARTS)
     if unknown or not parts or (limit is not None and limit < 1):
         raise RequestError(f"parts are {', '.join(PARTS)} and a limit is at least 1; got {parts} and {limit}")
+    if n_takes < 1:
+        raise RequestError(f"continuations are drawn once or more, got {n_takes} takes")
     say = progress or (lambda text: None)
     clips, left_out = folder_clips(folder)
     clips = [at_most(clip, MAX_BEATS) for clip in clips[:limit]]
@@ -100,7 +110,9 @@ def evaluate(
                 raise RequestError(f"systems are {', '.join(found)}; got {', '.join(systems) or 'none'}")
             found = {name: found[name] for name in found if name in systems}
         say(f"continuation: {len(cases)} loops")
-        continuation = continuations.run(cases, found)
+        embed, missing = _listener()
+        left_out += missing
+        continuation = summarise(continuations.run(cases, found, n_takes, embed))
     if "transformer" in parts and model is not None:
         say("transformer")
         try:
@@ -108,6 +120,17 @@ def evaluate(
         except RequestError as error:
             left_out.append(f"transformer: {error}")
     return Report(PROTOCOL, str(folder), len(clips), left_out, codec, codes, continuation, transformer)
+
+
+def _listener() -> tuple[Callable[[Waveform], np.ndarray] | None, list[str]]:
+    """An independent listener's embedding, or why there is none."""
+    from melformer.evaluate.metrics import musicnn
+
+    path = musicnn.weights_file()
+    if path is None:
+        command = f"pip download musicnn==0.1.0 --no-deps -d {musicnn.CACHE}"
+        return None, [f"independent listener: MusiCNN's weights are not there ({command})"]
+    return musicnn.MusiCNN.from_wheel(path).embed, []
 
 
 def at_most(clip: EvaluationClip, n_beats: int) -> EvaluationClip:

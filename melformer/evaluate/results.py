@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from melformer.evaluate.report import plain
+from melformer.evaluate.report import Report, plain
 from melformer.files import atomic_path
 
 
@@ -27,6 +27,15 @@ def write_results(path: str | Path, command: str, values: dict[str, Any]) -> Non
     text = json.dumps({**provenance(command), **plain(values)}, indent=1)
     with atomic_path(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def report_results(report: Report) -> dict[str, Any]:
+    """A report without its single clips: what tables and pictures are made from."""
+    values = report.to_dict()
+    for part, rows in (("continuation", "cases"), ("codec", "clips")):
+        for system in (values[part] or {}).values():
+            system["n"] = len(system.pop(rows))
+    return values
 
 
 def _processor() -> str:

@@ -1,7 +1,7 @@
 """What a system's continuations say together: means over clips, and how sure they are."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def _system(
         manner_nearer={name: _nearer(cases, rows, name) for name in MANNERS},
         beats=_beat_summary(cases),
         embedding=embedding,
-        cases=cases,
+        cases=[replace(case, embedding=None) for case in cases],  # large, and no use once they are compared
     )
 
 

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from melformer.evaluate.bootstrap import Interval
 from melformer.evaluate.codec_scores import CodesReport, SystemScores
-from melformer.evaluate.protocol import LOOPED, MANNERS, ContinuationSystem
+from melformer.evaluate.protocol import LOOPED
+from melformer.evaluate.summary import MANNERS, ContinuationSystem
 
 if TYPE_CHECKING:
     from melformer.evaluate.transformer_scores import TransformerReport
@@ -103,6 +105,29 @@ def codes_table(codes: CodesReport) -> str:
         for i, book in enumerate(codes.codebooks)
     ]
     return table(["codebook", *keys, *codes.stability], rows)
+
+
+def new_beats_table(systems: Mapping[str, ContinuationSystem]) -> str:
+    """One system a line: what is new, and how near it is to the truth for an independent listener (5 to 95%)."""
+    rows = []
+    for name, s in systems.items():
+        row: list[Any] = [name, _range(s.beats.new_share, percent=True), _range(s.beats.loop_again, percent=True)]
+        row += [s.beats.floor_rise_db, s.beats.level_jump_db]
+        if s.embedding:
+            row += [_range(s.embedding.frechet), _range(s.embedding.over_rules), _range(s.embedding.cosine)]
+            row += [_range(s.embedding.cosine_over_looped)]
+        rows.append(row + ["–"] * (9 - len(row)))
+    header = ["system", "new", "loop again", "floor dB", "jump dB", "Fréchet, x looped", "over rules"]
+    return table([*header, "cosine", "over looped"], rows)
+
+
+def _range(interval: Interval | None, percent: bool = False) -> str:
+    """A figure and its interval; shares in percent."""
+    if interval is None or interval.value != interval.value:
+        return "–"
+    values = (interval.value, interval.low, interval.high)
+    middle, low, high = (f"{100 * v:.0f}" if percent else f"{v:.3f}" for v in values)
+    return f"{middle}% ({low}–{high})" if percent else f"{middle} ({low} to {high})"
 
 
 def continuation_table(systems: Mapping[str, ContinuationSystem]) -> str:

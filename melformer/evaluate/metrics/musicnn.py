@@ -5,7 +5,7 @@ holds a TensorFlow checkpoint, without TensorFlow:
 
     pip download musicnn==0.1.0 --no-deps -d ~/.cache/melformer
 
-`weights_file()` finds it there, or where MELFORMER_MUSICNN points.
+`weights_file()` finds it there, or where MELFORMER_MUSICNN points (nowhere: it is not used).
 """
 
 import os
@@ -22,6 +22,7 @@ from melformer.audio.waveform import Waveform
 from melformer.errors import RequestError
 from melformer.evaluate.metrics.tensorflow_checkpoint import read_tensors
 
+CACHE = Path.home() / ".cache" / "melformer"
 WHEEL = "musicnn-0.1.0-py3-none-any.whl"
 CHECKPOINT = "musicnn/MSD_musicnn/"
 SAMPLE_RATE = 16_000
@@ -35,7 +36,7 @@ TEMPORAL_FRAMES = (128, 64, 32)
 
 def weights_file() -> Path | None:
     """The wheel that holds the weights, None where it has not been downloaded."""
-    path = Path(os.environ.get("MELFORMER_MUSICNN") or Path.home() / ".cache" / "melformer" / WHEEL)
+    path = Path(os.environ.get("MELFORMER_MUSICNN", CACHE / WHEEL))
     return path if path.is_file() else None
 
 
