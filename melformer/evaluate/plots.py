@@ -1,5 +1,6 @@
 """Pictures: what a reconstruction and a continuation look like beside the original."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,8 @@ from melformer.audio.resample import resample
 from melformer.audio.waveform import Waveform
 from melformer.evaluate.metrics.beat_features import SAMPLE_RATE, beat_features, self_similarity
 from melformer.evaluate.metrics.spectra import decibels, mel_spectrogram
-from melformer.evaluate.protocol import Case, cut
+from melformer.evaluate.protocol import LOOPED, TRUTH, Case, cut
+from melformer.evaluate.rules import RULES
 from melformer.evaluate.sets import folder_clips
 from melformer.files import atomic_path
 
@@ -143,4 +145,25 @@ def sources_figure(band_lags: np.ndarray, frames_per_beat: int, sound: Waveform,
     above.set(title=f"{title}: {share.mean():.0%} of the energy copied", ylabel="band")
     below.fill_between((np.arange(n_frames) + 0.5) / frames_per_beat, share, step="mid")
     below.set(xlabel="new beat", ylabel="copied", ylim=(0.0, 1.0))
+    return figure
+
+
+def frechet_figure(systems: Mapping[str, Any]) -> Any:
+    """Share of new beats against the relative Fréchet distance, with 5 and 95% points, and the line of the rules.
+
+    `systems` are those of a results file's `continuation`: a system under the line is better than rules. The truth, at
+    distance 0, is left out.
+    """
+    figure, (axis,) = _axes(1, 8.0, 5.0)
+    summaries = {name: system for name, system in systems.items() if system["embedding"] and name != TRUTH}
+    rows = {name: (s["beats"]["new_share"], s["embedding"]["frechet"]) for name, s in summaries.items()}
+    line = sorted((new["value"], far["value"]) for name, (new, far) in rows.items() if name in (LOOPED, *RULES))
+    axis.plot([x for x, _ in line], [y for _, y in line], color="grey", linewidth=0.8, label="looping and the rules")
+    for name, (new, far) in rows.items():
+        spans = [[[part["value"] - part["low"]], [part["high"] - part["value"]]] for part in (new, far)]
+        point = (new["value"], far["value"])
+        axis.errorbar(*point, xerr=spans[0], yerr=spans[1], fmt="o", markersize=4, linewidth=0.8)
+        axis.annotate(name, point, xytext=(4, 4), textcoords="offset points", fontsize=8)
+    axis.set(xlabel="share of new beats", ylabel="Fréchet distance to the truth, x looped", yscale="log")
+    axis.legend(loc="lower right", fontsize=8)
     return figure
