@@ -154,7 +154,7 @@ def test_recombination_scores_are_perfect_for_the_truth():
     same = recombination.score_recombination(truth, truth, BPM, N_BEATS)
     assert (same.mel_db, same.chroma_cosine) == (0, pytest.approx(1))
     other = recombination.score_recombination(truth, play(N_BEATS, chords=((311.1, 392.0),)), BPM, N_BEATS)
-    assert other.mel_db > 0.5
+    assert other.mel_db > 0.1
     assert other.chroma_cosine < 0.9
 
 

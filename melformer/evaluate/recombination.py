@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from melformer.audio.waveform import Waveform
-from melformer.evaluate.metrics.new_beats import beat_pictures
+from melformer.evaluate.metrics.new_beats import FLOOR_DB, beat_pictures
 from melformer.evaluate.metrics.tonality import chroma_cosine
 
 TICKS_PER_BEAT, UNITS_PER_BEAT = 12, 2
@@ -157,7 +157,7 @@ def score_recombination(truth: Waveform, made: Waveform, bpm: float, n_new: int)
     """Both mono or stereo, `n_new` beats from their start on, at 44.1 kHz."""
     true, new = (w.mono().samples[:, 0] for w in (truth, made))
     n_samples = min(len(true), len(new))
-    pictures = [beat_pictures(x, bpm, n_new) for x in (true, new)]
+    pictures = [np.maximum(beat_pictures(x, bpm, n_new), FLOOR_DB) for x in (true, new)]
     return RecombinationScores(
         mel_db=float(np.abs(pictures[0] - pictures[1]).mean()),
         chroma_cosine=chroma_cosine(true[:n_samples], new[:n_samples], truth.sample_rate),
