@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-slow test-all check wheel-test format soundfonts clips peers growth fuzz soak clean
+.PHONY: run test test-slow test-all check wheel-test format soundfonts clips results peers growth fuzz soak clean
 
 run: $(VENV)/.run
 	$(BIN)/melformer serve
@@ -42,6 +42,10 @@ format: $(VENV)/.dev
 # (PyAudio) needs a compiler and plays to a sound card, which nothing here does.
 soundfonts: $(VENV)/.run
 	$(INSTALL) --no-deps tinysoundfont
+
+# Tables and pictures of the documents from the measurements in docs/results.
+results: $(VENV)/.run
+	$(BIN)/python tools/make_results.py
 
 # What the README lets people hear and see, again from the embedded checkpoint.
 clips: $(VENV)/.run

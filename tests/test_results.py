@@ -1,0 +1,41 @@
+"""Figures in the documents are those of docs/results."""
+
+import json
+
+import make_results
+import pytest
+
+INTERVAL = {"value": 0.5, "low": 0.25, "high": None}
+WHERE = {"command": "a command", "machine": "a machine, 2 cores", "commit": "abc", "date": "2026-01-01"}
+
+
+def test_what_stands_between_markers_is_what_the_measurements_hold():
+    page = make_results.PAGE.read_text(encoding="utf-8")
+    assert make_results.filled(page) == page, "run `make results`"
+
+
+def test_a_table_is_replaced_between_its_markers_and_nothing_else():
+    page = "before\n<!-- one: written by `make results` -->\nold\n<!-- end of one -->\nafter\n"
+    new = make_results.put(page, "one", "new")
+    assert new == page.replace("old", "new")
+    assert make_results.put(new, "one", "new") == new
+    with pytest.raises(ValueError, match="lost its place for two"):
+        make_results.put(page, "two", "new")
+
+
+def test_continuation_and_separation_become_tables(tmp_path):
+    beats = {"new_share": INTERVAL, "loop_again": INTERVAL, "floor_rise_db": None, "level_jump_db": -1.25}
+    far = {"n_clips": 7, "frechet": INTERVAL, "over_rules": None, "cosine": INTERVAL, "cosine_over_looped": INTERVAL}
+    system = {"beats": beats, "embedding": far, "manner": {"groove_similarity": 0.1, "chroma_cosine": None}}
+    text = make_results.continuation_text({**WHERE, "continuation": {"ours": system}})
+    assert text.splitlines()[2] == (
+        "| ours | 50% | 50% | – | −1.2 | 0.50 (0.25 to –) | – | 0.500 (0.250 to –) | 0.100, – |"
+    )
+    assert text.endswith("7 clips: `a command`, a machine, 2 cores, commit abc, 2026-01-01.")
+    stem = {"sdr_improvement_db": 8.5, "sdr_db": None, "leakage": 0.25, "n_mixes": 3.0}
+    stem |= {"over_baseline_db": -0.5, "below_baseline": 0.3}
+    separation = {**WHERE, "songs": {"ours": {"drums": stem}}}
+    path = tmp_path / "separation.json"
+    path.write_text(json.dumps(separation))
+    page = "<!-- separation: written by `make results` -->\n<!-- end of separation -->"
+    assert "| songs | ours | drums | 8.5 | – | 0.25 | −0.5 | 30% | 3 |" in make_results.filled(page, tmp_path)

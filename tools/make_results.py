@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""Tables and pictures of the documents from the measurements in docs/results: `make results`.
+
+A table stands between `<!-- NAME: … -->` and `<!-- end of NAME -->` and is written by no hand.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+RESULTS = DOCS / "results"
+PAGE = DOCS / "evaluation.md"
+
+
+def figure(value: float | None, digits: int = 2, percent: bool = False) -> str:
+    """A number as it is printed; a dash where there is none."""
+    if value is None:
+        return "–"
+    text = f"{100 * value:.0f}%" if percent else f"{value:.{digits}f}"
+    return text.replace("-", "−")
+
+
+def spread(interval: dict[str, float | None] | None, digits: int = 2, percent: bool = False) -> str:
+    """A figure with its 5% and 95% points."""
+    if interval is None or interval["value"] is None:
+        return "–"
+    value, low, high = (figure(interval[key], digits, percent) for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def source(results: dict[str, Any]) -> str:
+    """Where figures come from, in a line."""
+    return f"`{results['command']}`, {results['machine']}, commit {results['commit']}, {results['date']}."
+
+
+def continuation_text(results: dict[str, Any]) -> str:
+    """One system a line: what is new, an independent listener, groove, chroma and drift beside the truth's."""
+    rows = []
+    for name, system in results["continuation"].items():
+        beats, far, manner = system["beats"], system["embedding"], system["manner"]
+        row = [
+            name,
+            figure(beats["new_share"]["value"], percent=True),
+            figure(beats["loop_again"]["value"], percent=True),
+        ]
+        row += [figure(beats["floor_rise_db"], 1), figure(beats["level_jump_db"], 1)]
+        row += [
+            spread(far[key], 3 if "cosine" in key else 2) for key in ("frechet", "over_rules", "cosine_over_looped")
+        ]
+        rows.append([*row, ", ".join(figure(manner[key], 3) for key in manner)])
+    header = [
+        "system",
+        "new",
+        "loop again",
+        "floor dB",
+        "jump dB",
+        "Fréchet, x looped",
+        "over rules",
+        "cosine over looped",
+    ]
+    clips = next(iter(results["continuation"].values()))["embedding"]["n_clips"]
+    table = markdown([*header, "groove, chroma, drift off"], rows)
+    return f"{table}\n\n{clips} clips: {source(results)}"
+
+
+def separation_text(results: dict[str, Any]) -> str:
+    """One separator and stem a line, then the next beats made again."""
+    rows = []
+    for material in ("engine", "songs"):
+        for name, stems in results.get(material, {}).items():
+            for stem, s in stems.items():
+                numbers = [figure(s[key], 1) for key in ("sdr_improvement_db", "sdr_db")] + [figure(s["leakage"])]
+                over = [figure(s["over_baseline_db"], 1), figure(s["below_baseline"], percent=True)]
+                rows.append([material, name, stem, *numbers, *over, f"{s['n_mixes']:.0f}"])
+    header = [
+        "mixes of",
+        "separator",
+        "stem",
+        "SDRi dB",
+        "SDR dB",
+        "leakage",
+        "over filters dB",
+        "below filters",
+        "mixes",
+    ]
+    parts = [markdown(header, rows)]
+    if again := results.get("recombination"):
+        rows = [[name, figure(s["mel_db"]), figure(s["chroma_cosine"], 3)] for name, s in again.items()]
+        parts.append(markdown(["the next 16 beats from stems of", "mel dB", "chroma"], rows))
+    return "\n\n".join([*parts, source(results)])
+
+
+TEXTS = {"continuation": continuation_text, "separation": separation_text}
+
+
+def put(page: str, name: str, text: str) -> str:
+    """The page with a table replaced. Errors: ValueError where it has no place for it."""
+    begin, end = f"<!-- {name}: written by `make results` -->", f"<!-- end of {name} -->"
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    if not pattern.search(page):
+        raise ValueError(f"the page has lost its place for {name}: {begin} … {end}")
+    return pattern.sub(lambda _: f"{begin}\n{text}\n{end}", page)
+
+
+def filled(page: str, folder: Path = RESULTS) -> str:
+    """The page with the table of every measurement in a folder."""
+    for name, text in TEXTS.items():
+        path = folder / f"{name}.json"
+        if path.exists():
+            page = put(page, name, text(json.loads(path.read_text(encoding="utf-8"))))
+    return page
+
+
+def main() -> int:
+    """Write page and pictures."""
+    from melformer.evaluate.plots import frechet_figure, save
+
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    path = RESULTS / "continuation.json"
+    if path.exists():
+        save(frechet_figure(json.loads(path.read_text(encoding="utf-8"))["continuation"]), RESULTS / "continuation.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
