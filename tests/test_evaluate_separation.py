@@ -9,7 +9,7 @@ from evaluate_band import RATE, play
 from melformer.audio.grid import beat_edges
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError
-from melformer.evaluate import recombination, separation
+from melformer.evaluate import recombination, separation_scores
 from melformer.evaluate.metrics.separation import (
     onset_leakage,
     partial_leakage,
@@ -160,26 +160,26 @@ def test_recombination_scores_are_perfect_for_the_truth():
 
 
 def test_the_table_holds_the_references_and_a_separator(stems, tmp_path):
-    mixes = [separation.Mix("one", BPM, {name: Waveform(samples, RATE) for name, samples in stems.items()})]
-    separators = {"half way": lambda mix, bpm: median_filter_stems(mix), **separation.reference_separators()}
-    summary = separation.summarise(separation.measure_separators(mixes, separators))
-    assert summary[separation.TRUE_STEMS]["drums"]["sdr_db"] == 80.0
-    assert summary[separation.THE_MIX]["other"]["sdr_improvement_db"] == pytest.approx(0, abs=1e-6)
+    mixes = [separation_scores.Mix("one", BPM, {name: Waveform(samples, RATE) for name, samples in stems.items()})]
+    separators = {"half way": lambda mix, bpm: median_filter_stems(mix), **separation_scores.reference_separators()}
+    summary = separation_scores.summarise(separation_scores.measure_separators(mixes, separators))
+    assert summary[separation_scores.TRUE_STEMS]["drums"]["sdr_db"] == 80.0
+    assert summary[separation_scores.THE_MIX]["other"]["sdr_improvement_db"] == pytest.approx(0, abs=1e-6)
     assert summary["half way"]["bass"]["over_baseline_db"] == 0
-    assert summary[separation.THE_MIX]["bass"]["below_baseline"] == 1
-    text = separation.separation_table(summary)
+    assert summary[separation_scores.THE_MIX]["bass"]["below_baseline"] == 1
+    text = separation_scores.separation_table(summary)
     assert len(text.splitlines()) == 2 + 3 * len(separators)
-    assert separation.main(["--no-model", "--songs", str(tmp_path)]) == 2
+    assert separation_scores.main(["--no-model", "--songs", str(tmp_path)]) == 2
 
 
 def test_the_way_from_filters_to_true_stems():
     recombined = {
-        separation.BASELINE: {"mel_db": 6.0, "chroma_cosine": 0.9},
+        separation_scores.BASELINE: {"mel_db": 6.0, "chroma_cosine": 0.9},
         "ours": {"mel_db": 5.0, "chroma_cosine": 0.94},
-        separation.TRUE_STEMS: {"mel_db": 4.0, "chroma_cosine": 0.95},
+        separation_scores.TRUE_STEMS: {"mel_db": 4.0, "chroma_cosine": 0.95},
     }
-    assert separation.way_to_true_stems(recombined, "ours", "mel_db") == pytest.approx(0.5)
-    assert separation.way_to_true_stems(recombined, "ours", "chroma_cosine") == pytest.approx(0.8)
+    assert separation_scores.way_to_true_stems(recombined, "ours", "mel_db") == pytest.approx(0.5)
+    assert separation_scores.way_to_true_stems(recombined, "ours", "chroma_cosine") == pytest.approx(0.8)
 
 
 def test_results_say_where_they_come_from(tmp_path):

@@ -23,11 +23,11 @@ import numpy as np
 from melformer.audio.io import read_waveform, write_waveform
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError, MelformerError, RequestError
+from melformer.stems import STEMS
 
 FACTS = Path(__file__).parent / "songs.json"
 PROJECTS = Path("/usr/share/lmms/projects")
 SAMPLE_RATE = 44_100
-STEMS = ("drums", "bass", "other")
 EXCERPT_S = 12.0
 MAX_EXCERPTS = 6  # of one song, or the longest would be the set
 SILENT_DB = -40.0  # a stem this far under the mix does not sound
@@ -45,7 +45,7 @@ class Song:
 
 
 @dataclass(frozen=True)
-class Excerpt:
+class SongExcerpt:
     """Twelve seconds of a song in which two stems or more sound."""
 
     song: str
@@ -57,9 +57,9 @@ def songs() -> list[Song]:
     return [Song(**song) for song in json.loads(FACTS.read_text(encoding="utf-8"))["songs"]]
 
 
-def excerpts() -> list[Excerpt]:
+def excerpts() -> list[SongExcerpt]:
     """The excerpts of the set."""
-    return [Excerpt(**excerpt) for excerpt in json.loads(FACTS.read_text(encoding="utf-8"))["excerpts"]]
+    return [SongExcerpt(**excerpt) for excerpt in json.loads(FACTS.read_text(encoding="utf-8"))["excerpts"]]
 
 
 def render_tracks(song: Song, folder: Path, program: str = "lmms") -> None:
@@ -103,13 +103,13 @@ def song_stems(song: Song, folder: Path) -> dict[str, Waveform]:
     return {stem: Waveform(samples * gain, SAMPLE_RATE) for stem, samples in sums.items()}
 
 
-def choose_excerpts(song: Song, stems: dict[str, Waveform]) -> list[Excerpt]:
+def choose_excerpts(song: Song, stems: dict[str, Waveform]) -> list[SongExcerpt]:
     """Twelve seconds each from bar lines on, not overlapping, spread over the song, two stems or more sounding."""
     bar_s = 4 * 60.0 / song.bpm
     step = int(np.ceil(EXCERPT_S / bar_s)) * bar_s
     n_steps = int((stems["drums"].duration_s - EXCERPT_S) / step) + 1
     found = [
-        Excerpt(song.name, round(k * step, 3))
+        SongExcerpt(song.name, round(k * step, 3))
         for k in range(n_steps)
         if len(sounding({s: cut(w, k * step) for s, w in stems.items()})) > 1
     ]
@@ -132,7 +132,7 @@ def sounding(stems: dict[str, Waveform]) -> list[str]:
     return [name for name, value in energy.items() if value > limit]
 
 
-def read_excerpts(folder: str | Path) -> Iterator[tuple[Excerpt, float, dict[str, Waveform]]]:
+def read_excerpts(folder: str | Path) -> Iterator[tuple[SongExcerpt, float, dict[str, Waveform]]]:
     """Each excerpt of set (d) in `folder`, with its BPM and true stems. Errors: AudioError where there is none."""
     bpm = {song.name: song.bpm for song in songs()}
     listed = [e for e in excerpts() if (Path(folder) / e.song / "drums.wav").exists()]
@@ -147,7 +147,7 @@ def read_excerpts(folder: str | Path) -> Iterator[tuple[Excerpt, float, dict[str
 
 def write_songs(out_dir: Path, tracks_dir: Path, choose: bool = False) -> int:
     """Render, sum and write all songs; with `choose`, write the list of excerpts anew. Gives the number of songs."""
-    chosen: list[Excerpt] = []
+    chosen: list[SongExcerpt] = []
     for song in songs():
         folder = tracks_dir / song.name
         render_tracks(song, folder)
@@ -161,7 +161,7 @@ def write_songs(out_dir: Path, tracks_dir: Path, choose: bool = False) -> int:
     return len(songs())
 
 
-def write_facts(all_songs: list[Song], chosen: list[Excerpt]) -> None:
+def write_facts(all_songs: list[Song], chosen: list[SongExcerpt]) -> None:
     """Write songs.json, one song or excerpt a line."""
     parts = []
     for key, rows in (("songs", all_songs), ("excerpts", chosen)):

@@ -1,6 +1,6 @@
 """The separation's part of the evaluation: any separator on mixes whose true stems are known.
 
-    python -m melformer.evaluate.separation --engine 100 --songs SET_D [--recombine 60] [-o results.json]
+    python -m melformer.evaluate.separation_scores --engine 100 --songs SET_D [--recombine 60] [-o results.json]
 
 Two kinds of mixes: held-out passages of our own engine, and excerpts of songs that people made (set (d)). Beside the
 separator stand median filters with a split at 180 Hz, the true stems, and the mix given as every stem.
@@ -25,8 +25,9 @@ from melformer.evaluate.references import looped
 from melformer.evaluate.results import write_results
 from melformer.evaluate.rules import median_filter_stems
 from melformer.evaluate.sets import FIRST_HELD_OUT_SEED
-from melformer.evaluate.songs import STEMS, read_excerpts
+from melformer.evaluate.songs import read_excerpts
 from melformer.evaluate.tables import table
+from melformer.stems import STEMS
 
 BASELINE, TRUE_STEMS, THE_MIX = "median filters", "true stems", "the mix itself"
 MEASURES = ("sdr_improvement_db", "sdr_db", "leakage")
@@ -239,7 +240,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.output:
             write_results(
                 arguments.output,
-                " ".join(["python -m melformer.evaluate.separation", *(argv or sys.argv[1:])]),
+                " ".join(["python -m melformer.evaluate.separation_scores", *(argv or sys.argv[1:])]),
                 results,
             )
     except MelformerError as error:
