@@ -13,6 +13,10 @@ class TempoError(MelformerError):
     """A tempo or a beat grid is impossible or cannot be found."""
 
 
+class MidiError(MelformerError):
+    """A MIDI file cannot be used as material."""
+
+
 class TiafError(MelformerError):
     """A `.tiaf` file is malformed or cannot hold what was asked."""
 

@@ -121,16 +121,17 @@ def _exchange(one: Path, other: Path) -> None:
 
 
 @contextmanager
-def only_writer(folder: str | Path) -> Iterator[None]:
+def only_writer(folder: str | Path, name: str = ".writing") -> Iterator[None]:
     """Hold a folder that grows for one process; a process that ends, however it ends, lets go of it.
 
-    Errors: RequestError while another process holds it.
+    `name` is the file that is locked: processes that share the work have one each. Errors: RequestError while another
+    process holds it.
     """
     from filelock import FileLock, Timeout
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".writing", timeout=0)
+    lock = FileLock(folder / name, timeout=0)
     try:
         lock.acquire()
     except Timeout:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import json
 import struct
 import tarfile
 from pathlib import Path
@@ -44,6 +45,7 @@ def test_the_midi_of_packages_and_wads_is_written_once_with_its_notice(tmp_path)
     assert tool.main([str(tmp_path / "a.deb"), str(tmp_path / "b.WAD"), "-o", str(tmp_path / "midi")]) == 0
     files = {p.name: p.read_bytes() for p in (tmp_path / "midi").iterdir()}
     notice = files.pop("NOTICE").decode()
+    assert json.loads(files.pop("source.json"))["licence"] == "BSD-3-Clause"
     assert files == {"doom_d_e1m1.mid": SONG, "doom_d__.mid": OTHER}
     assert "Redistribution and use in source and binary forms" in notice and "Freedoom project" in notice
 

@@ -5,11 +5,13 @@
     python tools/fetch_freedoom.py -o midi freedoom_*.deb freedoom2.wad     # from files at hand
 
 Every lump of a WAD that begins with `MThd` becomes OUT/WAD_LUMP.mid; files of equal bytes are written once. The
-licence's notice goes beside them, as the licence asks, into OUT/NOTICE.
+licence's notice goes beside them, as the licence asks, into OUT/NOTICE, and what a model card says of them into
+OUT/source.json, which `melformer corpus build --midi OUT` reads.
 """
 
 import argparse
 import io
+import json
 import struct
 import subprocess
 import sys
@@ -18,29 +20,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from melformer.corpus.midi.notices import FREEDOOM
+
 PACKAGES = ("freedoom", "freedm")
-NOTICE = """Freedoom's music, taken from its WAD files (https://freedoom.github.io). Modified BSD licence:
-
-Copyright (c) 2001-2024 Contributors to the Freedoom project. All rights reserved.
-
-Redistribution and use in source and binary forms, with or without modification, are permitted provided that the
-following conditions are met:
-
-  * Redistributions of source code must retain the above copyright notice, this list of conditions and the following
-    disclaimer.
-  * Redistributions in binary form must reproduce the above copyright notice, this list of conditions and the following
-    disclaimer in the documentation and/or other materials provided with the distribution.
-  * Neither the name of the Freedoom project nor the names of its contributors may be used to endorse or promote
-    products derived from this software without specific prior written permission.
-
-THIS SOFTWARE IS PROVIDED BY THE COPYRIGHT HOLDERS AND CONTRIBUTORS "AS IS" AND ANY EXPRESS OR IMPLIED WARRANTIES,
-INCLUDING, BUT NOT LIMITED TO, THE IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS FOR A PARTICULAR PURPOSE ARE
-DISCLAIMED. IN NO EVENT SHALL THE COPYRIGHT OWNER OR CONTRIBUTORS BE LIABLE FOR ANY DIRECT, INDIRECT, INCIDENTAL,
-SPECIAL, EXEMPLARY, OR CONSEQUENTIAL DAMAGES (INCLUDING, BUT NOT LIMITED TO, PROCUREMENT OF SUBSTITUTE GOODS OR
-SERVICES; LOSS OF USE, DATA, OR PROFITS; OR BUSINESS INTERRUPTION) HOWEVER CAUSED AND ON ANY THEORY OF LIABILITY,
-WHETHER IN CONTRACT, STRICT LIABILITY, OR TORT (INCLUDING NEGLIGENCE OR OTHERWISE) ARISING IN ANY WAY OUT OF THE USE OF
-THIS SOFTWARE, EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE.
-"""
 
 
 def archive_members(deb: bytes) -> Iterator[tuple[str, bytes]]:
@@ -97,7 +79,8 @@ def write_lumps(wads: Iterator[tuple[str, bytes]], out_dir: Path) -> int:
             out_dir.mkdir(parents=True, exist_ok=True)
             (out_dir / f"{name}_{''.join(c if c.isalnum() else '_' for c in lump)}.mid").write_bytes(midi)
     if seen:
-        (out_dir / "NOTICE").write_text(NOTICE)
+        (out_dir / "NOTICE").write_text(FREEDOOM.notice)
+        (out_dir / "source.json").write_text(json.dumps({"name": FREEDOOM.name, "licence": FREEDOOM.licence}, indent=2))
     return len(seen)
 
 

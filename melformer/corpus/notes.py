@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from melformer.corpus.passage import Event, Part, Passage, stem_of
 from melformer.corpus.synthesis.kits import DRUM_SOUNDS
+from melformer.errors import RequestError
 from melformer.stems import STEMS
 
 TICKS_PER_BEAT = 12
@@ -39,3 +40,16 @@ def _row(event: Event, part: Part, index: int) -> tuple[int, int, int, int, int]
 def ticks(beats: float) -> int:
     """The nearest tick; a half goes up, in every beat alike."""
     return int(np.floor(beats * TICKS_PER_BEAT + 0.5 + 1e-4))
+
+
+def notes_to_json(notes: dict[str, NDArray[np.void]]) -> dict[str, list[list[int]]]:
+    """Notes as lists of [onset, duration, instrument, pitch, velocity], for a line of an index."""
+    return {stem: [list(map(int, note)) for note in rows] for stem, rows in notes.items()}
+
+
+def notes_from_json(lists: dict[str, list[list[int]]]) -> dict[str, NDArray[np.void]]:
+    """What `notes_to_json` was given. Errors: RequestError where it is anything else."""
+    try:
+        return {stem: np.array([tuple(row) for row in lists[stem]], dtype=NOTE) for stem in STEMS}
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise RequestError(f"notes must list {NOTE.names} for each of {STEMS} ({error})") from error

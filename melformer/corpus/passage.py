@@ -62,7 +62,7 @@ def stem_of(part: Part) -> str:
     """The stem that a part belongs to, one of `STEMS`."""
     if part.name in _DRUM_PARTS or part.instrument == "drums":
         return "drums"
-    return "bass" if part.name == "bass" else "other"
+    return "bass" if part.name.split()[0] == "bass" else "other"
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ class Passage:
 
     `chords` holds one entry a bar, each a list of chord names. `loop` says that tails run into the start, as in a
     file made to be looped. `master` holds the settings of the shared effects; `plan` names how layers come and go.
+    `source` names whose music it is and its licence, where it is not ours.
     """
 
     seed: int
@@ -101,6 +102,7 @@ class Passage:
     loop: bool
     master: dict[str, float]
     plan: str = "steady"
+    source: dict[str, str] | None = None
 
     @property
     def n_bars(self) -> int:

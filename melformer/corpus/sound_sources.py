@@ -42,15 +42,18 @@ def found() -> frozenset[str]:
 
 
 def passage_sources(passage: Passage) -> list[dict[str, Any]]:
-    """What a passage is made of, with licences: synthesis, one-shots by name, the soundfont."""
+    """What a passage is made of, with licences: synthesis, one-shots by name, soundfonts, another's music."""
     kits = [part.params.get("kit", {}) for part in passage.parts]
     used = sorted({name for kit in kits for name in one_shots(kit)})
-    fonts = any(part.instrument == "gm" for part in passage.parts)
-    fonts = fonts or any("preset" in drum for kit in kits for drum in kit.values())
-    font = soundfont.font()
+    fonts = {part.params.get("font", "") for part in passage.parts if part.instrument == "gm"}
+    fonts |= {drum.get("font", "") for kit in kits for drum in kit.values() if "preset" in drum}
     found: list[dict[str, Any]] = [dict(OWN)]
     if used:
         found.append({**samples.SOURCE, "files": used})
-    if fonts and font:
-        found.append(dict(font[1]))
+    if passage.source:
+        found.append(dict(passage.source))
+    for name in sorted(fonts):
+        font = soundfont.fonts().get(name) if name else soundfont.font()
+        if font and font[1] not in found:
+            found.append(dict(font[1]))
     return found

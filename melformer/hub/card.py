@@ -29,11 +29,15 @@ rights in the loop.
 
 @dataclass(frozen=True)
 class Source:
-    """Training material of one origin; `hours` of sound, None where it is a part of other material."""
+    """Training material of one origin; `hours` of sound, None where it is a part of other material.
+
+    `notice` is what its licence asks to be reproduced.
+    """
 
     name: str
     licence: str
     hours: float | None = None
+    notice: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ class ModelCard:
 
     def _sources(self) -> str:
         rows = [(s.name, s.licence, "" if s.hours is None else f"{s.hours:.3g}") for s in self.sources]
-        return _table(("material", "licence", "hours"), rows)
+        notices = [f"{s.name}:\n\n```\n{s.notice.strip()}\n```\n" for s in self.sources if s.notice]
+        return "\n".join([_table(("material", "licence", "hours"), rows), *notices])
 
     def _stages(self) -> str:
         rows = [

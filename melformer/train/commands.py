@@ -190,17 +190,20 @@ def _card(parts: dict[str, Any], records: dict[str, dict[str, Any]], plan: dict[
     else:
         hours, sources = material_sources([Path(folder) for folder in plan["data"]])
     own = [Source("Melformer's composition engine", "MIT", hours)] if hours or plan.get("fresh") else []
+    from melformer.corpus.midi.notices import NOTICES
+
     if plan.get("fresh"):
         from melformer.corpus.sound_sources import survey
 
         sources = sorted({*sources, *((m.source["name"], m.source["licence"]) for m in survey() if m.found)})
+    listed = [Source(name, licence, notice=NOTICES.get(name, "")) for name, licence in sources]
     own = own or [Source("Loops of the person who trained it", "not stated")]
     measured = {
         f"{part}, {name.replace('_', ' ')} on held-out loops": value
         for part, record in records.items() for name, value in record.get("validation", {}).items()
     }  # fmt: skip
     return ModelCard(
-        name="Melformer base", sources=own + [Source(name, licence) for name, licence in sources],
+        name="Melformer base", sources=own + listed,
         evaluation=measured, command="melformer train",
         n_parameters={name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()},
         steps={name: record["steps"] for name, record in records.items()},

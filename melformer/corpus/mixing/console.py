@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from melformer.corpus.composition.form import Plan
 from melformer.corpus.composition.frame import Frame, pick
 from melformer.corpus.passage import Event, Part, Passage, Sweep
+from melformer.corpus.styles.style import Style
 from melformer.corpus.synthesis.kits import draw_kit
-from melformer.corpus.synthesis.patches import draw_sound
+from melformer.corpus.synthesis.patches import Recipe, draw_sound
 from melformer.corpus.theory.harmony import NOTE_NAMES
 
 # Level in dB (peak for drums, loud RMS for the rest), how far it may be moved, pan width, high-pass in Hz.
@@ -34,9 +34,9 @@ def set_up(
     raw = bool(rng.random() < 0.12)  # some of it dry and untreated
     breadth = float(pick(stream("breadth"), (1.0, 1.0, 1.0, 1.6, 2.2)))  # how far apart everything stands
     family = str(pick(rng, frame.style.kits))
-    master = _draw_master(frame, raw, rng)
+    master = draw_master(frame.style, raw, rng)
     dressed = (
-        _part(role, events, frame, family, raw, breadth, kinds, stream(f"part {role}"))
+        _part(role, events, frame.style, family, raw, breadth, kinds, stream(f"part {role}"))
         for role, events in tracks.items()
         if events
     )
@@ -47,8 +47,8 @@ def set_up(
                    frame.mode, chords, plan.sections, parts, loop, master, plan.name)  # fmt: skip
 
 
-def _draw_master(frame: Frame, raw: bool, rng: np.random.Generator) -> dict[str, float]:
-    style = frame.style
+def draw_master(style: Style, raw: bool, rng: np.random.Generator) -> dict[str, float]:
+    """Settings of the shared effects and the master, as a style has them; `raw` ones leave nearly everything out."""
     alive = bool(rng.random() < 0.15)  # peaks as they were played
     settings = {
         "room_s": float(rng.uniform(*style.room_s)), "room_dark_hz": float(rng.uniform(3000, 10_000)), "room_seed": float(rng.integers(64)),
@@ -66,13 +66,23 @@ def _draw_master(frame: Frame, raw: bool, rng: np.random.Generator) -> dict[str,
 
 
 def _part(
-    role: str, events: list[Event], frame: Frame, family: str, raw: bool, breadth: float,
+    role: str, events: list[Event], style: Style, family: str, raw: bool, breadth: float,
     kinds: frozenset[str], rng: np.random.Generator,
 ) -> Part:  # fmt: skip
     """One part, its instrument and its channel strip."""
-    style = frame.style
+    sound = _instrument(role, events, style, family, kinds, rng)
+    return dress(role, role, sound, events, style, raw, breadth, rng)
+
+
+def dress(
+    name: str, role: str, sound: Recipe, events: list[Event], style: Style, raw: bool, breadth: float,
+    rng: np.random.Generator,
+) -> Part:  # fmt: skip
+    """A part of a name and a role, a key of `_CHANNELS`: level, place, sends and strip are drawn for the role.
+
+    `breadth` is how far apart everything stands, 1 as usual.
+    """
     level, spread, width, _ = _CHANNELS[role]
-    instrument, params = _instrument(role, events, frame, family, kinds, rng)
     wet = 0.0 if raw or role in ("kick", "bass") else float(rng.uniform(*style.reverb)) * _WETTER.get(role, 1.0)
     echoing = role in ("lead", "arp", "comp", "perc") and rng.random() < 0.4
     echo = float(rng.uniform(0.1, 0.45)) if echoing and not raw else 0.0
@@ -81,9 +91,8 @@ def _part(
     pan = min(max(float(rng.uniform(-width, width)) * breadth, -0.95), 0.95)
     strip = _strip(role, style.drive[1], style.lofi, raw, breadth, rng)
     return Part(
-        role,
-        instrument,
-        params,
+        name,
+        *sound,
         tuple(events),
         round(gain, 2),
         round(pan, 3),
@@ -95,8 +104,8 @@ def _part(
 
 
 def _instrument(
-    role: str, events: list[Event], frame: Frame, family: str, kinds: frozenset[str], rng: np.random.Generator
-) -> tuple[str, dict[str, Any]]:
+    role: str, events: list[Event], style: Style, family: str, kinds: frozenset[str], rng: np.random.Generator
+) -> Recipe:
     if role in _DRUMS:
         return "drums", {"kit": draw_kit(family, {e.sound for e in events}, rng, kinds)}
     if role == "fx":
@@ -105,7 +114,7 @@ def _instrument(
             "tonal": float(rng.integers(2)),
             "crackles": round(float(rng.uniform(3, 25)), 2),
         }
-    return draw_sound(str(pick(rng, getattr(frame.style, f"{role}_sounds"))), rng, "soundfont" in kinds)
+    return draw_sound(str(pick(rng, getattr(style, f"{role}_sounds"))), rng, "soundfont" in kinds)
 
 
 def _strip(

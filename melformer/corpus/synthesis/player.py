@@ -105,7 +105,8 @@ def _hit(event: Event, settings: dict, level: float, sample_rate: int) -> Floats
         return SYNTHS[settings["synth"]](settings, level, sample_rate)
     if "preset" in settings:
         n = int(settings.get("length", 0.9) * sample_rate)
-        return 2.0 * soundfont.play_note(settings["key"], n, n // 3, level, sample_rate, 128, settings["preset"])
+        asked = (level, sample_rate, 128, settings["preset"], settings.get("font", ""))
+        return 2.0 * soundfont.play_note(settings["key"], n, n // 3, *asked)
     sound = samples.load(settings["sample"], sample_rate)
     ratio = settings.get("tune", 1.0) * 2.0 ** ((event.pitch - 60) / 12)
     if ratio != 1.0:

@@ -18,9 +18,9 @@ FONTS = (
 # General MIDI percussion keys of the pattern language's drums.
 DRUM_KEYS = {
     "kick": 36, "snare": 38, "clap": 39, "rim": 37, "hat": 42, "open": 46, "pedal": 44, "ride": 51, "crash": 49,
-    "tom": 48, "low tom": 43, "conga": 63, "low conga": 64, "clave": 75, "block": 76, "cowbell": 56, "shaker": 70,
-    "tambourine": 54, "agogo": 67, "low agogo": 68, "bongo": 60, "low bongo": 61, "triangle": 81, "cabasa": 69,
-    "timbale": 65,
+    "high tom": 50, "tom": 48, "low tom": 43, "floor tom": 41, "conga": 63, "low conga": 64, "clave": 75, "block": 76,
+    "cowbell": 56, "shaker": 70, "tambourine": 54, "agogo": 67, "low agogo": 68, "bongo": 60, "low bongo": 61,
+    "triangle": 81, "cabasa": 69, "timbale": 65,
 }  # fmt: skip
 # Recordings in a font begin with up to so much near silence, which is cut.
 _LATEST_S = 0.03
@@ -32,33 +32,44 @@ def font() -> tuple[str, dict[str, str]] | None:
 
     Only fonts whose licence we have read: a folder of the user's own could not be named in the index.
     """
+    found = fonts()
+    return next(iter(found.values())) if found else None
+
+
+@lru_cache(maxsize=1)
+def fonts() -> dict[str, tuple[str, dict[str, str]]]:
+    """Every font found, by the stem of its file: its path and its source; empty without the library."""
     try:
         import tinysoundfont  # noqa: F401
     except ImportError:
-        return None
-    for path, name, licence in FONTS:
-        if Path(path).is_file():
-            return path, {"name": name, "licence": licence}
-    return None
+        return {}
+    there = [(path, name, licence) for path, name, licence in FONTS if Path(path).is_file()]
+    return {Path(path).stem: (path, {"name": name, "licence": licence}) for path, name, licence in there}
 
 
-@lru_cache(maxsize=2)
-def _synth(sample_rate: int) -> tuple[Any, int]:
-    """One synthesizer a process and rate: a font takes seconds to load and a hundred megabytes."""
+@lru_cache(maxsize=4)
+def _synth(sample_rate: int, name: str) -> tuple[Any, int]:
+    """One synthesizer a process, rate and font: a font takes seconds to load and hundreds of megabytes."""
     import tinysoundfont
 
-    found = font()
+    found = fonts().get(name) if name else font()
     if found is None:
-        raise ValueError("no soundfont: apt-get install fluid-soundfont-gm; pip install --no-deps tinysoundfont")
+        raise ValueError(
+            f"no soundfont {name}: apt-get install fluid-soundfont-gm; pip install --no-deps tinysoundfont"
+        )
     synth = tinysoundfont.Synth(gain=0, samplerate=sample_rate)
     return synth, synth.sfload(found[0])
 
 
 def play_note(
-    key: int, n_held: int, n_release: int, velocity: float, sample_rate: int, bank: int, preset: int
-) -> Floats:
-    """One note alone, stereo float32 (2, n_held + n_release), the synthesizer silent before and after."""
-    synth, font_id = _synth(sample_rate)
+    key: int, n_held: int, n_release: int, velocity: float, sample_rate: int, bank: int, preset: int,
+    font_name: str = "",
+) -> Floats:  # fmt: skip
+    """One note alone, stereo float32 (2, n_held + n_release), the synthesizer silent before and after.
+
+    `font_name` is a key of `fonts()`; empty takes the first.
+    """
+    synth, font_id = _synth(sample_rate, font_name)
     synth.program_select(0, font_id, bank, preset, bank == 128)
     n_early = int(_LATEST_S * sample_rate)
     synth.noteon(0, int(key), max(1, min(127, round(velocity * 120))))
@@ -85,8 +96,9 @@ def _generate(synth: Any, n: int) -> Floats:
 
 
 def gm(note: Note, p: Params) -> Floats:
-    """A pitched General MIDI voice: `p` holds `preset` (0..127), `bank` and `release` in seconds."""
+    """A pitched General MIDI voice: `p` holds `preset` (0..127), `bank`, `release` in seconds, and `font`, its name."""
     n_release = note.n(p.get("release", 0.25)) - note.n_held
     bank, preset = int(p.get("bank", 0)), int(p["preset"])
-    sound = play_note(round(note.pitch), note.n_held, n_release, note.velocity, note.sample_rate, bank, preset)
+    asked = (note.velocity, note.sample_rate, bank, preset, p.get("font", ""))
+    sound = play_note(round(note.pitch), note.n_held, n_release, *asked)
     return np.float32(3.0) * sound
