@@ -17,7 +17,12 @@ def add_parsers(commands: Any) -> None:
     parser.add_argument("--styles", nargs="+", metavar="STYLE", help="only these styles")
     parser.add_argument("--exclude", nargs="+", default=(), metavar="STYLE", help="all but these styles")
     parser.add_argument("--stems", action="store_true", help="also the stems, which add up to the mix")
+    parser.add_argument("--midi", metavar="DIR", help="make the passages of these MIDI files instead of composing them")
+    parser.add_argument("--shard", metavar="I/N", help="write only every N-th passage, from the I-th on: N machines "
+                        "share one corpus, and the last one writes the index")  # fmt: skip
     parser.add_argument("--few", action="store_true", help="one to three players in each passage, as most loops have")
+    parser = add_command(group, "merge", merge, "join the indexes of shards that were written on several disks")
+    parser.add_argument("dir", metavar="DIR", help="all shards, copied into one folder")
     parser = add_command(group, "gallery", gallery, "one passage of each style, on a page to listen to")
     parser.add_argument("dir", metavar="OUT_DIR")
     parser.add_argument("--styles", nargs="+", metavar="STYLE", help="only these styles")
@@ -28,10 +33,23 @@ def add_parsers(commands: Any) -> None:
 
 def build(args: Namespace) -> None:
     from melformer.corpus import build
+    from melformer.corpus.shards import Shard
 
-    choice = {"styles": args.styles, "exclude": args.exclude, "stems": args.stems, "few": args.few}
+    choice = {"styles": args.styles, "exclude": args.exclude, "stems": args.stems, "few": args.few, "midi": args.midi}
+    choice["shard"] = Shard.parse(args.shard) if args.shard else None
     n_passages = build(args.dir, args.hours, args.seed, args.workers, **choice)
     print(f"{args.dir}: {n_passages} passages")
+
+
+def merge(args: Namespace) -> None:
+    from pathlib import Path
+
+    from melformer.corpus.shards import merge_shards
+    from melformer.errors import RequestError
+
+    if not merge_shards(Path(args.dir)):
+        raise RequestError(f"{args.dir} does not hold every index-I-of-N.jsonl of a corpus; copy all shards into it")
+    print(f"{args.dir}: one index")
 
 
 def gallery(args: Namespace) -> None:
