@@ -86,8 +86,8 @@ def make_batch(clips: list[UnitClip], rng: np.random.Generator, size: int, augme
 
     `valid` of each stem is bool (B, MAX_NEW, P * 15 + 2), the choices that are right, `choice`, `shift` and `kind`
     int64 (B, MAX_NEW, 3) the one that is taken as history (kind 0: a source, 1: silence, 2: new, which sounds as its
-    nearest source), `weight` (B, MAX_NEW, 3) of the loss, `condition` (B, 6) how much of what follows leaves the loop,
-    and falls silent, per stem.
+    nearest source), `weight` (B, MAX_NEW, 3) of the loss, `condition` (B, MAX_NEW, 6) how much of each unit's
+    bar leaves the loop, and falls silent, per stem.
     """
     drawn, firsts, n = draw_windows(clips, rng, size)
     mel_db = np.full((size, n, 3, 24, 6), FLOOR_DB, np.float32)
@@ -97,7 +97,7 @@ def make_batch(clips: list[UnitClip], rng: np.random.Generator, size: int, augme
     shift = np.full((size, MAX_NEW, 3), UNSHIFTED, np.int64)
     kind = np.zeros((size, MAX_NEW, 3), np.int64)
     weight = np.zeros((size, MAX_NEW, 3), np.float32)
-    condition = np.zeros((size, 6), np.float32)
+    condition = np.zeros((size, MAX_NEW, 6), np.float32)
     for b, (clip, first) in enumerate(zip(drawn, firsts)):
         count = min(MAX_NEW, len(clip.mel) - first - n)
         part = slice(first, first + n)
@@ -120,8 +120,8 @@ def make_batch(clips: list[UnitClip], rng: np.random.Generator, size: int, augme
             weight[b, :count, k] = labels.weight
             place = np.arange(count) % n
             in_order = (alike[np.arange(count), place, UNSHIFTED] >= EXACT) | (silent & heard[place])
-            condition[b, k] = 1 - in_order.mean()
-            condition[b, 3 + k] = (silent & ~heard[place]).mean()
+            condition[b, :count, k] = _by_bar(~in_order, clip.bar)
+            condition[b, :count, 3 + k] = _by_bar(silent & ~heard[place], clip.bar)
     given = rng.random(size) >= DROP_CONDITION
     as_tensor = torch.from_numpy
     return Batch(
@@ -129,6 +129,13 @@ def make_batch(clips: list[UnitClip], rng: np.random.Generator, size: int, augme
         torch.tensor([np.log2(c.bpm / 120.0) for c in drawn], dtype=torch.float32), [as_tensor(v) for v in valid],
         as_tensor(choice), as_tensor(shift), as_tensor(kind), as_tensor(weight), as_tensor(condition), as_tensor(given),
     )  # fmt: skip
+
+
+def _by_bar(flags: np.ndarray, bar: int) -> np.ndarray:
+    """The share of each bar's units that are set, for each unit."""
+    starts = np.arange(0, len(flags), bar)
+    shares = np.add.reduceat(flags.astype(np.float32), starts) / np.diff(np.append(starts, len(flags)))
+    return np.repeat(shares, bar)[: len(flags)]
 
 
 def _disturbed(mel: np.ndarray, tones: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -312,8 +319,8 @@ def _run_stack(model: Any, batch: Batch, prompt: Tensor, new: Tensor) -> _Hidden
     size, count = prompt.shape[1], new.shape[1]
     units = torch.cat([prompt, new], dim=1)
     units = units + model.positions(0, size + count, batch.bar, batch.tempo)
-    after = model.after_cut(batch.condition, batch.given)[:, None]
-    hidden = model.stack(torch.cat([units[:, : size - 1], units[:, size - 1 :] + after], dim=1))
+    after = model.after_cut(batch.condition, batch.given)  # of each new unit, where it is predicted from
+    hidden = model.stack(torch.cat([units[:, : size - 1], units[:, size - 1 : -1] + after], dim=1))
     return _Hidden(hidden[:, :size], hidden[:, size - 1 : size - 1 + count])
 
 

@@ -99,6 +99,7 @@ class Pointer(nn.Module):
         self.relation = nn.ModuleList(
             nn.Sequential(nn.Linear(N_RELATIONS, 48), nn.GELU(), nn.Linear(48, 1)) for _ in range(3)
         )
+        self.weigh = nn.ModuleList(nn.Linear(dim, N_RELATIONS) for _ in range(3))
         self.special = nn.ModuleList(nn.Sequential(nn.Linear(dim, 64), nn.GELU(), nn.Linear(64, 2)) for _ in range(3))
         self.shift = nn.ModuleList(nn.Linear(dim, N_SHIFTS) for _ in range(2))
         self.shift_relation = nn.ModuleList(
@@ -143,14 +144,19 @@ class Pointer(nn.Module):
         return self.place_in_bar(in_bar) + self.bar_in_phrase(in_phrase) + self.tempo(tempo[:, None, None])
 
     def after_cut(self, condition: Tensor, given: Tensor) -> Tensor:
-        """What is added to units after the prompt: condition (B, 6), variation and silence of each stem; given (B,)."""
-        return self.cut + torch.where(given[:, None], self.condition(condition), self.unconditioned)
+        """What is added where new units are predicted: (B, T, dim).
+
+        `condition` (B, T, 6): the share of the new unit's bar that leaves the loop, and that falls silent, for each
+        stem; `given` (B,) whether it is known.
+        """
+        return self.cut + torch.where(given[:, None, None], self.condition(condition), self.unconditioned)
 
     def source_scores(self, k: int, queries: Tensor, memory: UnitMemory, relations: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, T, P) of the prompt's units and (B, T, 2) of silence and new; queries (B, T, dim)."""
         assert memory.keys is not None
         match = self.query[k](queries) @ memory.keys[:, k].transpose(1, 2) / math.sqrt(self.config.key_dim)
-        scores = match + self.relation[k](relations)[..., 0]
+        weighed = (relations @ self.weigh[k](queries)[..., None])[..., 0]  # what counts depends on what is asked
+        scores = match + self.relation[k](relations)[..., 0] + weighed
         beyond = torch.arange(memory.size, device=scores.device)[None] >= memory.n[:, None]
         return scores.masked_fill(beyond[:, None], -1e9), self.special[k](queries)
 
