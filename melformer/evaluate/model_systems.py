@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from melformer.audio.waveform import Waveform
-from melformer.evaluate.protocol import MELFORMER, Answer, Case, System
+from melformer.evaluate.protocol import IN_STEMS, MELFORMER, Answer, Case, System
 from melformer.generate.pipeline import Melformer
 from melformer.generate.prompt import Prompt
 from melformer.generate.sampling import GenerationConfig
@@ -52,8 +52,13 @@ def model_systems(model: Melformer, seed: int = 0, settings: GenerationConfig | 
 
         return system
 
+    def in_stems(case: Case) -> Answer:
+        made = model.continue_stems(prompt_of(case), case.n_new, seed + case.take)
+        return Answer(made.new, 1.0, made.waveform.slice(0, made.prompt.waveform.n_samples))
+
     return {
         MELFORMER: continued,
+        IN_STEMS: in_stems,
         "true codes, own sound": recited(settings.own_sound),
         "true codes, decoder alone": recited(0.0),
     }

@@ -24,10 +24,11 @@ from melformer.generate.prompt import Prompt, encode, make_prompt
 from melformer.generate.ranking import ranked
 from melformer.generate.sampling import GenerationConfig
 from melformer.generate.state import StreamState, restore
+from melformer.generate.stem_stream import StemConfig, StemContinuation, StemStream, assemble
 from melformer.generate.stream import BeatStream
 from melformer.generate.take_batch import Beat, Closing, TakeStreams
 from melformer.hub import load_bundle
-from melformer.hub.parts import load_separator
+from melformer.hub.parts import load_pointer, load_separator
 from melformer.hub.remote import EMBEDDED
 from melformer.render.reconstruct import rebuild
 from melformer.render.renderer import Renderer
@@ -36,6 +37,7 @@ from melformer.stems import Stems
 from melformer.stems.separate import separate
 from melformer.stems.separator import Separator
 from melformer.transformer.model import BeatTransformer
+from melformer.transformer.pointer import Pointer
 
 MAX_NEW_BEATS = 100_000
 MAX_TAKES = 16
@@ -136,6 +138,34 @@ class Melformer(nn.Module):
         prompt = loop if isinstance(loop, Prompt) else self.prompt(loop, **options)
         closing = make_closing(prompt, n_beats, only_new) if close_loop else None
         return BeatStream(self._takes(prompt, [seed], closing), settings or GenerationConfig(), n_beats, seed)
+
+    @cached_property
+    def pointer(self) -> Pointer:
+        """The network that plans stems; the embedded one where the checkpoint has none. Errors: CheckpointError."""
+        return load_pointer(self.folder)
+
+    def stream_stems(
+        self, loop: str | Path | Waveform | Prompt, n_beats: int | None = None, seed: int = 0,
+        config: StemConfig | None = None, stems: Stems | None = None, **options: Any,
+    ) -> StemStream:  # fmt: skip
+        """New beats made of the loop's own stems, endless if `n_beats` is None; `stems` where they are at hand.
+
+        Errors: RequestError, CheckpointError, and those of `prompt`.
+        """
+        check_request(n_beats, [seed])
+        prompt = loop if isinstance(loop, Prompt) else self.prompt(loop, **options)
+        own = stems or self.stems(prompt)
+        if own.drums.samples.shape != prompt.waveform.samples.shape:
+            raise RequestError("The stems differ from the loop in length or channels; export all of them alike.")
+        return StemStream(self.pointer, prompt, own, config or StemConfig(), n_beats, seed)
+
+    def continue_stems(
+        self, loop: str | Path | Waveform | Prompt, n_beats: int = 16, seed: int = 0,
+        config: StemConfig | None = None, stems: Stems | None = None, **options: Any,
+    ) -> StemContinuation:  # fmt: skip
+        """The whole continuation made of the loop's own stems; see `stream_stems`."""
+        stream = self.stream_stems(loop, n_beats, seed, config, stems, **options)
+        return assemble(stream, list(stream))
 
     def resume(self, state: StreamState | str | Path, n_beats: int | None = None) -> BeatStream:
         """Go on from a state, or the file it was saved in: `n_beats` more beats, or endlessly. Errors: RequestError."""

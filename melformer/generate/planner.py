@@ -12,11 +12,11 @@ from melformer.transformer.pointer import N_SHIFTS, ORDER, UNSHIFTED, Pointer, r
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What is asked of the plan: per stem the share of units that leave the loop and of those that fall silent, 0 to 1;
-    which stems play the loop on (`keep`) or not at all (`mute`); how boldly choices are drawn."""
+    """What is asked of a bar: for each stem the share of its units that leave the loop, and that fall silent, 0 to 1;
+    whether it plays the loop on (`keep`) or not at all (`mute`); how boldly choices are drawn."""
 
     variation: tuple[float, float, float] = (0.4, 0.4, 0.4)
-    density: tuple[float, float, float] = (0.03, 0.03, 0.03)
+    silence: tuple[float, float, float] = (0.0, 0.0, 0.0)
     keep: tuple[bool, bool, bool] = (False, False, False)
     mute: tuple[bool, bool, bool] = (False, False, False)
     temperature: float = 1.0
@@ -83,8 +83,8 @@ class Planner:
         position = len(self.sources) - 1
         unit = self.units[:, -1:] if self.last is None else self.last
         places = self.pointer.positions(self.first_place + position, 1, self.bar, self.tempo)
-        condition = torch.tensor([[*options.variation, *options.density]], dtype=torch.float32)
-        after = self.pointer.after_cut(condition, torch.tensor([True]))[:, None]
+        condition = torch.tensor([[[*options.variation, *options.silence]]], dtype=torch.float32)
+        after = self.pointer.after_cut(condition, torch.tensor([True]))
         hidden = self.pointer.stack.step(unit + places + after, position, self.caches)
         if self.last is None:
             self.memory = self.pointer.with_keys(self.memory, torch.cat([self.hidden, hidden], dim=1))
@@ -97,7 +97,7 @@ class Planner:
         onward = UnitChoice(int((self.sources[-1, k] + 1) % self.n), int(self.shifts[-1, k] - UNSHIFTED), silent=True)
         if not self.present[k] or options.mute[k]:
             return onward
-        if options.keep[k] or options.variation[k] <= 0.0:
+        if options.keep[k]:
             return UnitChoice(t % self.n)
         related = relations(k, self.memory, torch.tensor([t]), history, here)
         scores, special = self.pointer.source_scores(k, query, self.memory, related)
@@ -110,7 +110,8 @@ class Planner:
             logits = scores[0, 0, :, None] + self.pointer.shift_scores(k, query, moved)[0, 0].log_softmax(dim=-1)
         else:
             logits[:, UNSHIFTED] = scores[0, 0]
-        flat = torch.cat([logits.flatten(), special[0, 0, :1]])
+        silence = special[0, 0, :1] if options.silence[k] else torch.full((1,), -torch.inf)  # a rest can be copied
+        flat = torch.cat([logits.flatten(), silence])
         index = self._draw(flat, np.random.default_rng([self.seed, t, k]), options)
         if index == self.n * N_SHIFTS:
             return onward

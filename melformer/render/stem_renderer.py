@@ -7,6 +7,7 @@ import numpy as np
 
 from melformer.audio.grid import BeatGrid
 from melformer.audio.waveform import Waveform
+from melformer.render.crossfade import crossfade
 from melformer.render.pitch import pitch_shift
 from melformer.stems.stems import Stems
 from melformer.stems.units import UnitChoice, unit_edges
@@ -29,6 +30,7 @@ class StemRenderer:
         self.fade = round(JOIN_S * waveform.sample_rate)
         self.tapes = [stem.samples for stem in stems]
         self.rough = _is_rough(waveform.samples, round(0.003 * waveform.sample_rate))
+        self.begins: list[list[int]] = [[] for _ in self.tapes]  # of each stem's units, as far as they were needed
         self.shifted = lru_cache(maxsize=32)(self._shifted)
 
     def _shifted(self, stem: int, shift: int) -> np.ndarray:
@@ -39,25 +41,36 @@ class StemRenderer:
         per_unit = self.grid.samples_per_model_beat / 2
         return round(per_unit * (self.n_units + unit)) - int(self.edges[-1])
 
-    def render(self, choices: Sequence[tuple[UnitChoice, ...]], first: int, last: int) -> np.ndarray:
-        """Units `first` to `last` (without it) of the stems, float32 (3, samples, channels); their sum is the mix.
+    def render(self, choices: Sequence[tuple[UnitChoice, ...]], start: int, stop: int) -> np.ndarray:
+        """Samples `start` to `stop` of the stems, counted from the first new one: float32 (3, stop - start, channels).
 
-        `choices` are those of all units from the first new one to `last`, which is included where it is known, since
-        the join before it sounds in unit `last - 1`.
+        `choices` are those of all units from the first new one on, and of the one after `stop`, since the join before
+        a unit sounds in the unit before it. The sum of the stems is the mix.
         """
-        start, stop = self.edge(first), self.edge(last)
         out = np.zeros((len(self.tapes), stop - start, self.waveform.n_channels), np.float32)
+        first = next(u for u in range(len(choices)) if self.edge(u + 1) > start)
         for k in range(len(self.tapes)):
-            for unit in range(first, last):
-                low, high = self.edge(unit), self.edge(unit + 1)
-                out[k, low - start : high - start] = self._stretch(k, choices, unit, low, high)
-                if unit + 1 < len(choices) and not self._runs_on(k, choices, unit + 1):
-                    fade = min(self.fade, high - low)
-                    ramp = np.sin(np.linspace(0.0, np.pi / 2, fade, dtype=np.float32))[:, None] ** 2
-                    part = out[k, high - fade - start : high - start]
-                    part *= 1.0 - ramp
-                    part += ramp * self._before(k, choices, unit + 1, fade)
+            unit = first
+            while self.edge(unit) < stop:
+                sound = self._unit(k, choices, unit)
+                low, high = max(start, self.edge(unit)), min(stop, self.edge(unit + 1))
+                out[k, low - start : high - start] = sound[low - self.edge(unit) : high - self.edge(unit)]
+                unit += 1
         return out
+
+    def _unit(self, k: int, choices: Sequence[tuple[UnitChoice, ...]], unit: int) -> np.ndarray:
+        """One unit of a stem, its end leading over into the next one."""
+        low, high = self.edge(unit), self.edge(unit + 1)
+        sound = self._stretch(k, choices, unit, low, high)
+        if not self._runs_on(k, choices, unit + 1):
+            fade = min(self.fade, high - low)
+            before = self._before(k, choices, unit + 1, fade)
+            sound = np.concatenate([sound[:-fade], crossfade(sound[-fade:], before)])
+        return sound
+
+    def lead_in(self, choices: Sequence[tuple[UnitChoice, ...]], n: int) -> np.ndarray:
+        """What the first unit's sources sound like in the `n` samples before it, all stems: float32 (n, channels)."""
+        return np.sum([self._before(k, choices, 0, n) for k in range(len(self.tapes))], axis=0, dtype=np.float32)
 
     def _runs_on(self, k: int, choices: Sequence[tuple[UnitChoice, ...]], unit: int) -> bool:
         """Whether the stem goes on from unit − 1 to `unit` as in the prompt."""
@@ -72,15 +85,29 @@ class StemRenderer:
         choice = choices[unit][k]
         if choice.silent:
             return np.zeros((high - low, self.waveform.n_channels), np.float32)
-        begin = int(self.edges[choice.source])
+        begin = self._begin(k, choices, unit)
         return self._read(k, choice.shift, begin, begin + high - low)
+
+    def _begin(self, k: int, choices: Sequence[tuple[UnitChoice, ...]], unit: int) -> int:
+        """The sample of the prompt that a unit begins with: its source's first, or the next one of a run.
+
+        Within a run the lag stays the same, since units differ by a sample in length; at the loop's beginning it starts
+        anew, so that nothing drifts.
+        """
+        known = self.begins[k]
+        while len(known) <= unit:
+            u = len(known)
+            source = choices[u][k].source
+            goes_on = u > 0 and source > 0 and self._runs_on(k, choices, u) and not choices[u][k].silent
+            known.append(known[-1] + self.edge(u) - self.edge(u - 1) if goes_on else int(self.edges[source]))
+        return known[unit]
 
     def _before(self, k: int, choices: Sequence[tuple[UnitChoice, ...]], unit: int, fade: int) -> np.ndarray:
         """What the source of `unit` sounds like in the moment before it."""
         choice = choices[unit][k]
         if choice.silent:
             return np.zeros((fade, self.waveform.n_channels), np.float32)
-        begin = int(self.edges[choice.source])
+        begin = self._begin(k, choices, unit)
         if choice.source == 0 and self.rough:  # before the loop's beginning stands its beginning, turned round
             tape = self._tape(k, choice.shift)
             return 2.0 * tape[:1] - tape[1 : fade + 1][::-1]
