@@ -11,7 +11,7 @@ from packaging.version import Version
 from melformer import cli
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 
 
@@ -21,7 +21,7 @@ def commands(text: str) -> list[str]:
     return [line for line in lines if line.startswith("melformer ") and not re.search(r"[\[\]…|]|\.\.\.", line)]
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_commands_in_documents_can_be_typed(path: Path) -> None:
     for command in commands(path.read_text(encoding="utf-8")):
         arguments = shlex.split(command)[1:]
@@ -35,7 +35,7 @@ def test_commands_are_found() -> None:
     assert commands((ROOT / "README.md").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path: Path) -> None:
     for target, place in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", path.read_text(encoding="utf-8")):
         if re.match(r"[a-z]+:", target):
@@ -52,7 +52,7 @@ def headings(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_other_commands_name_what_there_is(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for module in re.findall(r"python -m ((?:melformer|benchmarks)[\w.]*)", text):

@@ -20,7 +20,7 @@ differently, and a seed must give the same take alone and among many."""
 
 LEAST_HEARD = 8
 """Model beats that the transformer hears before it composes: a shorter loop is heard several times over, as it would be
-played. Heard once, a bar or two say too little of what may follow (docs/decisions.md)."""
+played. Heard once, a bar or two say too little of what may follow (docs/decisions/)."""
 MOST_REPEATS = 6
 """How often a beat may follow itself, where the prompt does not repeat one more often."""
 MOST_DRAWS, LEAST_AT_ONCE = 4, 2

@@ -10,10 +10,10 @@ from melformer.runtime.step_decoder import StepPrediction
 
 BOLDER = 0.5
 """By how much new codes are likelier, in logits, than the model says: beats that do not fit are nearly always new ones,
-and what is drawn in their place copies more (docs/decisions.md)."""
+and what is drawn in their place copies more (docs/decisions/)."""
 NATURAL = 0.5
 """What temperature 1 stands for, in units of the model's own probabilities: a small model that says all that it thinks
-possible wanders off (docs/decisions.md)."""
+possible wanders off (docs/decisions/)."""
 DEEP_COOLING = 0.3
 """How much cooler the deepest codebook is drawn: fine codes refine a sound, and noise in them is only noise."""
 NO_WEIGHT = 1e-6
@@ -64,7 +64,7 @@ def sample_step(
 
     Whether a code is copied or new is drawn first, and temperature and limits then sharpen either part by itself. In
     the mixture of both, what is new would hardly ever be drawn: its many codes are each less likely than the few that
-    can be copied (docs/decisions.md).
+    can be copied (docs/decisions/).
     """
     if settings.temperature == 0.0:
         return mixture(prediction, n_rows, settings.variation).argmax(axis=-1)

@@ -19,7 +19,7 @@ class LevelCorrector:
 
     The codebook of levels states the power of every register in every latent frame. Of codes that were played the
     decoder makes just that, in a whole beat within a decibel; of composed ones, which do not always agree with each
-    other, it has made 5 dB more (docs/decisions.md). Other codecs state nothing, and nothing is changed.
+    other, it has made 5 dB more (docs/decisions/). Other codecs state nothing, and nothing is changed.
     """
 
     def __init__(self, codec: Codec, spectra: Tensor, codes: Tensor) -> None:

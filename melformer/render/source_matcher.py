@@ -40,7 +40,7 @@ SCORED_SWITCH_COST, BAND_SWITCH_COST, LEAVE_COST = 0.05, 0.05, 0.05
 DECODER_FACTOR, TONE_PRICE = 0.8, 0.1
 """What the decoder's distance is multiplied by, to be compared with a copy's, and what a copy costs for tones that are
 not those of the new codes: the decoder speaks where both are nearly as far, and rather than another chord
-(docs/decisions.md)."""
+(docs/decisions/)."""
 
 
 @dataclass(frozen=True)

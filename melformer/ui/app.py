@@ -89,7 +89,7 @@ def launch_options(limits: Limits) -> dict[str, Any]:
         "theme": theme,
         "head": page_styles(),
         "ssr_mode": False,
-        "mcp_server": False,  # not even where GRADIO_MCP_SERVER is set: docs/decisions.md tells why
+        "mcp_server": False,  # not even where GRADIO_MCP_SERVER is set: docs/decisions/ tells why
         "max_file_size": f"{limits.upload_mb}mb",
         "state_session_capacity": limits.sessions,
         "footer_links": ["api"],
