@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from melformer.config import PRESETS
 from melformer.runtime.packed import has_halves, use_bytes, use_halves
 from melformer.runtime.step_decoder import StepDecoder
+from melformer.runtime.torch_step_decoder import TorchStepDecoder
 from melformer.transformer.delay_pattern import DelayPattern
 from melformer.transformer.gqa import GroupedQueryAttention
 from melformer.transformer.mlp import SwiGLU
@@ -118,12 +119,15 @@ def test_steps_inside_a_beat_do_not_see_later_steps(model: BeatTransformer, code
     assert not torch.equal(a.logits[:, 0, 9], b.logits[:, 0, 9])
 
 
+@pytest.mark.parametrize("kind", [StepDecoder, TorchStepDecoder])
 @pytest.mark.parametrize(("n_beats", "n_read"), [(12, 1), (40, 36)])  # 40 beats go round the ring of 32
-def test_cache_on_and_off_give_the_same_logits(model: BeatTransformer, n_beats: int, n_read: int) -> None:
+def test_cache_on_and_off_give_the_same_logits(
+    model: BeatTransformer, kind: type[StepDecoder] | type[TorchStepDecoder], n_beats: int, n_read: int
+) -> None:
     codes = torch.randint(0, SIZE, (2, n_beats, N_FRAMES, 3), generator=torch.Generator().manual_seed(2))
     told = conditioning(n_beats)
     steps = model.pattern.to_steps(codes).numpy()
-    decoder = StepDecoder(model, 2)
+    decoder = kind(model, 2)
     with torch.inference_mode():
         whole = model(codes, told, torch.arange(n_beats))
         state = model.prefill(codes[:, :n_read], Conditioning(told.tempo, told.bar_positions[:, : n_read + 1]))

@@ -13,7 +13,9 @@ kernels that torch has for a few rows (FBGEMM).
 """
 
 import warnings
+from collections.abc import Callable
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import torch
@@ -55,13 +57,35 @@ class HalfWeights:
 class PackedLinear(nn.Linear):
     """A linear layer that, once packed, multiplies with bytes or halves on a CPU without gradients, and else in floats.
 
-    Parameters and their names stay those of `nn.Linear`. Float32 (..., in_features) → (..., out_features).
+    Parameters and their names stay those of `nn.Linear`. Float32 (..., in_features) → (..., out_features). Moved to
+    another device or type, it multiplies in floats there; back on the CPU in float32 it is packed again.
     """
 
     packed: Tensor
     scales: Tensor
     wide: Tensor | None
     halves: HalfWeights | None = None
+    kernel: Literal["", "bytes", "wide bytes", "halves"] = ""
+
+    @classmethod
+    def around(cls, layer: nn.Linear) -> "PackedLinear":
+        """A layer with the parameters of another one, not packed yet."""
+        packed = cls(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
+        packed.weight, packed.bias = layer.weight, layer.bias
+        return packed.train(layer.training)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "PackedLinear":
+        """What `to`, `float` or `cuda` call for every tensor."""
+        kernel = self.kernel
+        self.unpack()
+        super()._apply(fn, recurse)
+        if self.weight.device.type == "cpu" and self.weight.dtype == torch.float32:
+            if kernel == "halves":
+                self.pack_halves()
+            elif kernel:
+                self.pack_bytes(kernel == "wide bytes")
+        self.kernel = kernel
+        return self
 
     def pack_bytes(self, wide: bool = False) -> None:
         """Round the weights, each output's to its own scale; again after a change of the weights.
@@ -75,17 +99,19 @@ class PackedLinear(nn.Linear):
         self.register_buffer("packed", packed.t().contiguous(), persistent=False)
         self.register_buffer("scales", scales, persistent=False)
         self.register_buffer("wide", _pack_wide(self.packed) if wide else None, persistent=False)
+        self.kernel = "wide bytes" if wide else "bytes"
 
     def pack_halves(self) -> None:
         """Keep the weights in halves too; again after a change of the weights."""
         self.unpack()
         self.halves = HalfWeights(self.weight, self.bias)
+        self.kernel = "halves"
 
     def unpack(self) -> None:
         """Multiply in floats again."""
         for name in ("packed", "scales", "wide"):
             self._buffers.pop(name, None)
-        self.halves = None
+        self.halves, self.kernel = None, ""
 
     @property
     def has_bytes(self) -> bool:
@@ -158,31 +184,37 @@ def has_halves() -> bool:
 
 
 def use_bytes(module: nn.Module) -> nn.Module:
-    """Let every linear layer of a module multiply bytes, in place; gives the module back."""
-    for layer in _packable(module):
+    """Let every linear layer below a module multiply bytes; gives the module, or the layer that takes its place."""
+    module = _packable(module)
+    for layer in _packed_layers(module):
         layer.pack_bytes()
     return module
 
 
 def use_halves(module: nn.Module) -> nn.Module:
-    """Let every linear layer of a module multiply a few rows with halves, in place; gives the module back."""
-    for layer in _packable(module):
+    """Let every linear layer below a module multiply a few rows with halves; gives the module, or the layer that takes
+    its place."""
+    module = _packable(module)
+    for layer in _packed_layers(module):
         layer.pack_halves()
     return module
 
 
 def use_floats(module: nn.Module) -> nn.Module:
-    """Undo `use_bytes` and `use_halves`, in place; gives the module back."""
-    for layer in module.modules():
-        if isinstance(layer, PackedLinear):
-            layer.unpack()
-        if type(layer) is PackedLinear:
-            layer.__class__ = nn.Linear  # type: ignore[assignment]
+    """Undo `use_bytes` and `use_halves`; gives the module back."""
+    for layer in _packed_layers(module):
+        layer.unpack()
     return module
 
 
-def _packable(module: nn.Module) -> list[PackedLinear]:
-    for layer in module.modules():
-        if type(layer) is nn.Linear:
-            layer.__class__ = PackedLinear
+def _packable(module: nn.Module) -> nn.Module:
+    """A module with a `PackedLinear` in the place of every plain linear layer, around the same parameters."""
+    if type(module) is nn.Linear:
+        return PackedLinear.around(module)
+    for name, child in list(module.named_children()):
+        setattr(module, name, _packable(child))
+    return module
+
+
+def _packed_layers(module: nn.Module) -> list[PackedLinear]:
     return [layer for layer in module.modules() if isinstance(layer, PackedLinear)]

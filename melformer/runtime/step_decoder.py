@@ -56,7 +56,7 @@ class StepDecoder:
         self.table = transformer.codes.weight.detach().numpy()
         self.gain = transformer.steps.norm.gain.detach().numpy()
         self.read = np.zeros((batch, self.n_heads, width), np.float32)
-        self.spans = [_span(row) for row in transformer.pattern.present.numpy()]
+        self.spans = [span(row) for row in transformer.pattern.present.numpy()]
 
     @torch.inference_mode()
     def begin(self, state: TransformerState) -> None:
@@ -164,7 +164,7 @@ def _weights(scores: np.ndarray) -> np.ndarray:
     return scores
 
 
-def _span(present: np.ndarray) -> tuple[int, int]:
+def span(present: np.ndarray) -> tuple[int, int]:
     """First codebook that speaks at a step, and one after the last: they lie side by side, since delays never fall."""
     speaking = np.flatnonzero(present)
     return int(speaking[0]), int(speaking[-1]) + 1

@@ -37,10 +37,10 @@ class AlignedKVCache:
         """An empty ring for memories such as this one."""
         batch, _, n_steps, n_heads, head_dim = memory.keys.shape
         return cls(
-            torch.zeros(n_steps, batch, n_heads, capacity, head_dim),
-            torch.zeros(n_steps, batch, capacity, memory.values.shape[-1]),
-            torch.zeros(n_steps, batch, capacity, memory.codes.shape[-1], dtype=torch.int64),
-            torch.zeros(n_steps, batch, capacity, memory.pointer_keys.shape[-1]),
+            memory.keys.new_zeros(n_steps, batch, n_heads, capacity, head_dim),
+            memory.values.new_zeros(n_steps, batch, capacity, memory.values.shape[-1]),
+            memory.codes.new_zeros(n_steps, batch, capacity, memory.codes.shape[-1]),
+            memory.pointer_keys.new_zeros(n_steps, batch, capacity, memory.pointer_keys.shape[-1]),
         )
 
     @property
@@ -49,8 +49,8 @@ class AlignedKVCache:
 
     def write(self, memory: AlignedMemory, position: int) -> None:
         """Remember beats `position` …; of more than fit, the last."""
-        n = min(memory.values.shape[1], self.capacity)
-        slots = torch.arange(position + memory.values.shape[1] - n, position + memory.values.shape[1]) % self.capacity
+        n, end = min(memory.values.shape[1], self.capacity), position + memory.values.shape[1]
+        slots = torch.arange(end - n, end, device=self.values.device) % self.capacity
         self.keys[:, :, :, slots] = memory.keys[:, -n:].permute(2, 0, 3, 1, 4)
         self.values[:, :, slots] = memory.values[:, -n:].permute(2, 0, 1, 3)
         self.codes[:, :, slots] = memory.codes[:, -n:].permute(2, 0, 1, 3)

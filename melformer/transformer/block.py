@@ -57,4 +57,5 @@ class TransformerStack(nn.Module):
 
     def empty_caches(self, batch: int) -> list[KVCache]:
         """Caches for a new sequence."""
-        return [KVCache.empty(batch, self.n_kv_heads, self.window, self.head_dim) for _ in self.blocks]
+        sizes = (batch, self.n_kv_heads, self.window, self.head_dim)
+        return [KVCache.empty(*sizes, like=self.norm.gain) for _ in self.blocks]

@@ -34,7 +34,7 @@ class GroupedQueryAttention(nn.Module):
 
     def step(self, hidden: Tensor, position: int, cache: KVCache) -> Tensor:
         """One position, its past in `cache`: (B, 1, dim) → (B, 1, dim)."""
-        queries, keys, values = self._heads(hidden, rotation_at(position, self.head_dim, self.rope_base))
+        queries, keys, values = self._heads(hidden, rotation_at(position, self.head_dim, self.rope_base, hidden.device))
         return self._attend(queries, *cache.append(keys, values, position), None)
 
     def _heads(self, hidden: Tensor, turn: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

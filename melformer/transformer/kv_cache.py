@@ -18,10 +18,10 @@ class KVCache:
     values: Tensor
 
     @classmethod
-    def empty(cls, batch: int, n_kv_heads: int, capacity: int, head_dim: int) -> "KVCache":
-        """A cache with nothing in it."""
+    def empty(cls, batch: int, n_kv_heads: int, capacity: int, head_dim: int, like: Tensor) -> "KVCache":
+        """A cache with nothing in it, of the type of `like` and where that is."""
         shape = (batch, n_kv_heads, capacity, head_dim)
-        return cls(torch.zeros(shape), torch.zeros(shape))
+        return cls(like.new_zeros(shape), like.new_zeros(shape))
 
     @property
     def capacity(self) -> int:
@@ -30,7 +30,7 @@ class KVCache:
     def fill(self, keys: Tensor, values: Tensor) -> None:
         """Store positions 0 … T − 1 (B, n_kv_heads, T, head_dim) in an empty cache; of more than fit, the last."""
         n_positions = keys.shape[2]
-        kept = torch.arange(max(0, n_positions - self.capacity), n_positions)
+        kept = torch.arange(max(0, n_positions - self.capacity), n_positions, device=keys.device)
         self.keys[:, :, kept % self.capacity] = keys[:, :, kept]
         self.values[:, :, kept % self.capacity] = values[:, :, kept]
 

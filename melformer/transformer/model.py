@@ -91,6 +91,11 @@ class BeatTransformer(nn.Module):
         self.pointer = AlignedAttention(width, config.dim, width, 1, config.pointer_dim, config.context_beats)
         self.gate = nn.Linear(width, n_codebooks)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are: codes and conditioning must be there too."""
+        return self.start.device
+
     def forward(
         self, codes: Tensor, conditioning: Conditioning, chosen: Tensor, lag_mask: Tensor | None = None
     ) -> Prediction:
@@ -150,7 +155,7 @@ class BeatTransformer(nn.Module):
     def ring_lags(self, position: int) -> Tensor:
         """Lag from beat `position` to the beat in each slot of the ring, 0 for an empty slot: (context_beats,)."""
         size = self.config.context_beats
-        lags = (position - torch.arange(size) - 1) % size + 1
+        lags = (position - torch.arange(size, device=self.device) - 1) % size + 1
         return torch.where((lags <= position) & (lags < size), lags, 0)
 
     def _embed_beats(self, codes: Tensor) -> Tensor:

@@ -14,10 +14,10 @@ def rotation(positions: Tensor, head_dim: int, base: float) -> tuple[Tensor, Ten
 
 
 @lru_cache(maxsize=1_024)
-def rotation_at(position: int, head_dim: int, base: float) -> tuple[Tensor, Tensor]:
+def rotation_at(position: int, head_dim: int, base: float, device: torch.device) -> tuple[Tensor, Tensor]:
     """`rotation` of one position; remembered, since every layer and many beats ask for the same."""
     with torch.inference_mode(False):
-        return rotation(torch.tensor([position]), head_dim, base)
+        return rotation(torch.tensor([position], device=device), head_dim, base)
 
 
 def rotate(heads: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
