@@ -86,7 +86,8 @@ def by_takes(model: Melformer, numbers: list[int], n_beats: int) -> list[Row]:
     """Several takes in one batch."""
     prompt = model.prompt(loop_at(BPM), bpm=BPM, start_s=0.0)
     return [
-        {"takes": n, "all_s": median_s(lambda n=n: model.takes(prompt, n_beats, seeds=list(range(n))))} for n in numbers
+        {"takes": n, "all_s": median_s(lambda n=n: model.generate(prompt, n_beats, seeds=list(range(n))))}
+        for n in numbers
     ]
 
 

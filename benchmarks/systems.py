@@ -68,7 +68,7 @@ class Melformer:
         return {"first_s": first_s, "all_s": time.perf_counter() - start}
 
     def _takes(self) -> None:
-        self.model.takes(self.loop, self.n_beats, seeds=[0, 1, 2, 3], bpm=BPM, start_s=0.0)
+        self.model.generate(self.loop, self.n_beats, seeds=[0, 1, 2, 3], bpm=BPM, start_s=0.0)
 
 
 class Peer:

@@ -2,7 +2,8 @@
 
 from melformer import Melformer
 model = Melformer.from_pretrained()
-continuation = model.continue_loop("loop_120bpm.wav", n_beats=16, seed=7)
+take = model.generate("loop_120bpm.wav", n_beats=16, seed=7)
+take.save("out.wav")
 """
 
 from importlib import import_module
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from melformer.audio.io import Waveform
-    from melformer.generate import GenerationConfig, Melformer, StreamState
+    from melformer.generate import Continuation, GenerationConfig, Melformer, StreamState
 
-__all__ = ["GenerationConfig", "Melformer", "StreamState", "Waveform"]
+__all__ = ["Continuation", "GenerationConfig", "Melformer", "StreamState", "Waveform"]
 
 
 def __getattr__(name: str) -> Any:

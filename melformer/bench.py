@@ -29,7 +29,8 @@ TARGETS = {120.0: (8.0, 5.0), 174.0: (5.0, 3.0)}
 FIRST_BEAT_S, COLD_START_S, TAKES_RATIO, MEMORY_MB, CHECKPOINT_MB = 0.3, 6.0, 1.5, 1_500.0, 60.0
 _COLD = """
 from melformer import Melformer
-import sys
+import sys, torch
+torch.set_num_threads(1)
 next(Melformer.from_pretrained(sys.argv[1] or None).stream(sys.argv[2], bpm=120))
 """
 
@@ -161,7 +162,7 @@ def _takes_ratio(model: "Melformer", n_beats: int) -> float:
         seconds = []
         for seeds in ([0], list(range(N_TAKES))):
             start = time.perf_counter()
-            model.takes(prompt, n_beats, seeds=seeds)
+            model.generate(prompt, n_beats, seeds=seeds)
             seconds.append(time.perf_counter() - start)
         ratios.append(seconds[1] / seconds[0])
     return float(np.median(ratios))

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from melformer import cli
-from melformer.cli.output import exact_encoding, output_path, plain_stem
+from melformer.audio.io import exact_encoding
+from melformer.cli.output import output_path, plain_stem
 from melformer.errors import MelformerError, RequestError
 
 COMMANDS = ("continue", "tiaf", "tokens", "reconstruct", "corpus", "train", "evaluate", "bench", "hub")

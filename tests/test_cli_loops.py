@@ -1,7 +1,9 @@
 """The commands that take a loop, with an untrained tiny model: files, lengths, JSON, and every wrong wish."""
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,11 +55,89 @@ def test_continue_keeps_the_loop_and_adds_whole_beats(capsys: Capture, loop: Pat
 
 
 def test_continue_names_its_files(capsys: Capture, loop: Path) -> None:
-    assert run(capsys, "continue", loop, "--beats", 2)[1] == "loop_120bpm_10beats.wav\n"
-    assert run(capsys, "continue", loop, "--beats", 2, "--only-new")[1] == "loop_120bpm_2beats.wav\n"
-    assert read_waveform("loop_120bpm_2beats.wav").n_samples == RATE
+    assert run(capsys, "continue", loop, "--beats", 2)[1] == "loop_120bpm_10beats_seed0.wav\n"
+    assert run(capsys, "continue", loop, "--beats", 2, "--only-new")[1] == "loop_120bpm_2beats_seed0.wav\n"
+    assert read_waveform("loop_120bpm_2beats_seed0.wav").n_samples == RATE
     assert run(capsys, "continue", loop, "--beats", 2, "-o", "sub/new.flac")[1] == "sub/new.flac\n"
     assert read_waveform("sub/new.flac").n_samples == 5 * RATE
+
+
+def test_no_file_is_replaced_that_was_not_named(capsys: Capture, loop: Path) -> None:
+    """Loops of one name from two folders, one seed twice, and takes whose name is that of their source."""
+    for folder in ("kick", "snare"):
+        Path(folder).mkdir()
+        Path(folder, loop.name).write_bytes(loop.read_bytes())
+    wish = ("--beats", 1, "--seed", 3)
+    loops = [Path(folder, loop.name) for folder in ("kick", "snare", "snare")]
+    names = [run(capsys, "continue", path, *wish)[1].strip() for path in loops]
+    assert names == [f"loop_120bpm_9beats_seed3{mark}.wav" for mark in ("", "_2", "_3")]
+    source = Path("out_seed0.wav")
+    source.write_bytes(loop.read_bytes())
+    options = ("--bpm", BPM, "--beats", 1, "--takes", 2, "-o", "out.wav")
+    assert run(capsys, "continue", source, *options)[1].split() == ["out_seed0_2.wav", "out_seed1.wav"]
+    assert source.read_bytes() == loop.read_bytes()
+
+
+def test_a_pipe_is_not_replaced(capsys: Capture, loop: Path) -> None:
+    os.mkfifo("out.wav")
+    for command in ("continue", "reconstruct"):
+        status, _, err = run(capsys, command, loop, "-o", "out.wav")
+        assert (status, err.count("\n")) == (2, 1) and "device or a pipe" in err
+    assert Path("out.wav").is_fifo()
+
+
+@pytest.fixture
+def folder(loop: Path) -> Path:
+    """Three loops, two of one name, and a file that is none."""
+    for name in ("loops/a.wav", "loops/b/a.wav", "loops/c_120bpm.wav"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(loop.read_bytes())
+    Path("loops/bad.wav").write_text("this is no sound")
+    return Path("loops")
+
+
+def test_a_folder_is_continued_past_what_is_no_loop(capsys: Capture, folder: Path) -> None:
+    wish = ("continue", folder, "-o", "out", "--bpm", BPM, "--beats", 1, "--seed", 5)
+    status, out, err = run(capsys, *wish)
+    made = ["out/a_seed5.wav", "out/b/a_seed5.wav", "out/c_120bpm_seed5.wav"]
+    assert status == 2 and out.split() == made
+    assert all(read_waveform(name).n_samples == 9 * RATE // 2 for name in made)
+    lines = err.splitlines()
+    assert [line.split("] ")[0] for line in lines[:4]] == [f"melformer: [{n}/4" for n in range(1, 5)]
+    assert lines[-2].startswith("melformer: failed: bad.wav: bad.wav is not audio") and "1 of 4 loops" in lines[-1]
+
+
+def test_a_folder_goes_on_where_it_stopped(capsys: Capture, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wish = ["continue", folder, "-o", folder / "out", "--bpm", BPM, "--beats", 1]  # results are no loops
+    (folder / "bad.wav").unlink()
+    write = continue_.write_take
+
+    def stop(take: Any, path: Path, args: Any) -> Path:
+        if path.parent.name == "b":
+            raise KeyboardInterrupt
+        return write(take, path, args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(continue_, "write_take", stop)
+        assert run(capsys, *wish)[0] == 130
+    before = (folder / "out/a_seed0.wav").stat().st_mtime_ns
+    status, out, err = run(capsys, *wish, "--json")
+    assert status == 0 and "1 of 3 loops are done already" in err
+    assert (folder / "out/a_seed0.wav").stat().st_mtime_ns == before
+    report = json.loads(out)
+    assert [entry["loop"] for entry in report["done"]] == ["a.wav", "b/a.wav", "c_120bpm.wav"] and not report["failed"]
+    assert json.loads(run(capsys, *wish, "--json")[1]) == report  # nothing is left to do
+    status, _, err = run(capsys, *wish, "--seed", 1)
+    assert status == 2 and "other options (seed was 0, now 1)" in err
+
+
+def test_where_the_results_of_a_folder_may_not_go(capsys: Capture, folder: Path) -> None:
+    Path("file").write_text("")
+    Path("empty").mkdir()
+    for argv in ((folder,), (folder, "-o", folder), (folder, "-o", "file"), ("empty", "-o", "out")):
+        status, out, err = run(capsys, "continue", *argv)
+        assert (status, out) == (2, "") and err.count("\n") == 1
+    assert not Path("out").exists()
 
 
 def test_takes_are_what_their_seeds_give_alone(capsys: Capture, loop: Path) -> None:
@@ -77,16 +157,16 @@ def test_every_dial_reaches_the_model(capsys: Capture, loop: Path, monkeypatch: 
         seen.update(options, n_beats=n_beats, prompt=prompt)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Melformer, "continue_loop", record)
+    monkeypatch.setattr(Melformer, "generate", record)
     status, _, _ = run(
         capsys, "continue", loop, "--bpm", 60, "--beats", 9, "--seed", 3, "--temperature", 0.7, "--top-k", 5,
         "--top-p", 0.5, "--variation", 0.25, "--own-sound", 0.75, "--beats-per-bar", 3, "--start", 0.5,
     )  # fmt: skip
     assert status == 130
-    settings, prompt = seen["settings"], seen["prompt"]
+    settings, prompt = seen["config"], seen["prompt"]
     assert (settings.temperature, settings.top_k, settings.top_p) == (0.7, 5, 0.5)
     assert (settings.variation, settings.own_sound) == (0.25, 0.75)
-    assert (seen["n_beats"], seen["seed"]) == (9, 3)
+    assert (seen["n_beats"], seen["seeds"]) == (9, [3])
     assert (prompt.bpm, prompt.beats_per_bar, prompt.tempo.start_s) == (60, 3, 0.5)
 
 

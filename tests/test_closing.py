@@ -14,13 +14,13 @@ from melformer.generate.beat_generator import BeatGenerator
 from melformer.generate.closing import compose_ending
 from melformer.generate.likelihood import bits_per_beat
 from melformer.generate.ranking import fit
-from melformer.generate.sampling import BOLDER, mixture
+from melformer.generate.sampling import mixture
 from melformer.runtime.step_decoder import StepDecoder
 
 RATE, BEAT = 22_050, 11_025
 FADE = round(0.030 * RATE)
 
-FREE = GenerationConfig(variation=1.0)
+FREE = GenerationConfig(variation=1.0, novelty=10.0)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def steepest(samples: np.ndarray) -> float:
 @pytest.mark.parametrize("only_new", [False, True])
 @pytest.mark.parametrize("own_sound", [0.0, 1.0])
 def test_played_round_there_is_no_click(model: Melformer, only_new: bool, own_sound: float) -> None:
-    settings = GenerationConfig(own_sound=own_sound, variation=1.0)
+    settings = GenerationConfig(own_sound=own_sound, variation=1.0, novelty=10.0)
     result = model.continue_loop(loop(), 4, seed=1, bpm=120, settings=settings, close_loop=True, only_new=only_new)
     piece = (result.new if only_new else result.waveform).samples
     seam = np.concatenate([piece[-300:], piece[:300]])
@@ -80,8 +80,8 @@ def test_candidate_0_is_what_the_take_would_have_played(model: Melformer) -> Non
     prompt = model.prompt(loop(), bpm=120)
     generator = BeatGenerator(model.transformer, prompt, [3, 4], model.code_features)
     fork = generator.fork(1, 5)
-    alternatives = fork.decode_beat(GenerationConfig(temperature=2.0, variation=1.0))
-    own = generator.decode_beat(GenerationConfig(temperature=2.0, variation=1.0))
+    alternatives = fork.decode_beat(GenerationConfig(temperature=2.0, variation=1.0, novelty=10.0))
+    own = generator.decode_beat(GenerationConfig(temperature=2.0, variation=1.0, novelty=10.0))
     assert torch.equal(alternatives[0], own[1])
     assert len({tuple(codes.flatten().tolist()) for codes in alternatives}) == 5
 
@@ -105,11 +105,10 @@ def test_likelihood_is_that_of_the_steps(model: Melformer) -> None:
     state, speaker, bits = generator.state.rows(torch.arange(2)), StepDecoder(transformer, 2), 0.0
     codes = torch.cat([torch.from_numpy(prompt.codes), generator.decode_beat(FREE)])
     steps = transformer.pattern.to_steps(codes[8]).numpy()
-    as_said = 1.0 / (1.0 + np.exp(BOLDER / 2.0))  # the variation at which new codes are as likely as the model says
     speaker.begin(state)
     for step, (first, last) in enumerate(speaker.spans):
         prediction = speaker.step(step, np.stack([steps[step - 1]] * 2) if step else None)
-        probabilities = mixture(prediction, 1, as_said)[0]
+        probabilities = mixture(prediction, 1, 0.5)[0]
         bits -= float(np.log2(probabilities[np.arange(last - first), steps[step, first:last]]).sum())
     positions = torch.tensor([generator.bar_position(i) for i in range(9)])
     judged = bits_per_beat(transformer, codes[None], generator.tempo, positions, torch.tensor([8]))

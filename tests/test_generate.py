@@ -16,8 +16,8 @@ from melformer.render.crossfade import crossfade
 from melformer.render.renderer import Renderer
 from melformer.render.source_matcher import GENERATE, SourceMatcher
 
-FREE = GenerationConfig(variation=1.0)
-NEURAL = GenerationConfig(own_sound=0.0, variation=1.0)
+FREE = GenerationConfig(variation=1.0, novelty=10.0)
+NEURAL = GenerationConfig(own_sound=0.0, variation=1.0, novelty=10.0)
 
 
 @pytest.fixture(scope="module", params=[0, 1], ids=["", "partials"])
@@ -48,7 +48,7 @@ def test_lengths_are_exact_for_every_tempo_and_512_beats() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "bpm"),
-    [(FREE, 120.0), (NEURAL, 75.0), (GenerationConfig(own_sound=0.4, variation=1.0, top_k=20), 200.0)],
+    [(FREE, 120.0), (NEURAL, 75.0), (GenerationConfig(own_sound=0.4, variation=1.0, novelty=10.0, top_k=20), 200.0)],
 )
 def test_streamed_whole_resumed_and_first_of_many_are_one(
     model: Melformer, settings: GenerationConfig, bpm: float, tmp_path: Path
@@ -139,7 +139,7 @@ def test_settings_change_between_two_beats(model: Melformer) -> None:
     prompt = model.prompt(loop(), bpm=120)
     plain, changed = model.stream(prompt, seed=5), model.stream(prompt, seed=5)
     assert np.array_equal(next(plain).codes, next(changed).codes)
-    changed.settings = GenerationConfig(temperature=3.0, variation=1.0)
+    changed.settings = GenerationConfig(temperature=3.0, variation=1.0, novelty=10.0)
     later = [(next(plain).codes, next(changed).codes) for _ in range(3)]
     assert any(not np.array_equal(a, b) for a, b in later)
 

@@ -43,7 +43,9 @@ def started(model: Melformer, n_beats: int, rate: int = 44_100) -> BeatStream:
     loop = loop_at(BPM, n_beats)
     if rate != loop.sample_rate:
         loop = Waveform(loop_at(BPM, 4 * n_beats).samples[: n_beats * rate // 2], rate)
-    decoded = GenerationConfig(own_sound=0.0, variation=1.0)  # beats that are copied are not decoded, and cost less
+    decoded = GenerationConfig(
+        own_sound=0.0, variation=1.0, novelty=10.0
+    )  # beats that are copied are not decoded, and cost less
     stream = model.stream(model.prompt(loop, bpm=BPM, start_s=0.0), settings=decoded)
     next(stream)
     return stream
@@ -84,7 +86,9 @@ def test_a_longer_loop_adds_nothing_to_what_a_beat_costs_once_memory_is_full(mod
 
 def test_each_take_adds_the_same(model: Melformer) -> None:
     prompt = model.prompt(loop_at(BPM, 2), bpm=BPM, start_s=0.0)
-    neural = GenerationConfig(own_sound=0.0, variation=1.0)  # what is copied is not decoded, and takes copy differently
+    neural = GenerationConfig(
+        own_sound=0.0, variation=1.0, novelty=10.0
+    )  # what is copied is not decoded, and takes copy differently
     costs = [operations(lambda n=n: model.takes(prompt, 1, list(range(n)), settings=neural)) for n in (4, 8, 16)]
     per_take = np.diff(costs) / np.array([4, 8])
     assert np.ptp(per_take) == 0.0

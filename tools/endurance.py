@@ -72,7 +72,7 @@ def faults(model: Melformer, loop: Path, n_seeds: int) -> tuple[float, float]:
     silent, stuck = [], []
     for first in range(0, n_seeds, AT_ONCE):
         seeds = list(range(first, min(n_seeds, first + AT_ONCE)))
-        for take in model.takes(prompt, N_NEW, seeds):
+        for take in model.generate(prompt, N_NEW, seeds=seeds):
             new = beat_features(take.new, prompt.bpm, N_NEW, lead=prompt.waveform)
             silent.append(float((new.level_db < SILENT_DB).mean()))
             stuck.append(stuck_share(before, new))

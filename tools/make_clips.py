@@ -29,14 +29,14 @@ def main() -> None:
     recorded = parser.parse_args().recorded
     model = Melformer.from_pretrained()
     if recorded:
-        takes = [(n, model.continue_loop(recorded / f"{n}.flac", N_BEATS, seed=SEED)) for n in RECORDED]
+        takes = [(n, model.generate(recorded / f"{n}.flac", N_BEATS, seed=SEED)) for n in RECORDED]
         figure = picture([(name, take, last_bars(take)) for name, take in takes])
         figure.savefig(FOLDER.parent / "continuations.png", dpi=80)
         return
     FOLDER.mkdir(exist_ok=True)
     made = []
     for name in NAMES:
-        continuation = model.continue_loop(ROOT / "examples" / f"{name}.flac", N_BEATS, seed=SEED)
+        continuation = model.generate(ROOT / "examples" / f"{name}.flac", N_BEATS, seed=SEED)
         clip = last_bars(continuation)
         write_ogg(FOLDER / f"{name}_seed{SEED}.ogg", clip)
         made.append((name, continuation, clip))

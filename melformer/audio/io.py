@@ -59,13 +59,15 @@ def _read_parts(raw: BinaryIO, name: str, max_s: float) -> tuple[np.ndarray, int
     return np.concatenate(parts) if len(parts) > 1 else parts[0], rate
 
 
-def write_waveform(path: str | Path, waveform: Waveform, *, bpm: float | None = None, encoding: str = "pcm16") -> None:
+def write_waveform(
+    path: str | Path, waveform: Waveform, *, bpm: float | None = None, encoding: str = "pcm16", replace: bool = True
+) -> None:  # fmt: skip
     """Write a `.wav` or `.flac` file (the suffix decides), whole or not at all.
 
     Samples are never rescaled. pcm16 and pcm24 round them and clip at full scale; float keeps every bit.
     `bpm` goes where DAWs and `read_bpm_tag` look: the ACID chunk of a WAV, the BPM comment of a FLAC.
     Errors: AudioError for another suffix or encoding (FLAC has no float); TempoError for an impossible BPM; OSError
-    on a full disk.
+    on a full disk, FileExistsError without `replace` for a name that is taken.
     """
     path = Path(path)
     kind = {".wav": "WAV", ".flac": "FLAC"}.get(path.suffix.lower())
@@ -78,11 +80,23 @@ def write_waveform(path: str | Path, waveform: Waveform, *, bpm: float | None = 
     subtype, n_bits = ENCODINGS[encoding]
     if kind == "WAV" and waveform.samples.size * (n_bits or 32) // 8 > 2**32 - 4096:
         raise AudioError(f"{path.name} would be larger than a WAV can be (4 GB): write FLAC")
-    with atomic_path(path) as temporary:
+    with atomic_path(path, replace=replace) as temporary:
         with new_sound(temporary, path, (waveform.sample_rate, waveform.n_channels, subtype, kind)) as file:
             file.write(to_integers(waveform.samples, n_bits))
         if bpm is not None:
             add_bpm_tag(temporary, bpm, waveform.duration_s)
+
+
+def exact_encoding(samples: np.ndarray, suffix: str) -> str:
+    """The smallest encoding that keeps these samples bit for bit, so that a prompt stays the user's own.
+
+    A FLAC holds no floats: samples that need them are rounded to 24 bits there.
+    """
+    for encoding, scale in (("pcm16", 2.0**15), ("pcm24", 2.0**23)):
+        scaled = samples * scale
+        if -scale <= scaled.min() and scaled.max() < scale and np.array_equal(scaled, np.rint(scaled)):
+            return encoding
+    return "float" if suffix == ".wav" else "pcm24"
 
 
 @contextmanager

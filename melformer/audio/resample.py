@@ -10,6 +10,7 @@ from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
+from scipy import fft
 
 from melformer.audio.extend import FADE_SAMPLES, extend_ends
 from melformer.audio.waveform import Waveform, check_sample_rate
@@ -95,7 +96,7 @@ class _Block:
         period = 2 * self.step.denominator * self.n_in
         phases = np.arange(max(n_bins, n_out)) ** 2 % period * self.step.numerator % period
         chirp = np.exp(2j * np.pi / period * phases)
-        kernel = np.zeros(_smooth_length(n_bins + n_out - 1), complex)
+        kernel = np.zeros(fft.next_fast_len(n_bins + n_out - 1), complex)
         kernel[:n_out] = chirp[:n_out].conj()
         kernel[len(kernel) - n_bins + 1 :] = chirp[1:n_bins].conj()[::-1]
         return chirp, np.fft.fft(kernel)
@@ -108,10 +109,10 @@ def _plan(step: Fraction, margin: int, n_out: int, low_pass: bool) -> _Block:
     """
     step = step.limit_denominator(2**19)
     n_needed = min(BLOCK, math.ceil(n_out * float(step)) + 2) + 2 * margin + 2
-    n_periods = _smooth_length(math.ceil(n_needed / step.numerator))
+    n_periods = fft.next_fast_len(math.ceil(n_needed / step.numerator))
     n_in, n_back = step.numerator * n_periods, step.denominator * n_periods
     if n_in > 1.3 * n_needed or max(step.numerator, step.denominator) > 2**12:
-        n_in, n_back = _smooth_length(n_needed), 0
+        n_in, n_back = fft.next_fast_len(n_needed), 0
     n_safe = int((n_in - 2 * margin - 2) / step)  # further on the margin begins
     return _Block(n_in, min(n_out, n_safe), step, _gain(n_in, step, low_pass), n_back)
 
@@ -125,12 +126,6 @@ def _gain(n_in: int, step: Fraction, low_pass: bool) -> np.ndarray:
     n_flat = int(n_in * (_CENTRE - 6 * _WIDTH) * lower)
     slope = (np.arange(n_flat, n_bins) / (n_in * lower) - _CENTRE) / (_WIDTH * math.sqrt(2))
     return np.concatenate([np.ones(n_flat), [0.5 * math.erfc(value) for value in slope]])
-
-
-def _smooth_length(at_least: int) -> int:
-    """The next length with no prime factor above 5, which transforms fast."""
-    sizes = (3**threes * 5**fives for threes in range(12) for fives in range(8))
-    return min(size << max(0, (-(-at_least // size) - 1).bit_length()) for size in sizes)
 
 
 def _cut(source: np.ndarray, first: int, n_in: int, n_fade: int) -> np.ndarray:

@@ -17,8 +17,11 @@ def add_parsers(commands: Any) -> None:
 def bench(args: Namespace) -> None:
     from dataclasses import asdict
 
+    import torch
+
     from melformer.bench import bench
 
+    torch.set_num_threads(1)  # as every command that generates
     result = bench(args.model, args.beats)
     if args.json:
         print_json(asdict(result))

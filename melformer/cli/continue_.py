@@ -1,12 +1,13 @@
-"""`melformer continue`: a loop in, its continuation out."""
+"""`melformer continue`: a loop in, its continuation out; or a folder of loops."""
 
+import dataclasses
 import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from melformer.cli.output import Progress, exact_encoding, output_path, plain_stem, print_json, say_prompt
-from melformer.cli.parser import add_command, add_json, add_loop, add_model
+from melformer.cli.output import Progress, output_path, plain_stem, print_json, say_prompt, write_under_free_name
+from melformer.cli.parser import add_command, add_json, add_loop, add_model, load_model
 from melformer.errors import RequestError
 
 if TYPE_CHECKING:
@@ -15,21 +16,22 @@ if TYPE_CHECKING:
 
 def add_parsers(commands: Any) -> None:
     parser = add_command(commands, "continue", continue_, "continue a loop, on the beat, in its own sound")
-    add_loop(parser)
+    add_loop(parser, "LOOP|DIR", "wav, flac, ogg, opus, mp3 or aiff; or a folder of them")
     _add_number(parser, "--start", float, None, "SECONDS", "where the first beat is (else found)")
     _add_number(parser, "--beats-per-bar", int, 4, "M", "metre")
     _add_number(parser, "--beats", int, 16, "N", "new beats")
     _add_number(parser, "--seed", int, 0, "S", "a seed is a take")
     _add_number(parser, "--takes", int, 1, "K", "seeds S, S+1, … together")
-    _add_number(parser, "--temperature", float, None, "T", "0: always the likeliest")
-    _add_number(parser, "--variation", float, None, "V", "0: stays close; 1: wanders")
+    _add_number(parser, "--temperature", float, None, "T", "1: the model's own distribution; 0: always the likeliest")
+    _add_number(parser, "--variation", float, None, "V", "0: the loop again; 0.5: the model's odds; 1: nearly all new")
     _add_number(parser, "--top-k", int, None, "K", "draw from the K likeliest; 0: from all")
     _add_number(parser, "--top-p", float, None, "P", "draw from the likeliest that sum to P")
     _add_number(parser, "--min-p", float, None, "P", "leave out what is less likely than P times the likeliest")
     _add_number(parser, "--own-sound", float, None, "W", "1: the loop's own sound; 0: decoded")
     parser.add_argument("--close-loop", action="store_true", help="end so that the file can be played round")
     parser.add_argument("--only-new", action="store_true", help="leave the loop itself out of the file")
-    parser.add_argument("-o", dest="out", metavar="OUT", help=".wav or .flac (else named after the loop)")
+    parser.add_argument("-o", dest="out", metavar="OUT", help=".wav or .flac (else named after the loop and the seed, "
+                        "and never over another file); for a folder of loops, a folder")  # fmt: skip
     add_model(parser)
     add_json(parser)
 
@@ -40,52 +42,61 @@ def _add_number(parser: ArgumentParser, flag: str, kind: type, default: float | 
 
 
 def continue_(args: Namespace) -> None:
-    from melformer.generate.pipeline import MAX_TAKES, GenerationConfig, Melformer
+    from melformer.cli.batch import continue_folder
+    from melformer.generate.pipeline import MAX_TAKES
 
     if not 1 <= args.takes <= MAX_TAKES:
         raise RequestError(f"--takes is {args.takes}; it must be from 1 to {MAX_TAKES}.")
+    config(args)
+    if Path(args.loop).is_dir():
+        continue_folder(args)
+        return
     given = args.out and output_path(args.out, (".wav", ".flac"), args.loop)
-    names = ("temperature", "top_k", "top_p", "min_p", "variation", "own_sound")
-    wishes = {name: getattr(args, name) for name in names}
-    settings = GenerationConfig(**{name: request for name, request in wishes.items() if request is not None})
-    model = Melformer.from_pretrained(args.model)
+    model = load_model(args)
     prompt = model.prompt(args.loop, bpm=args.bpm, start_s=args.start, beats_per_bar=args.beats_per_bar)
     say_prompt(prompt)
-    start = time.perf_counter()
-    takes = _generate(model, prompt, args, settings)
-    seconds = time.perf_counter() - start
-    files = [_write(take, given, args) for take in takes]
+    begun = time.perf_counter()
+    takes = make_takes(model, prompt, args)
+    seconds = time.perf_counter() - begun
+    if given and args.takes == 1:
+        files = [takes[0].save(given, only_new=args.only_new)]
+    else:
+        files = [write_take(take, _named(take, given, args), args) for take in takes]
     if args.json:
         print_json(_report(takes, files, seconds))
     else:
         print("\n".join(map(str, files)))
 
 
-def _generate(
-    model: "Melformer", prompt: "Prompt", args: Namespace, settings: "GenerationConfig"
-) -> "list[Continuation]":
-    wishes: dict[str, Any] = {
-        "settings": settings, "close_loop": args.close_loop, "only_new": args.close_loop and args.only_new,
-    }  # fmt: skip
-    if args.takes > 1:
-        seeds = [args.seed + take for take in range(args.takes)]
-        return model.takes(prompt, args.beats, seeds=seeds, **wishes)
+def config(args: Namespace) -> "GenerationConfig":
+    """What the options say of how to draw. Errors: RequestError."""
+    from melformer.generate import GenerationConfig
+
+    names = [field.name for field in dataclasses.fields(GenerationConfig)]
+    given = {name: getattr(args, name, None) for name in names}
+    return GenerationConfig(**{name: value for name, value in given.items() if value is not None})
+
+
+def make_takes(model: "Melformer", prompt: "Prompt", args: Namespace) -> "list[Continuation]":
+    """The takes that the options ask for."""
     progress = Progress(args.beats)
-    return [model.continue_loop(prompt, args.beats, seed=args.seed, progress=progress.show, **wishes)]
+    return model.generate(
+        prompt, args.beats, seeds=[args.seed + take for take in range(args.takes)], config=config(args),
+        close_loop=args.close_loop, only_new=args.close_loop and args.only_new, progress=progress.show,
+    )  # fmt: skip
 
 
-def _write(take: "Continuation", given: Path | None, args: Namespace) -> Path:
-    from melformer.audio.io import write_waveform
+def write_take(take: "Continuation", path: Path, args: Namespace) -> Path:
+    """Write a take to `path`, or where that is taken beside it; the file."""
+    return write_under_free_name(path, lambda free: take.save(free, only_new=args.only_new, replace=False))
 
+
+def _named(take: "Continuation", given: Path | None, args: Namespace) -> Path:
+    """The name of a file that the user has not named in full."""
     prompt = take.prompt
-    waveform = take.new if args.only_new else take.waveform
     n_beats = take.n_beats + (0 if args.only_new else prompt.n_beats)
     path = given or Path(f"{plain_stem(prompt.name)}_{prompt.bpm:g}bpm_{n_beats}beats.wav")
-    if args.takes > 1:
-        path = path.with_name(f"{path.stem}_seed{take.seed}{path.suffix}")
-    encoding = exact_encoding(prompt.waveform.samples, path.suffix.lower())
-    write_waveform(path, waveform, bpm=prompt.bpm, encoding=encoding)
-    return path
+    return path.with_name(f"{path.stem}_seed{take.seed}{path.suffix}")
 
 
 def _report(takes: "list[Continuation]", files: list[Path], seconds: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from argparse import Namespace
 from typing import Any
 
 from melformer.cli.output import say
-from melformer.cli.parser import add_command, add_json, add_model
+from melformer.cli.parser import add_command, add_json, add_model, load_model
 
 
 def add_parsers(commands: Any) -> None:
@@ -30,11 +30,7 @@ def add_parsers(commands: Any) -> None:
 def evaluate(args: Namespace) -> None:
     from melformer.evaluate.report import PARTS, evaluate
 
-    model = None
-    if not args.no_model:
-        from melformer.generate import Melformer
-
-        model = Melformer.from_pretrained(args.model)
+    model = None if args.no_model else load_model(args)
     report = evaluate(
         args.dir, model, candidate=args.candidate, parts=tuple(args.parts or PARTS), references=not args.no_references,
         systems=args.systems, limit=args.limit, n_new=args.beats, n_takes=args.takes, seed=args.seed, progress=say,

@@ -2,18 +2,21 @@
 
 import json
 import math
+import os
 import re
 import sys
 import time
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from melformer.errors import RequestError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from melformer.generate import Beat, Prompt
+
+MAX_NAME_BYTES = 150
 
 
 def say(*lines: str) -> None:
@@ -46,35 +49,42 @@ def _plain(value: Any) -> Any:
 def output_path(given: str, suffixes: tuple[str, ...], source: str | None = None) -> Path:
     """Check where a result is to go, before any work is done for it.
 
-    Errors: RequestError for a suffix that cannot be written, a folder in the way, or the source itself.
+    Errors: RequestError for a suffix that cannot be written, a folder or a device in the way, or the source itself.
     """
     path = Path(given)
     if path.suffix.lower() not in suffixes:
         raise RequestError(f"{path} must end in {' or '.join(suffixes)}.")
     if path.is_dir():
         raise RequestError(f"{path} is a folder; give a file name.")
+    if path.exists() and not path.is_file():
+        raise RequestError(f"{path} is a device or a pipe, which would be replaced; give another name.")
     if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
         raise RequestError(f"{path} is the source itself and would be overwritten; give another name.")
     return path
 
 
 def plain_stem(name: str) -> str:
-    """A loop's name without its BPM: `loop_120bpm` → `loop`."""
-    return re.sub(r"[_\- ]?\d+(?:\.\d+)?[_\- ]?bpm", "", name, flags=re.IGNORECASE) or "loop"
+    """A loop's name without its BPM, and short enough to be added to: `loop_120bpm` → `loop`."""
+    plain = re.sub(r"[_\- ]?\d+(?:\.\d+)?[_\- ]?bpm", "", name, flags=re.IGNORECASE) or "loop"
+    return plain.encode()[:MAX_NAME_BYTES].decode(errors="ignore")
 
 
-def exact_encoding(samples: "np.ndarray", suffix: str) -> str:
-    """The smallest encoding that keeps these samples bit for bit, so that a prompt stays the user's own.
+def write_under_free_name(path: Path, write: Callable[[Path], object]) -> Path:
+    """Write a file whose name was not given by the user: where it is taken, `NAME_2`, `NAME_3` … is used; the path.
 
-    A FLAC holds no floats: samples that need them are rounded to 24 bits there.
+    `write` must not replace a file (FileExistsError), since another process may take the name meanwhile.
     """
-    import numpy as np
-
-    for encoding, scale in (("pcm16", 2.0**15), ("pcm24", 2.0**23)):
-        scaled = samples * scale
-        if -scale <= scaled.min() and scaled.max() < scale and np.array_equal(scaled, np.rint(scaled)):
-            return encoding
-    return "float" if suffix == ".wav" else "pcm24"
+    for number in count(2):
+        try:
+            if not os.path.lexists(path):
+                write(path)
+                return path
+        except FileExistsError:
+            if not os.path.lexists(path):  # not the file, but a folder above it, stands in the way
+                raise
+        stem = path.stem if number == 2 else path.stem.rpartition("_")[0]
+        path = path.with_name(f"{stem}_{number}{path.suffix}")
+    raise AssertionError("numbers do not end")
 
 
 class Progress:

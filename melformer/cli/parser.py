@@ -2,7 +2,10 @@
 
 import argparse
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from melformer.generate import Melformer
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,9 +41,11 @@ def add_group(commands: Any, name: str, help: str) -> Any:
     return group.add_subparsers(dest=f"{name}_command", metavar="COMMAND", required=True)
 
 
-def add_loop(parser: argparse.ArgumentParser) -> None:
+def add_loop(
+    parser: argparse.ArgumentParser, metavar: str = "LOOP", help: str = "wav, flac, ogg, opus, mp3 or aiff"
+) -> None:
     """The arguments of every command that takes a loop."""
-    parser.add_argument("loop", metavar="LOOP", help="wav, flac, ogg, opus, mp3 or aiff")
+    parser.add_argument("loop", metavar=metavar, help=help)
     parser.add_argument("--bpm", type=float, metavar="B", help="beats per minute, 40 to 240 "
                         "(else from the file's name, its tags, or by listening)")  # fmt: skip
 
@@ -48,6 +53,17 @@ def add_loop(parser: argparse.ArgumentParser) -> None:
 def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="DIR|REPO", help='a folder, or "user/repo[@revision]" on the Hub '
                         "(else $MELFORMER_MODEL, or the embedded checkpoint)")  # fmt: skip
+
+
+def load_model(args: argparse.Namespace) -> "Melformer":
+    """The model that `--model` names. Torch gets one thread: on matrices this small a second one gains little, and
+    beside a busy neighbour it waits most of the time."""
+    import torch
+
+    from melformer.generate import Melformer
+
+    torch.set_num_threads(1)
+    return Melformer.from_pretrained(args.model)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

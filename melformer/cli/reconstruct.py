@@ -4,8 +4,8 @@ from argparse import Namespace
 from dataclasses import asdict
 from typing import Any
 
-from melformer.cli.output import exact_encoding, output_path, print_json, say_prompt
-from melformer.cli.parser import add_command, add_json, add_loop, add_model
+from melformer.cli.output import output_path, print_json, say_prompt
+from melformer.cli.parser import add_command, add_json, add_loop, add_model, load_model
 
 
 def add_parsers(commands: Any) -> None:
@@ -17,15 +17,14 @@ def add_parsers(commands: Any) -> None:
 
 
 def reconstruct(args: Namespace) -> None:
-    from melformer.audio.io import write_waveform
+    from melformer.audio.io import exact_encoding, write_waveform
     from melformer.codec.stereo import is_mono, side_bits_per_second
     from melformer.evaluate.metrics.codebook_use import bits_per_second
     from melformer.evaluate.metrics.comparison import compare
-    from melformer.generate import Melformer
     from melformer.render.reconstruct import COLOUR_BITS
 
     path = output_path(args.out, (".wav", ".flac"), args.loop)
-    model = Melformer.from_pretrained(args.model)
+    model = load_model(args)
     prompt = model.prompt(args.loop, bpm=args.bpm)
     say_prompt(prompt)
     decoded = model.reconstruct(prompt.waveform, prompt.bpm)

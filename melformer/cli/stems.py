@@ -5,8 +5,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from melformer.cli.output import exact_encoding, plain_stem, print_json, say
-from melformer.cli.parser import add_command, add_json, add_loop, add_model
+from melformer.cli.output import plain_stem, print_json, say
+from melformer.cli.parser import add_command, add_json, add_loop, add_model, load_model
 
 
 def add_parsers(commands: Any) -> None:
@@ -20,17 +20,16 @@ def add_parsers(commands: Any) -> None:
 def stems(args: Namespace) -> None:
     import numpy as np
 
-    from melformer.audio.io import read_waveform
+    from melformer.audio.io import exact_encoding, read_waveform
     from melformer.audio.tempo import find_tempo
     from melformer.errors import RequestError
-    from melformer.generate import Melformer
     from melformer.stems.export import write_stems
 
     if Path(args.out).exists() and not Path(args.out).is_dir():
         raise RequestError(f"{args.out} is a file; give a folder.")
     loop = read_waveform(args.loop)
     bpm = find_tempo(loop, path=Path(args.loop), bpm=args.bpm).bpm
-    found = Melformer.from_pretrained(args.model).stems(loop, bpm)
+    found = load_model(args).stems(loop, bpm)
     encoding = exact_encoding(loop.samples, ".wav")
     name = plain_stem(Path(args.loop).stem)
     written = write_stems(found, loop, args.out, f"{name}_{bpm:g}bpm", bpm, encoding)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from melformer.cli.output import output_path, print_json, say_prompt
-from melformer.cli.parser import add_command, add_json, add_loop, add_model
+from melformer.cli.parser import add_command, add_json, add_loop, add_model, load_model
 from melformer.files import atomic_path
 
 
@@ -19,11 +19,9 @@ def add_parsers(commands: Any) -> None:
 
 
 def tokens(args: Namespace) -> None:
-    from melformer.generate import Melformer
-
     out = args.out and output_path(args.out, (".npz",), args.loop)
     plot = args.plot and output_path(args.plot, (".png", ".svg", ".pdf"), args.loop)
-    prompt = Melformer.from_pretrained(args.model).prompt(args.loop, bpm=args.bpm)
+    prompt = load_model(args).prompt(args.loop, bpm=args.bpm)
     say_prompt(prompt)
     if out:
         _save_codes(prompt, out)

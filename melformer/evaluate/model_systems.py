@@ -39,7 +39,7 @@ def model_systems(model: Melformer, seed: int = 0, settings: GenerationConfig | 
         return model.prompt(case.prompt, bpm=case.bpm, start_s=0.0, beats_per_bar=case.beats_per_bar)
 
     def continued(case: Case) -> Answer:
-        made = model.continue_loop(prompt_of(case), case.n_new, seed + case.take, settings)
+        made = model.generate(prompt_of(case), case.n_new, seed=seed + case.take, config=settings)
         played = made.waveform.slice(0, made.prompt.waveform.n_samples)
         return Answer(made.new, float((made.lags != 0).mean()), played)
 

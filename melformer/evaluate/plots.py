@@ -38,7 +38,7 @@ def write_plots(
             from melformer.evaluate.bare_codec import BareCodec
 
             sounds["codec alone"] = BareCodec(model.codec).reconstruct(clip.waveform, clip.bpm)
-            made = model.continue_loop(case.prompt, case.n_new, bpm=case.bpm, start_s=0.0)
+            made = model.generate(case.prompt, case.n_new, bpm=case.bpm, start_s=0.0)
             sounds["prompt + Melformer"] = made.waveform
             path = Path(out_dir) / f"{clip.name}_tokens.png"
             before = made.prompt.codes

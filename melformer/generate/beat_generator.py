@@ -11,7 +11,7 @@ from melformer.generate.code_features import CodeFeatures
 from melformer.generate.constraints import NoveltyLimit, SilenceLimit, longest_run, same_beats
 from melformer.generate.prompt import Prompt
 from melformer.generate.sampling import GenerationConfig, sample_step
-from melformer.runtime.step_decoder import StepDecoder
+from melformer.runtime.torch_step_decoder import AnyStepDecoder, step_decoder
 from melformer.transformer.model import UNKNOWN_BAR_POSITION, BeatTransformer, Conditioning, TransformerState
 
 MIN_BATCH = 4
@@ -58,14 +58,15 @@ class BeatGenerator:
         self.loop_lag = min(self.n_prompt, max(1, remembered // self.bar * self.bar))  # of a long loop the last bars
         one = self._read(heard) if state is None else state
         self.state = one.rows(torch.zeros(self.batch, dtype=torch.int64))
-        self.step_decoders: dict[int, StepDecoder] = {}
+        self.step_decoders: dict[int, AnyStepDecoder] = {}
 
     @torch.inference_mode()
     def _read(self, codes: np.ndarray) -> TransformerState:
         """Let the transformer hear the prompt: one sequence."""
-        positions = torch.tensor([[self.bar_position(i) for i in range(len(codes) + 1)]])
-        heard = Conditioning(torch.tensor([self.tempo]), positions)
-        return self.transformer.prefill(torch.from_numpy(codes)[None], heard)
+        device = self.transformer.device
+        positions = torch.tensor([[self.bar_position(i) for i in range(len(codes) + 1)]], device=device)
+        heard = Conditioning(torch.tensor([self.tempo], device=device), positions)
+        return self.transformer.prefill(torch.from_numpy(codes)[None].to(device), heard)
 
     def bar_position(self, position: int) -> int:
         """Where in its bar model beat `position` lies (0 is the prompt's first): the prompt ends on a bar line, as
@@ -73,8 +74,9 @@ class BeatGenerator:
         return (position - self.n_prompt) % self.bar if self.bar <= UNKNOWN_BAR_POSITION else UNKNOWN_BAR_POSITION
 
     def _conditioning(self, position: int) -> Conditioning:
-        bar_positions = torch.full((self.batch, 1), self.bar_position(position))
-        return Conditioning(torch.full((self.batch,), self.tempo), bar_positions)
+        device = self.transformer.device
+        bar_positions = torch.full((self.batch, 1), self.bar_position(position), device=device)
+        return Conditioning(torch.full((self.batch,), self.tempo, device=device), bar_positions)
 
     @property
     def n_composed(self) -> int:
@@ -87,7 +89,7 @@ class BeatGenerator:
         ring, end = self.state.ring, self.state.position
         n = min(most, end, ring.capacity)
         steps = ring.codes[:, rows][..., torch.arange(end - n, end) % ring.capacity, :].movedim(0, -2)
-        return self.transformer.pattern.to_frames(steps), end - n
+        return self.transformer.pattern.to_frames(steps).cpu(), end - n
 
     def fork(self, row: int, n: int) -> "BeatGenerator":
         """`n` takes that share the past of take `row`; the first goes on as that take would."""
@@ -127,7 +129,7 @@ class BeatGenerator:
         """
         limits = [n for n in (self.most_repeats, self.silence.longest) if n < self.state.ring.capacity]
         before, _ = self.history(rows, max(self.novelty.n_heard - 1, *limits, 0))
-        fits = self.novelty(before, drafts) <= 2.0 * settings.variation
+        fits = self.novelty(before, drafts) <= settings.novelty
         for draft, i in np.argwhere(fits):
             past, beat = before[i].numpy(), drafts[draft, i].numpy()
             fits[draft, i] = not self._is_stuck(past, beat) and not self._is_too_quiet(past, beat)
@@ -149,7 +151,7 @@ class BeatGenerator:
         """What stands one prompt back: at variation 0 it is played round."""
         ring = self.state.ring
         slot = (self.state.position - self.loop_lag) % ring.capacity
-        return self.transformer.pattern.to_frames(ring.codes[:, : len(self.seeds), slot].transpose(0, 1))
+        return self.transformer.pattern.to_frames(ring.codes[:, : len(self.seeds), slot].transpose(0, 1)).cpu()
 
     def _drawn(self, settings: GenerationConfig, rows: list[int], attempts: Sequence[int]) -> Tensor:
         """Drafts of this beat for some takes: int64 (attempts, K, n_frames, n_codebooks)."""
@@ -160,15 +162,14 @@ class BeatGenerator:
         if batch % self.batch or (takes != np.arange(batch) % self.batch % len(self.seeds)).any():
             state = state.rows(torch.from_numpy(takes))
         if batch not in self.step_decoders:
-            self.step_decoders[batch] = StepDecoder(self.transformer, batch)
+            self.step_decoders[batch] = step_decoder(self.transformer, batch)
         decoder = self.step_decoders[batch]
         steps = np.zeros((batch, pattern.n_steps, self.transformer.n_codebooks), np.int64)
         decoder.begin(state)
         for step in range(pattern.n_steps):
             prediction = decoder.step(step, steps[:, step - 1] if step else None)
             first, last = decoder.spans[step]
-            temperatures = settings.temperatures(self.transformer.n_codebooks)[first:]
-            said = sample_step(prediction, n_drafts, settings, draws[:, step, first:last], temperatures)
+            said = sample_step(prediction, n_drafts, settings, draws[:, step, first:last])
             steps[:, step, first:last] = said[np.arange(batch) % n_drafts]
         drafts = pattern.to_frames(torch.from_numpy(steps[:n_drafts]))
         return drafts.unflatten(0, (len(attempts), len(rows)))
@@ -176,7 +177,7 @@ class BeatGenerator:
     @torch.inference_mode()
     def append(self, codes: Tensor) -> None:
         """Take a model beat as said, one for every take: int64 (K, n_frames, n_codebooks)."""
-        rows = codes[torch.arange(self.batch) % len(codes)]
+        rows = codes[torch.arange(self.batch) % len(codes)].to(self.transformer.device)
         self.transformer.append(self.state, rows, self._conditioning(self.state.position + 1))
 
     def _draws(self, rows: list[int], n_steps: int, attempt: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from melformer.generate.prompt import Prompt
 
 MOST_BEATS = 16
 SOFTER_DB, LOUDER_DB = 3.0, 1.0
-"""At the default variation: how much softer than the prompt's softest stretch the last beats may be together, and how
+"""At novelty 1: how much softer than the prompt's softest stretch the last beats may be together, and how
 much louder than its loudest half as long."""
 _SILENCE = 1e-12
 
@@ -86,7 +86,7 @@ def longest_run_of(marks: Sequence[bool] | np.ndarray) -> int:
 FAINT = 0.2
 """A beat whose partials weigh less than this share of the prompt's median has no harmony to judge."""
 MORE_COLOUR, MORE_TONE, MORE_BAR = 0.3, 0.04, 0.02
-"""At the default variation: how far a beat's colour may lie from the nearest beat of the prompt, in log10 of the level,
+"""At novelty 1: how far a beat's colour may lie from the nearest beat of the prompt, in log10 of the level,
 mean of the bands (6 dB); and how much further its pitch classes, and those of the bar that it ends, may lie, as
 1 − cosine, than those of three quarters of the prompt's beats and bars from the others."""
 USUAL = 0.75
@@ -133,7 +133,7 @@ class NoveltyLimit:
         self.n_heard = max(self.bar.length, self.level.length)
 
     def __call__(self, before: torch.Tensor, drafts: torch.Tensor) -> np.ndarray:
-        """How strange drafts of the next beat are: above 1 too much so at variation 0.5, above 2 at variation 1.
+        """How far drafts of the next beat are from the prompt's: above `GenerationConfig.novelty` is too far.
 
         `before` (K, h, F, n_codebooks) is what some takes said last, drafts (A, K, F, n_codebooks) → (A, K). The
         prompt's own beats too can be too loud, too soft, or in another order.

@@ -17,6 +17,9 @@ def bits_per_beat(
     codes int64 (B, N, n_frames, n_codebooks), `tempo` log2(BPM / 120), bar_positions int64 (N,), `chosen` the beats
     to be judged, int64 (C,) → bits (B, C).
     """
-    conditioning = Conditioning(torch.full((len(codes),), tempo), bar_positions.expand(len(codes), -1))
-    prediction = transformer(codes, conditioning, chosen)
-    return -transformer.log_likelihood(prediction, codes, codes, chosen).sum(dim=(-1, -2)) / math.log(2.0)
+    device = transformer.device
+    codes, bar_positions, chosen = codes.to(device), bar_positions.to(device), chosen.to(device)
+    tempi = torch.full((len(codes),), tempo, device=device)
+    prediction = transformer(codes, Conditioning(tempi, bar_positions.expand(len(codes), -1)), chosen)
+    nats = -transformer.log_likelihood(prediction, codes, codes, chosen).sum(dim=(-1, -2))
+    return nats.cpu() / math.log(2.0)

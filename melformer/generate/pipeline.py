@@ -1,17 +1,18 @@
 """Melformer: a codec and a transformer that continue loops."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
 from torch import nn
 
 from melformer.audio.grid import beat_edges
-from melformer.audio.io import Waveform, read_waveform
+from melformer.audio.inputs import AudioInput, open_audio
+from melformer.audio.io import Waveform, exact_encoding, write_waveform
 from melformer.audio.tempo import find_tempo
 from melformer.codec.codec import Codec
 from melformer.config import Config
@@ -23,7 +24,7 @@ from melformer.generate.parallel import aside
 from melformer.generate.prompt import Prompt, encode, make_prompt
 from melformer.generate.ranking import ranked
 from melformer.generate.sampling import GenerationConfig
-from melformer.generate.state import StreamState, restore
+from melformer.generate.state import StreamState, capture, restore
 from melformer.generate.stem_stream import StemConfig, StemContinuation, StemStream, assemble
 from melformer.generate.stream import BeatStream
 from melformer.generate.take_batch import Beat, Closing, TakeStreams
@@ -39,15 +40,20 @@ from melformer.stems.separator import Separator
 from melformer.transformer.model import BeatTransformer
 from melformer.transformer.pointer import Pointer
 
+LoopInput = AudioInput | Prompt
+Progress = Callable[[Beat], None]
 MAX_NEW_BEATS = 100_000
 MAX_TAKES = 16
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """A finished continuation: `waveform` is prompt, join and new part; `new` the new part alone; `codes` int64
-    (model beats, frames, n_codebooks) of the new part; `lags` and `band_lags` as in `Beat`; `state` goes on
-    from its end (None for a take of many); `ending` tells how a closed loop was closed."""
+    """A finished continuation.
+
+    `waveform` is prompt, join and new part; `new` the new part alone; `codes` int64 (model beats, frames, n_codebooks)
+    of the new part; `lags` and `band_lags` as in `Beat`; `state` goes on from its end (`Melformer.resume`); `ending`
+    tells how a closed loop was closed.
+    """
 
     prompt: Prompt
     waveform: Waveform
@@ -56,11 +62,36 @@ class Continuation:
     lags: np.ndarray
     band_lags: np.ndarray
     seed: int
-    settings: GenerationConfig
+    config: GenerationConfig
     n_beats: int
     compute_s: float
-    state: StreamState | None
+    state: StreamState
     ending: Ending | None = None
+
+    @property
+    def settings(self) -> GenerationConfig:
+        """Another name of `config`, for one release."""
+        return self.config
+
+    @property
+    def sources(self) -> np.ndarray:
+        """Where each frame and band of the new part comes from: int64 (frames, n_bands), the model beat of the prompt
+        that was copied, counted from 0, or −1 where the decoder spoke."""
+        n_frames, n_prompt = self.prompt.codes.shape[1], len(self.prompt.codes)
+        beats = np.arange(len(self.band_lags)) // n_frames
+        return np.where(self.band_lags > 0, (beats[:, None] - self.band_lags) % n_prompt, -1)
+
+    def save(self, path: str | Path, *, only_new: bool = False, replace: bool = True) -> Path:
+        """Write it as `.wav` or `.flac`, the prompt's samples bit for bit and the BPM in the file; the path.
+
+        `only_new` leaves the prompt out. Errors: AudioError for another suffix, OSError on a full disk; FileExistsError
+        without `replace` for a name that is taken.
+        """
+        path = Path(path)
+        encoding = exact_encoding(self.prompt.waveform.samples, path.suffix.lower())
+        part = self.new if only_new else self.waveform
+        write_waveform(path, part, bpm=self.prompt.bpm, encoding=encoding, replace=replace)
+        return path
 
 
 class Melformer(nn.Module):
@@ -82,17 +113,18 @@ class Melformer(nn.Module):
         return CodeFeatures.of(self.codec)
 
     @classmethod
-    def from_pretrained(cls, name: str | Path | None = None, revision: str | None = None) -> "Melformer":
+    def from_pretrained(
+        cls, name: str | Path | None = None, revision: str | None = None, *, device: str | torch.device = "cpu"
+    ) -> "Melformer":
         """The embedded checkpoint, a folder, or "user/repo" of the Hugging Face Hub at a revision.
 
-        Torch is set to one thread, since on matrices this small a second one gains little, and beside a busy
-        neighbour it waits most of the time; call `torch.set_num_threads` afterwards to have it otherwise.
-        All parts multiply bytes where the processor can, or the transformer halves (`use_floats` of
-        `melformer.runtime.packed` undoes it).
-        Errors: CheckpointError when it is missing, damaged or does not fit its configuration.
+        `device` is where the transformer composes; the codec, which is small, stays on the CPU. On a CPU all parts
+        multiply bytes where the processor can, or the transformer halves (`use_floats` of `melformer.runtime.packed`
+        undoes it). On a CPU one thread of torch is the fastest: `torch.set_num_threads(1)`.
+        Errors: CheckpointError when it is missing, damaged or does not fit its configuration, FormatError when it is of
+        another version, RequestError for a device that is not there.
         """
         bundle = load_bundle(name, revision)
-        torch.set_num_threads(1)
         model = cls(bundle.config)
         model.folder = bundle.path
         model.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in bundle.tensors.items()})
@@ -101,6 +133,12 @@ class Melformer(nn.Module):
                 use_bytes(part)
         elif has_halves():
             use_halves(model.transformer)
+        try:
+            model.transformer.to(device)
+        except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
+            reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(".")
+            words = f"The device {str(device)!r} cannot be used ({reason}); leave it out for the CPU."
+            raise RequestError(words) from None
         _ = model.code_features  # now, not before the first sound
         return model
 
@@ -109,35 +147,72 @@ class Melformer(nn.Module):
         """The network that separates loops; the embedded one where the checkpoint has none. Errors: CheckpointError."""
         return load_separator(self.folder)
 
-    def stems(self, loop: str | Path | Waveform | Prompt, bpm: float | None = None) -> Stems:
+    def stems(self, loop: LoopInput, bpm: float | None = None) -> Stems:
         """Drums, bass and other of a whole file or loop, as long as it; their sum is the loop.
 
         Errors: AudioError, TempoError, CheckpointError.
         """
         if isinstance(loop, Prompt):
             return separate(loop.waveform, loop.bpm, self.separator)
-        waveform = loop if isinstance(loop, Waveform) else read_waveform(loop)
-        path = None if isinstance(loop, Waveform) else Path(loop)
-        return separate(waveform, find_tempo(waveform, path=path, bpm=bpm).bpm, self.separator)
+        with open_audio(loop) as (waveform, path):
+            return separate(waveform, find_tempo(waveform, path=path, bpm=bpm).bpm, self.separator)
 
-    def prompt(self, loop: str | Path | Waveform, **options: Any) -> Prompt:
+    def prompt(self, loop: LoopInput, **options: Any) -> Prompt:
         """A loop ready to be continued; options: bpm, start_s, beats_per_bar. Errors: see `make_prompt`."""
-        return make_prompt(self.codec, loop, **options)
+        self._check_weights()
+        return loop if isinstance(loop, Prompt) else make_prompt(self.codec, loop, **options)
+
+    @overload
+    def generate(
+        self, loop: LoopInput, n_beats: int = 16, *, seed: int = 0, config: GenerationConfig | None = None,
+        close_loop: bool = False, only_new: bool = False, progress: Progress | None = None, **options: Any,
+    ) -> Continuation: ...  # fmt: skip
+
+    @overload
+    def generate(
+        self, loop: LoopInput, n_beats: int = 16, *, seeds: Sequence[int], config: GenerationConfig | None = None,
+        close_loop: bool = False, only_new: bool = False, progress: Progress | None = None, **options: Any,
+    ) -> list[Continuation]: ...  # fmt: skip
+
+    def generate(
+        self, loop: LoopInput, n_beats: int = 16, *, seed: int = 0, seeds: Sequence[int] | None = None,
+        config: GenerationConfig | None = None, close_loop: bool = False, only_new: bool = False,
+        progress: Progress | None = None, **options: Any,
+    ) -> Continuation | list[Continuation]:  # fmt: skip
+        """Continue a loop by `n_beats` beats; with `seeds` several times at once, each as its seed gives it alone.
+
+        `loop` is a path, a `Waveform`, `(samples, sample_rate)`, an open file or a `Prompt`. `close_loop` makes the
+        last bar lead back to the beginning of the loop, or with `only_new` of the new part. `progress` is called with
+        every new beat (of the first take). Options as for `prompt`.
+        Errors: RequestError, AudioError, TempoError: subclasses of ValueError with a sentence for people.
+        """
+        several = [seed] if seeds is None else list(seeds)
+        check_request(n_beats, several)
+        if n_beats is None or not several:
+            raise RequestError("Give a number of beats (`stream` goes on without end) and at least one seed.")
+        prompt, config = self.prompt(loop, **options), config or GenerationConfig()
+        takes = self._takes(prompt, several, make_closing(prompt, n_beats, only_new) if close_loop else None)
+        columns = []
+        for _ in range(n_beats):
+            columns.append(takes.next_beats(config))
+            if progress is not None:
+                progress(columns[-1][0])
+        beats_of_takes = zip(*columns)
+        made = [_assemble(takes, row, list(beats), several[row], config) for row, beats in enumerate(beats_of_takes)]
+        return made[0] if seeds is None else made
 
     def stream(
-        self, loop: str | Path | Waveform | Prompt, n_beats: int | None = None, seed: int = 0,
-        settings: GenerationConfig | None = None, close_loop: bool = False, only_new: bool = False, **options: Any,
+        self, loop: LoopInput, n_beats: int | None = None, seed: int = 0, config: GenerationConfig | None = None,
+        close_loop: bool = False, only_new: bool = False, *, settings: GenerationConfig | None = None, **options: Any,
     ) -> BeatStream:  # fmt: skip
-        """An iterator of new beats, endless if `n_beats` is None.
+        """An iterator of new beats, endless if `n_beats` is None; loop, closing and options as for `generate`.
 
-        With `close_loop` the last bar leads back into the prompt's beginning, or, for playing the new part alone
-        (`only_new`), into its own, and prompt and new part (or the new part) can be played round without a seam.
-        Errors: RequestError and those of `prompt`.
+        `settings` is another name of `config`, for one release. Errors: RequestError and those of `prompt`.
         """
         check_request(n_beats, [seed])
-        prompt = loop if isinstance(loop, Prompt) else self.prompt(loop, **options)
+        prompt = self.prompt(loop, **options)
         closing = make_closing(prompt, n_beats, only_new) if close_loop else None
-        return BeatStream(self._takes(prompt, [seed], closing), settings or GenerationConfig(), n_beats, seed)
+        return BeatStream(self._takes(prompt, [seed], closing), config or settings or GenerationConfig(), n_beats, seed)
 
     @cached_property
     def pointer(self) -> Pointer:
@@ -145,7 +220,7 @@ class Melformer(nn.Module):
         return load_pointer(self.folder)
 
     def stream_stems(
-        self, loop: str | Path | Waveform | Prompt, n_beats: int | None = None, seed: int = 0,
+        self, loop: LoopInput, n_beats: int | None = None, seed: int = 0,
         config: StemConfig | None = None, stems: Stems | None = None, **options: Any,
     ) -> StemStream:  # fmt: skip
         """New beats made of the loop's own stems, endless if `n_beats` is None; `stems` where they are at hand.
@@ -160,7 +235,7 @@ class Melformer(nn.Module):
         return StemStream(self.pointer, prompt, own, config or StemConfig(), n_beats, seed)
 
     def continue_stems(
-        self, loop: str | Path | Waveform | Prompt, n_beats: int = 16, seed: int = 0,
+        self, loop: LoopInput, n_beats: int = 16, seed: int = 0,
         config: StemConfig | None = None, stems: Stems | None = None, **options: Any,
     ) -> StemContinuation:  # fmt: skip
         """The whole continuation made of the loop's own stems; see `stream_stems`."""
@@ -168,48 +243,47 @@ class Melformer(nn.Module):
         return assemble(stream, list(stream))
 
     def resume(self, state: StreamState | str | Path, n_beats: int | None = None) -> BeatStream:
-        """Go on from a state, or the file it was saved in: `n_beats` more beats, or endlessly. Errors: RequestError."""
+        """Go on from a state, or the file it was saved in: `n_beats` more beats, or endlessly.
+
+        Errors: RequestError for a state that is damaged or another model's, FormatError for one of another version.
+        """
+        self._check_weights()
         state = state if isinstance(state, StreamState) else StreamState.load(state)
         check_request(n_beats, [])
-        takes, settings = restore(self.codec, self.transformer, state, self.code_features)
+        takes, config = restore(self.codec, self.transformer, state, self.code_features)
         end = None if n_beats is None else takes.index + n_beats
-        return BeatStream(takes, settings, end, state.facts["seed"])
+        return BeatStream(takes, config, end, state.facts["seed"])
 
     def continue_loop(
-        self, loop: str | Path | Waveform | Prompt, n_beats: int = 16, seed: int = 0,
-        settings: GenerationConfig | None = None, progress: Callable[[Beat], None] | None = None, **options: Any,
+        self, loop: LoopInput, n_beats: int = 16, seed: int = 0, settings: GenerationConfig | None = None,
+        progress: Progress | None = None, **options: Any,
     ) -> Continuation:  # fmt: skip
-        """The whole continuation at once; `progress` is called with every beat; options as for `stream`."""
-        stream = self.stream(loop, n_beats, seed, settings, **options)
-        beats = []
-        for beat in stream:
-            beats.append(beat)
-            if progress is not None:
-                progress(beat)
-        assert stream.join is not None
-        ending = stream.takes.endings[0] if stream.takes.endings else None
-        return _assemble(stream.prompt, stream.join, beats, seed, stream.settings, stream.state(), ending)
+        """`generate` with one seed, by its former name, for one release."""
+        return self.generate(loop, n_beats, seed=seed, config=settings, progress=progress, **options)
 
     def takes(
-        self, loop: str | Path | Waveform | Prompt, n_beats: int = 16, seeds: list[int] | None = None,
-        settings: GenerationConfig | None = None, close_loop: bool = False, only_new: bool = False, **options: Any,
+        self, loop: LoopInput, n_beats: int = 16, seeds: Sequence[int] | None = None,
+        settings: GenerationConfig | None = None, **options: Any,
     ) -> list[Continuation]:  # fmt: skip
-        """Several continuations, composed in one batch; each is what its seed gives alone."""
-        seeds = [0, 1, 2, 3] if seeds is None else seeds
-        check_request(n_beats, seeds)
-        prompt = loop if isinstance(loop, Prompt) else self.prompt(loop, **options)
-        settings = settings or GenerationConfig()
-        streams = self._takes(prompt, seeds, make_closing(prompt, n_beats, only_new) if close_loop else None)
-        columns = [streams.next_beats(settings) for _ in range(n_beats)]
-        endings: list[Ending | None] = list(streams.endings) or [None] * len(seeds)
-        return [
-            _assemble(prompt, join, list(beats), seed, settings, None, ending)
-            for join, beats, seed, ending in zip(streams.joins, zip(*columns), seeds, endings)
-        ]
+        """`generate` with several seeds, by its former name, for one release."""
+        return self.generate(loop, n_beats, seeds=(0, 1, 2, 3) if seeds is None else seeds, config=settings, **options)
 
     def ranked(self, takes: list[Continuation]) -> list[Continuation]:
         """Takes of one loop, best first: by the transformer's surprise, and by how far level and brightness drift."""
         return ranked(self.transformer, takes)
+
+    def _check_weights(self) -> None:
+        """Errors: RequestError where the weights are no floats of 32 bits, or the codec is not on the CPU."""
+        codec, transformer = (next(part.parameters()) for part in (self.codec, self.transformer))
+        for name, weight in (("codec", codec), ("transformer", transformer)):
+            if weight.dtype != torch.float32:
+                kind = str(weight.dtype).removeprefix("torch.")
+                raise RequestError(f"The {name} is {kind}; it works in float32 only: call `model.float()`.")
+        if codec.device.type != "cpu":
+            raise RequestError(
+                f"The codec is on {codec.device}; it works on the CPU only: call `model.codec.cpu()`. To compose on "
+                f"a GPU, load the model with device={str(transformer.device)!r}, which moves the transformer alone."
+            )
 
     def _takes(self, prompt: Prompt, seeds: list[int], closing: Closing | None = None) -> TakeStreams:
         def renderers() -> list[Renderer]:
@@ -269,18 +343,17 @@ def make_closing(prompt: Prompt, n_beats: int | None, only_new: bool) -> Closing
     return Closing(n_beats, only_new)
 
 
-def _assemble(
-    prompt: Prompt, join: np.ndarray, beats: list[Beat], seed: int, settings: GenerationConfig,
-    state: StreamState | None, ending: Ending | None,
-) -> Continuation:  # fmt: skip
-    rate = prompt.waveform.sample_rate
+def _assemble(takes: TakeStreams, row: int, beats: list[Beat], seed: int, config: GenerationConfig) -> Continuation:
+    """One of the takes that were made together, from its beats."""
+    prompt, join, rate = takes.prompt, takes.joins[row], takes.prompt.waveform.sample_rate
     new = np.concatenate([beat.waveform.samples for beat in beats])
     edges = beat_edges(prompt.n_beats + len(beats), prompt.bpm, rate)
     assert len(new) == edges[-1] - edges[prompt.n_beats]
     whole = np.concatenate([prompt.waveform.samples[: -len(join)], join, new])
-    codes = np.concatenate([beat.codes for beat in beats])
-    lags, band_lags = (np.concatenate([getattr(beat, name) for beat in beats]) for name in ("lags", "band_lags"))
+    parts = ("codes", "lags", "band_lags")
+    codes, lags, band_lags = (np.concatenate([getattr(beat, part) for beat in beats]) for part in parts)
     return Continuation(
-        prompt, Waveform(whole, rate), Waveform(new, rate), codes, lags, band_lags, seed, settings, len(beats),
-        sum(beat.compute_s for beat in beats), state, ending,
+        prompt, Waveform(whole, rate), Waveform(new, rate), codes, lags, band_lags, seed, config, len(beats),
+        sum(beat.compute_s for beat in beats), capture(takes, config, seed, row),
+        takes.endings[row] if takes.endings else None,
     )  # fmt: skip

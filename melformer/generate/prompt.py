@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from melformer.audio.grid import beat_edges, check_bpm, fit_to_grid, fold_bpm
-from melformer.audio.io import Waveform, read_waveform
+from melformer.audio.inputs import AudioInput, open_audio
+from melformer.audio.io import Waveform
 from melformer.audio.resample import resample_span
 from melformer.audio.tempo import Tempo, find_tempo
 from melformer.codec.codec import Codec
@@ -56,7 +56,7 @@ class Prompt:
 
 def make_prompt(
     codec: Codec,
-    loop: str | Path | Waveform,
+    loop: AudioInput,
     bpm: float | None = None,
     start_s: float | None = None,
     beats_per_bar: int = 4,
@@ -70,11 +70,12 @@ def make_prompt(
         raise RequestError(f"beats_per_bar is {beats_per_bar!r}; a bar has 1 to 16 beats.")
     if bpm is not None:
         check_bpm(bpm)
-    path = None if isinstance(loop, Waveform) else Path(loop)
-    waveform = loop if isinstance(loop, Waveform) else read_waveform(loop)
-    if waveform.n_channels > 2:
-        raise RequestError(f"The loop has {waveform.n_channels} channels; at most 2 are possible: mix it down first.")
-    tempo = find_tempo(waveform, path=path, bpm=bpm, start_s=start_s)
+    with open_audio(loop) as (waveform, path):
+        if waveform.n_channels > 2:
+            raise RequestError(
+                f"The loop has {waveform.n_channels} channels; at most 2 are possible: mix it down first."
+            )
+        tempo = find_tempo(waveform, path=path, bpm=bpm, start_s=start_s)
     fit = fit_to_grid(waveform, tempo.bpm, tempo.start_s)
     messages = [fit.message] if fit.message else []
     if fit.n_beats < MIN_BEATS:

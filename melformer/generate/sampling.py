@@ -8,19 +8,11 @@ import numpy as np
 from melformer.errors import RequestError
 from melformer.runtime.step_decoder import StepPrediction
 
-BOLDER = 0.5
-"""By how much new codes are likelier, in logits, than the model says: beats that do not fit are nearly always new ones,
-and what is drawn in their place copies more (docs/decisions/)."""
-NATURAL = 0.5
-"""What temperature 1 stands for, in units of the model's own probabilities: a small model that says all that it thinks
-possible wanders off (docs/decisions/)."""
-DEEP_COOLING = 0.3
-"""How much cooler the deepest codebook is drawn: fine codes refine a sound, and noise in them is only noise."""
 NO_WEIGHT = 1e-6
 """Below it a remembered beat is not worth copying from."""
 _LIMITS = {
     "temperature": (0.0, 3.0), "top_k": (0, 16_384), "top_p": (0.0, 1.0), "min_p": (0.0, 1.0),
-    "variation": (0.0, 1.0), "own_sound": (0.0, 1.0),
+    "variation": (0.0, 1.0), "own_sound": (0.0, 1.0), "novelty": (0.0, 10.0),
 }  # fmt: skip
 
 
@@ -28,18 +20,21 @@ _LIMITS = {
 class GenerationConfig:
     """How a continuation is drawn and sounded; may change between two beats of a stream.
 
-    temperature 0..3 (0: always the likeliest, 1: natural, 2: as unsure as the model is), top_k (0: all), top_p and
-    min_p (1 and 0: all), variation 0..1 (0: keep looping, 0.5: as the music suggests, 1: go somewhere else; and
-    so much of a beat may be of sounds that the prompt has not), own_sound 0..1 (1: the player's own samples wherever
-    they fit, 0: all neural). Errors: RequestError for a value out of range.
+    temperature: 0 always takes the likeliest, 1 draws from the model's own distribution, both for the codes and for the
+    choice between copying and new, 0..3. top_k (0: all), top_p (1: all), min_p (0: all): how much of the tail is left
+    out. variation: the odds of new against copied codes, 0..1; at 0.5 the model's own, at 0 the loop is played round,
+    at 1 nearly all is new. novelty: how far a new beat's spectrum, harmony and level may be from all of the loop's,
+    0..10; at 1 about as far as the loop's beats are from each other. own_sound: 1 copies the player's own samples
+    wherever they fit, 0 decodes everything. Errors: RequestError for a value out of range.
     """
 
-    temperature: float = 1.0
+    temperature: float = 0.6
     top_k: int = 0
     top_p: float = 1.0
     min_p: float = 0.03
     variation: float = 0.5
     own_sound: float = 1.0
+    novelty: float = 1.0
 
     def __post_init__(self) -> None:
         for name, (low, high) in _LIMITS.items():
@@ -50,25 +45,18 @@ class GenerationConfig:
         if self.top_p == 0.0 or self.top_k != int(self.top_k):
             raise RequestError("top_p must be above 0 (1 keeps everything), and top_k a whole number.")
 
-    def temperatures(self, n_codebooks: int) -> np.ndarray:
-        """What each codebook is drawn at: float32 (n_codebooks,)."""
-        cooling = 1.0 - DEEP_COOLING * np.arange(n_codebooks) / max(1, n_codebooks - 1)
-        return np.maximum(NATURAL * self.temperature * cooling, 0.05).astype(np.float32)
 
+def sample_step(prediction: StepPrediction, n_rows: int, config: GenerationConfig, draws: np.ndarray) -> np.ndarray:
+    """Choose the codes of one step for its first `n_rows` sequences: uniform draws (n_rows, n_codebooks) → int64
+    (n_rows, n_codebooks).
 
-def sample_step(
-    prediction: StepPrediction, n_rows: int, settings: GenerationConfig, draws: np.ndarray, temperatures: np.ndarray
-) -> np.ndarray:
-    """Choose the codes of one step for its first `n_rows` sequences: uniform draws (n_rows, n_codebooks), temperatures
-    (≥ n_codebooks,) → int64 (n_rows, n_codebooks).
-
-    Whether a code is copied or new is drawn first, and temperature and limits then sharpen either part by itself. In
-    the mixture of both, what is new would hardly ever be drawn: its many codes are each less likely than the few that
-    can be copied (docs/decisions/).
+    Whether a code is copied or new is drawn first; temperature and limits then sharpen this choice and either part by
+    itself. In the mixture of both, `min_p` would leave out nearly all that is new: its many codes are each less likely
+    than the few that can be copied. At temperature 1 without limits the codes are those of `mixture`.
     """
-    if settings.temperature == 0.0:
-        return mixture(prediction, n_rows, settings.variation).argmax(axis=-1)
-    share = _sharper(_copy_shares(prediction, n_rows, settings.variation), min(1.0, settings.temperature))
+    if config.temperature == 0.0:
+        return mixture(prediction, n_rows, config.variation).argmax(axis=-1)
+    share = _sharper(_copy_shares(prediction, n_rows, config.variation), config.temperature)
     draws = draws.astype(np.float64)
     is_copied = draws < share
     within = np.where(is_copied, draws / np.maximum(share, 1e-12), (draws - share) / np.maximum(1.0 - share, 1e-12))
@@ -76,7 +64,7 @@ def sample_step(
     for book in np.flatnonzero(~is_copied.all(axis=0)).tolist():
         rows = np.flatnonzero(~is_copied[:, book])
         probabilities[rows, book] = _softmax(prediction.book_logits(book)[rows])
-    return sample_codes(probabilities, settings, within, temperatures)
+    return sample_codes(probabilities, config, within)
 
 
 def mixture(prediction: StepPrediction, n_rows: int, variation: float) -> np.ndarray:
@@ -104,10 +92,10 @@ def _copied(prediction: StepPrediction, n_rows: int) -> np.ndarray:
 
 
 def _copy_shares(prediction: StepPrediction, n_rows: int, variation: float) -> np.ndarray:
-    """How likely each code is copied (n_rows, n_codebooks): the model's gates, as logits, made `BOLDER`,
-    moved towards copying below variation 0.5 and away from it above, times the weight that earlier beats have."""
+    """How likely each code is copied (n_rows, n_codebooks): the model's gates, as logits, moved towards copying below
+    variation 0.5 and away from it above, times the weight that earlier beats have."""
     odds = math.log((1.0 - variation) / variation) if 0.0 < variation < 1.0 else 6.0 - 12.0 * variation
-    gates = 1.0 / (1.0 + np.exp(-(prediction.gates[:n_rows] + np.float32(2.0 * odds - BOLDER))))
+    gates = 1.0 / (1.0 + np.exp(-(prediction.gates[:n_rows] + np.float32(2.0 * odds))))
     return gates * np.add.reduce(_weights(prediction, n_rows), axis=1)[:, None]
 
 
@@ -125,26 +113,23 @@ def _sharper(shares: np.ndarray, temperature: float) -> np.ndarray:
         return 1.0 / (1.0 + (1.0 / np.maximum(shares, 1e-12) - 1.0) ** (1.0 / temperature))
 
 
-def sample_codes(
-    probabilities: np.ndarray, settings: GenerationConfig, draws: np.ndarray, temperatures: np.ndarray
-) -> np.ndarray:
-    """Choose codes: probabilities float32 (B, n, size), uniform draws (B, n), temperatures (≥ n,) → int64 (B, n).
+def sample_codes(probabilities: np.ndarray, config: GenerationConfig, draws: np.ndarray) -> np.ndarray:
+    """Choose codes: probabilities float32 (B, n, size), uniform draws (B, n) → int64 (B, n).
 
     Codes that `min_p` leaves out are sorted out before anything else is computed: few remain.
     """
-    if settings.temperature == 0.0:
+    if config.temperature == 0.0:
         return probabilities.argmax(axis=-1)
-    n_books, size = probabilities.shape[1:]
+    size = probabilities.shape[2]
     lists = probabilities.reshape(-1, size)  # a list for every take and codebook
-    powers = np.resize(1.0 / temperatures[:n_books].astype(np.float64), len(lists))
     most = np.maximum.reduce(lists, axis=1)
-    least = most * (settings.min_p ** (1.0 / powers)).astype(np.float32) if settings.min_p else np.zeros_like(most)
+    least = most * np.float32(config.min_p**config.temperature if config.min_p else 0.0)
     kept = np.flatnonzero(lists >= least[:, None])
     owners = kept // size
-    weights = (lists.ravel()[kept] / most[owners].astype(np.float64)) ** powers[owners]
-    if settings.top_p < 1.0 or settings.top_k:
+    weights = (lists.ravel()[kept] / most[owners].astype(np.float64)) ** (1.0 / max(config.temperature, 0.05))
+    if config.top_p < 1.0 or config.top_k:
         order = np.lexsort((-weights, owners))
-        kept, weights = kept[order], _cut(weights[order], owners, settings)
+        kept, weights = kept[order], _cut(weights[order], owners, config)
     ends = np.cumsum(np.bincount(owners, minlength=len(lists)))
     totals = np.cumsum(weights)
     before = np.concatenate([[0.0], totals[ends[:-1] - 1]])
@@ -153,13 +138,13 @@ def sample_codes(
     return (kept[chosen] % size).reshape(draws.shape)
 
 
-def _cut(weights: np.ndarray, owners: np.ndarray, settings: GenerationConfig) -> np.ndarray:
+def _cut(weights: np.ndarray, owners: np.ndarray, config: GenerationConfig) -> np.ndarray:
     """Weights of lists that follow each other, each from its heaviest on, with 0 for what top_p and top_k leave out."""
     counts = np.bincount(owners)
     starts = (np.cumsum(counts) - counts)[owners]
     totals = np.cumsum(weights)
     earlier = totals - weights - np.where(starts > 0, totals[starts - 1], 0.0)
-    keep = earlier < settings.top_p * np.bincount(owners, weights)[owners]
-    if settings.top_k:
-        keep &= np.arange(len(weights)) - starts < settings.top_k
+    keep = earlier < config.top_p * np.bincount(owners, weights)[owners]
+    if config.top_k:
+        keep &= np.arange(len(weights)) - starts < config.top_k
     return weights * keep

@@ -19,7 +19,7 @@ from melformer.codec.codec import Codec
 from melformer.codec.decoder import DecoderState
 from melformer.codec.source_scorer import RECENT_BEATS
 from melformer.errors import RequestError
-from melformer.files import atomic_path
+from melformer.files import atomic_path, check_format
 from melformer.generate.beat_generator import BeatGenerator, context_codes
 from melformer.generate.code_features import CodeFeatures
 from melformer.generate.prompt import MAX_BEATS, MIN_BEATS, Prompt
@@ -34,7 +34,7 @@ from melformer.transformer.model import BeatTransformer, Conditioning, Transform
 if TYPE_CHECKING:
     from melformer.render.renderer import Renderer
 
-VERSION = 7
+VERSION = 8
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class StreamState:
 
     @classmethod
     def load(cls, path: str | Path) -> "StreamState":
-        """Read what `save` wrote. Errors: RequestError for any other file."""
+        """Read what `save` wrote. Errors: RequestError for any other file, FormatError for one of another version."""
         try:
             with safe_open(path, framework="pt") as file:
                 facts = json.loads((file.metadata() or {})["melformer_stream"])
@@ -60,15 +60,15 @@ class StreamState:
             raise RequestError(f"{path} is no saved stream: {error}") from error
         if not isinstance(facts, dict):
             raise RequestError(f"{path} is no saved stream: it tells nothing about itself.")
-        if facts.get("version") != VERSION:
-            raise RequestError(f"{path} was saved as version {facts.get('version')}; this Melformer reads {VERSION}.")
+        remedy = "continue the loop again, or resume it with the version that saved it."
+        check_format(f"The saved stream {path}", facts.get("version"), VERSION, remedy)
         return cls(tensors, facts)
 
 
-def capture(takes: TakeStreams, settings: GenerationConfig, seed: int) -> StreamState:
-    """Copy the state of a stream of one take."""
-    generator = takes.generator.state.rows(torch.zeros(1, dtype=torch.int64))
-    renderer, prompt = takes.renderers[0], takes.prompt
+def capture(takes: TakeStreams, settings: GenerationConfig, seed: int, row: int = 0) -> StreamState:
+    """Copy the state of one take, `row` of those that are made together."""
+    generator = takes.generator.state.rows(torch.tensor([row]))
+    renderer, prompt = takes.renderers[row], takes.prompt
     empty = torch.zeros(0, 1, *prompt.codes.shape[1:], dtype=torch.int64)
     tensors = {
         "prompt.samples": torch.from_numpy(prompt.waveform.samples), "prompt.codes": torch.from_numpy(prompt.codes),
@@ -77,10 +77,10 @@ def capture(takes: TakeStreams, settings: GenerationConfig, seed: int) -> Stream
         "voice.buffer": renderer.state.buffer,
         "voice.lags": torch.from_numpy(renderer.state.lags), "voice.bands": torch.from_numpy(renderer.state.bands),
         "voice.recent": torch.from_numpy(renderer.state.recent),
-        "codes": torch.from_numpy(np.stack(takes.codes)) if takes.codes else empty,
+        "codes": torch.from_numpy(np.stack(takes.codes)[:, row : row + 1]) if takes.codes else empty,
     }  # fmt: skip
     if takes.joins:
-        tensors["join"] = torch.from_numpy(takes.joins[0])
+        tensors["join"] = torch.from_numpy(takes.joins[row])
     tensors |= {f"ring.{name}": value for name, value in vars(generator.ring).items()}
     for i, cache in enumerate(generator.caches):
         tensors |= {f"caches.{i}.{name}": value for name, value in vars(cache).items()}
@@ -92,7 +92,7 @@ def capture(takes: TakeStreams, settings: GenerationConfig, seed: int) -> Stream
         "tempo": asdict(prompt.tempo),
         "prompt": {n: getattr(prompt, n) for n in ("bpm", "n_beats", "beats_per_bar", "messages", "name")},
     }  # fmt: skip
-    return StreamState({name: t.contiguous().clone() for name, t in tensors.items()}, facts)
+    return StreamState({name: t.contiguous().clone().cpu() for name, t in tensors.items()}, facts)
 
 
 def restore(
@@ -124,13 +124,13 @@ def restore(
 
 
 def _restore_transformer(transformer: BeatTransformer, tensors: dict[str, Tensor], position: int) -> TransformerState:
-    names = ("keys", "values", "codes", "pointer_keys")
-    ring = AlignedKVCache(**{name: take(tensors, f"ring.{name}") for name in names})
-    caches = [
-        KVCache(take(tensors, f"caches.{i}.keys"), take(tensors, f"caches.{i}.values"))
-        for i in range(transformer.config.n_layers)
-    ]
-    contexts = take(tensors, "composer.contexts")
+    def there(name: str) -> Tensor:
+        return take(tensors, name).to(transformer.device)
+
+    ring = AlignedKVCache(**{name: there(f"ring.{name}") for name in ("keys", "values", "codes", "pointer_keys")})
+    n_layers = transformer.config.n_layers
+    caches = [KVCache(there(f"caches.{i}.keys"), there(f"caches.{i}.values")) for i in range(n_layers)]
+    contexts = there("composer.contexts")
     return TransformerState(position, caches, ring, contexts, transformer.ring_lags(position))
 
 
@@ -230,9 +230,10 @@ def check_codes(name: str, codes: Tensor, shape: tuple[int, ...], codec: Any) ->
 
 def check_composed(transformer: BeatTransformer, state: TransformerState, codec: Any) -> None:
     """Compare the state of one sequence with a fresh one's. Errors: RequestError."""
-    blank = Conditioning(torch.zeros(1), torch.zeros(1, 2, dtype=torch.int64))
+    device = transformer.device
+    blank = Conditioning(torch.zeros(1, device=device), torch.zeros(1, 2, dtype=torch.int64, device=device))
     with torch.inference_mode():
-        fresh = transformer.prefill(torch.zeros(1, 1, *_code_shape(codec), dtype=torch.int64), blank)
+        fresh = transformer.prefill(torch.zeros(1, 1, *_code_shape(codec), dtype=torch.int64, device=device), blank)
     pairs = [(state.contexts, fresh.contexts)]
     for own, other in [(state.ring, fresh.ring), *zip(state.caches, fresh.caches)]:
         pairs += [(getattr(own, name), getattr(other, name)) for name in vars(other)]

@@ -17,7 +17,8 @@ For continuing a musician's own loop: locked to its beat, mostly in its own soun
 
     from melformer import Melformer
     model = Melformer.from_pretrained("user/repo")  # this folder, or where it is on the Hub
-    continuation = model.continue_loop("loop_120bpm.wav", n_beats=16, seed=7)
+    take = model.generate("loop_120bpm.wav", n_beats=16, seed=7)
+    take.save("out.wav")
 
 ## Limits
 

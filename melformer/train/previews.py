@@ -43,6 +43,6 @@ def continued(
         loop = Waveform(codec.decode_loop(torch.from_numpy(codes.astype("int64"))).numpy(), rate)
         bpm = 60.0 * rate / codec.config.work_samples_per_beat
         bar = max(1, round(entry["beats_per_bar"] * factor))
-        found = model.continue_loop(loop, NEW_BEATS, seed=0, bpm=bpm, start_s=0.0, beats_per_bar=bar)
+        found = model.generate(loop, NEW_BEATS, seed=0, bpm=bpm, start_s=0.0, beats_per_bar=bar)
         sounds[f"held out {i}/continued"] = found.waveform
     return sounds

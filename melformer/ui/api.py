@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from melformer.errors import MelformerError, RequestError
+from melformer.generate import GenerationConfig
 from melformer.ui.actions import Actions, sentence
 from melformer.ui.exports import export_take
 from melformer.ui.session import Session
@@ -34,7 +35,7 @@ class Endpoints:
         n_beats: int = 16,
         seed: int = 0,
         bpm: float | None = None,
-        temperature: float = 1.0,
+        temperature: float = GenerationConfig.temperature,
         variation: float = 0.5,
         close_loop: bool = False,
     ) -> Iterator[dict]:
@@ -53,7 +54,7 @@ class Endpoints:
         n_beats: int = 16,
         seed: int = 0,
         bpm: float | None = None,
-        temperature: float = 1.0,
+        temperature: float = GenerationConfig.temperature,
         variation: float = 0.5,
         part: str = "whole",
         kind: str = "wav",

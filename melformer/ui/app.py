@@ -104,10 +104,13 @@ def serve(name: str | None = None) -> None:
 
     Errors: CheckpointError, ConfigError for a limit out of range, RequestError for a port that is taken.
     """
+    import torch
+
     from melformer.generate import Melformer
 
     use_one_heap()
     limits = Limits.from_environment()
+    torch.set_num_threads(1)  # a second thread gains little on matrices this small, and takes a core from the server
     model = Melformer.from_pretrained(name)
     page, sessions = build_page(model, limits)
     atexit.register(sessions.close)

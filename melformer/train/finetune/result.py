@@ -144,7 +144,7 @@ def write_clips(out: Path, base: Bundle, sound: Waveform, loop: OwnLoop) -> None
     prompt = sound.slice(0, grid.edge(min(CLIP_BEATS, int(grid.beats_in(sound.n_samples)))))
     for name, folder in (("before", base.path), ("after", out)):
         model = Melformer.from_pretrained(folder)
-        found = model.continue_loop(
+        found = model.generate(
             prompt, CLIP_BEATS, seed=CLIP_SEED, bpm=loop.bpm, start_s=0.0, beats_per_bar=loop.beats_per_bar
         )
         write_waveform(out / f"{name}.wav", found.waveform, bpm=loop.bpm, encoding="pcm24")
