@@ -4,7 +4,7 @@ import numpy as np
 import scipy.fft
 
 _WINDOW_S = 0.093
-_OVERLAP = 6
+_OVERLAP = 5
 
 
 def pitch_shift(samples: np.ndarray, semitones: float, sample_rate: int) -> np.ndarray:
@@ -19,11 +19,12 @@ def pitch_shift(samples: np.ndarray, semitones: float, sample_rate: int) -> np.n
     window = np.hanning(size + 1)[:-1].astype(np.float32)
     starts = np.arange(-(-n // hop) + _OVERLAP) * hop - size
     places = (starts[:, None] + np.arange(size)) % n
-    regions = _regions(np.abs(scipy.fft.rfft(samples.mean(axis=1)[places] * window)))
+    is_peak = _peaks(np.abs(scipy.fft.rfft(samples.mean(axis=1)[places] * window)))
+    regions = _regions(is_peak)
     out = np.empty_like(samples)
     for channel in range(samples.shape[1]):
         spectra = scipy.fft.rfft(samples[places, channel] * window)
-        frames = scipy.fft.irfft(_moved(spectra, regions, factor, hop, size), size) * window
+        frames = scipy.fft.irfft(_moved(spectra, is_peak, regions, factor, hop), size) * window
         out[:, channel] = _overlap_add(frames, hop)[size : size + n]
     weight = _overlap_add(np.broadcast_to(window**2, (len(starts), size)), hop)[size : size + n]
     return out / np.maximum(weight, 1e-3)[:, None]
@@ -40,41 +41,48 @@ def _overlap_add(frames: np.ndarray, hop: int) -> np.ndarray:
     return out
 
 
-def _regions(magnitudes: np.ndarray) -> np.ndarray:
-    """For every frame and bin the bin of the peak that it belongs to: int64 (frames, bins)."""
-    n_bins = magnitudes.shape[1]
-    is_peak = np.zeros_like(magnitudes, bool)
+def _peaks(magnitudes: np.ndarray) -> np.ndarray:
+    """Bins louder than their two neighbours on either side, bool (frames, bins); every frame has one."""
     inner = magnitudes[:, 2:-2]
-    is_peak[:, 2:-2] = (
-        (inner > magnitudes[:, 1:-3]) & (inner >= magnitudes[:, 3:-1]) & (inner > magnitudes[:, :-4])
-        & (inner >= magnitudes[:, 4:])
-    )  # fmt: skip
+    is_peak = np.zeros(magnitudes.shape, bool)
+    is_peak[:, 2:-2] = (inner > magnitudes[:, 1:-3]) & (inner >= magnitudes[:, 3:-1])
+    is_peak[:, 2:-2] &= (inner > magnitudes[:, :-4]) & (inner >= magnitudes[:, 4:])
     is_peak[:, 2] |= ~is_peak.any(axis=1)
+    return is_peak
+
+
+def _regions(is_peak: np.ndarray) -> np.ndarray:
+    """For every frame and bin the nearest peak: int64 (frames, bins)."""
+    n_bins = is_peak.shape[1]
     bins = np.arange(n_bins)
-    below = np.maximum.accumulate(np.where(is_peak, bins, -1), axis=1)
+    below = np.maximum.accumulate(np.where(is_peak, bins, -n_bins), axis=1)
     above = np.minimum.accumulate(np.where(is_peak, bins, 2 * n_bins)[:, ::-1], axis=1)[:, ::-1]
-    nearer_below = (below >= 0) & ((bins - below <= above - bins) | (above >= 2 * n_bins))
-    return np.where(nearer_below, below, above)
+    return np.where(bins - below <= above - bins, below, above)
 
 
-def _moved(spectra: np.ndarray, regions: np.ndarray, factor: float, hop: int, size: int) -> np.ndarray:
-    """Spectra with each peak's region moved to `factor` times its frequency, phases advanced by what it gained."""
+def _moved(spectra: np.ndarray, is_peak: np.ndarray, regions: np.ndarray, factor: float, hop: int) -> np.ndarray:
+    """Spectra with each peak's region moved to `factor` times its frequency, phases advanced by what it gained.
+
+    A peak's frequency is read from how far its phase turns in a hop (Flanagan and Golden 1966).
+    """
     n_frames, n_bins = spectra.shape
-    bins = np.arange(n_bins)
-    phases = np.angle(spectra)
-    advance = 2.0 * np.pi * hop * bins / size
-    turned = np.diff(phases, axis=0, prepend=phases[:1] - advance) - advance
-    true = (advance + np.angle(np.exp(1j * turned))) / (2.0 * np.pi * hop / size)  # frequency in bins, (frames, bins)
-    peak_frequency = np.take_along_axis(true, regions, axis=1)
-    by = np.rint(peak_frequency * (factor - 1.0)).astype(np.int64)
-    gained = 2.0 * np.pi * hop / size * peak_frequency * (factor - 1.0)
-    # A region's phase is what its peak gained since the beginning; a new peak takes over what lies at its place.
-    total = np.zeros_like(gained)
-    for i in range(1, n_frames):
-        total[i] = np.take(total[i - 1], regions[i]) + gained[i]
-    target = bins[None] + by
+    per_bin = np.pi * hop / (n_bins - 1)  # by which a bin's centre turns in a hop
+    rows, peaks = np.nonzero(is_peak)
+    turned = np.angle(spectra[rows, peaks] * np.conj(spectra[np.maximum(rows - 1, 0), peaks])) - per_bin * peaks
+    turned[rows == 0] = 0.0
+    frequency = peaks + np.angle(np.exp(1j * turned)) / per_bin  # in bins
+    by = np.zeros(spectra.shape, np.int64)
+    by[rows, peaks] = np.rint(frequency * (factor - 1.0))
+    gained = np.zeros(spectra.shape, np.float32)
+    gained[rows, peaks] = per_bin * frequency * (factor - 1.0)
+    total, phases = np.zeros(n_bins, np.float32), np.zeros(spectra.shape, np.complex64)
+    for i in range(n_frames):
+        # A region's phase is what its peak has gained; a new peak takes over what lay at its place.
+        total = (total + gained[i] * (i > 0))[regions[i]]
+        phases[i] = np.exp(1j * total)
+    target = np.arange(n_bins) + np.take_along_axis(by, regions, axis=1)
     inside = (target >= 0) & (target < n_bins)
     index = (target + np.arange(n_frames)[:, None] * n_bins)[inside]
-    turned_on = (spectra * np.exp(1j * total.astype(np.float32)))[inside]
+    turned_on = (spectra * phases)[inside]
     flat = [np.bincount(index, part, spectra.size).astype(np.float32) for part in (turned_on.real, turned_on.imag)]
     return (flat[0] + 1j * flat[1]).reshape(spectra.shape)
