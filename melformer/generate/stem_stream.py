@@ -1,6 +1,7 @@
 """A loop continued stem by stem: the pointer plans half beats, the renderer plays them from the loop's own stems."""
 
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from melformer.stems.units import UNITS_PER_BEAT, UnitChoice, unit_pictures
 from melformer.transformer.pointer import Pointer
 
 JOIN_S = 0.030
+_SHARES = 7  # keeps these draws apart from those of units
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,12 @@ class StemConfig:
             if stem not in STEMS:
                 raise RequestError(f"There is no stem {stem!r}; stems are {', '.join(STEMS)}.")
 
-    def of_bar(self, seed: int, bar: int) -> PlanOptions:
-        """What is asked of one bar. Bars differ, as people's do: most keep the loop or leave it whole.
+    def of_bar(self, seed: int, bar: int, loop: int = 0) -> PlanOptions:
+        """What is asked of one bar of what follows a `loop` (a number that tells loops apart). Bars differ, as people's do: most keep the loop or leave it whole.
 
         The share of a bar is drawn from a beta distribution whose mean is the share that is asked for.
         """
-        rng = np.random.default_rng([seed, bar, 7])
+        rng = np.random.default_rng([seed, bar, loop, _SHARES])
         shares = [_share(rng, self.variation) for _ in STEMS]
         silences = [_share(rng, 1.0 - self.density) for _ in STEMS]
         keep, mute = (tuple(name in names for name in STEMS) for names in (self.keep, self.mute))
@@ -96,6 +98,7 @@ class StemStream(Iterator[StemBeat]):
         self.planner = Planner(pointer, pictures, prompt.model_bpm, self.bar, present, seed)
         self.renderer = StemRenderer(prompt.waveform, stems, grid, n_units)
         self.grid = grid
+        self.fingerprint = zlib.crc32(np.rint(prompt.waveform.samples * 2**15).astype("<i4").tobytes())
         self.choices: list[tuple[UnitChoice, ...]] = []
         self.index = 0
         self.join: np.ndarray | None = None
@@ -121,7 +124,7 @@ class StemStream(Iterator[StemBeat]):
     def _options(self, unit: int) -> PlanOptions:
         bar = unit // self.bar
         if bar not in self.asked:
-            self.asked = {bar: self.config.of_bar(self.seed, bar)}
+            self.asked = {bar: self.config.of_bar(self.seed, bar, self.fingerprint)}
         return self.asked[bar]
 
     def _edges(self) -> tuple[int, int]:

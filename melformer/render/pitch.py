@@ -78,7 +78,7 @@ def _moved(spectra: np.ndarray, is_peak: np.ndarray, regions: np.ndarray, factor
     total, phases = np.zeros(n_bins, np.float32), np.zeros(spectra.shape, np.complex64)
     for i in range(n_frames):
         # A region's phase is what its peak has gained; a new peak takes over what lay at its place.
-        total = (total + gained[i] * (i > 0))[regions[i]]
+        total = np.remainder(total + gained[i] * (i > 0), np.float32(2.0 * np.pi))[regions[i]]
         phases[i] = np.exp(1j * total)
     target = np.arange(n_bins) + np.take_along_axis(by, regions, axis=1)
     inside = (target >= 0) & (target < n_bins)

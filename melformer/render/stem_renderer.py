@@ -70,7 +70,10 @@ class StemRenderer:
 
     def lead_in(self, choices: Sequence[tuple[UnitChoice, ...]], n: int) -> np.ndarray:
         """What the first unit's sources sound like in the `n` samples before it, all stems: float32 (n, channels)."""
-        return np.sum([self._before(k, choices, 0, n) for k in range(len(self.tapes))], axis=0, dtype=np.float32)
+        total = np.zeros((n, self.waveform.n_channels), np.float32)
+        for k in range(len(self.tapes)):
+            total += self._before(k, choices, 0, n)
+        return total
 
     def _runs_on(self, k: int, choices: Sequence[tuple[UnitChoice, ...]], unit: int) -> bool:
         """Whether the stem goes on from unit − 1 to `unit` as in the prompt."""

@@ -32,9 +32,10 @@ def render_stems(passage: Passage, sample_rate: int = 44_100) -> tuple[Waveform,
     """
     stems = _stems(passage, sample_rate)
     linear = {name: _tone_of_master(stem, passage, sample_rate) for name, stem in stems.items()}
-    gain = _gain_of_master(sum(linear.values()), passage, sample_rate)
+    total = np.sum(list(linear.values()), axis=0)
+    gain = _gain_of_master(total, passage, sample_rate)
     finished = {name: _finished(stem * gain, sample_rate) for name, stem in linear.items()}
-    return _finished(sum(linear.values()) * gain, sample_rate), finished
+    return _finished(total * gain, sample_rate), finished
 
 
 def _stems(passage: Passage, sample_rate: int) -> dict[str, Floats]:
