@@ -9,6 +9,7 @@ STAGES = {
     "codec": "train the VQ-VAE on beats",
     "transformer": "train the transformer on a frozen codec's tokens",
     "separator": "train the network that separates loops into stems, on passages with their stems",
+    "pointer": "train the network that plans stems, on passages with their stems and notes",
 }
 
 

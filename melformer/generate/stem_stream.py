@@ -49,9 +49,10 @@ class StemConfig:
                 raise RequestError(f"There is no stem {stem!r}; stems are {', '.join(STEMS)}.")
 
     def of_bar(self, seed: int, bar: int, loop: int = 0) -> PlanOptions:
-        """What is asked of one bar of what follows a `loop` (a number that tells loops apart). Bars differ, as people's do: most keep the loop or leave it whole.
+        """What is asked of one bar of what follows a `loop` (a number that tells loops apart).
 
-        The share of a bar is drawn from a beta distribution whose mean is the share that is asked for.
+        Bars differ, as people's do: most keep the loop or leave it whole. The share of a bar is drawn from a beta
+        distribution whose mean is the share that is asked for.
         """
         rng = np.random.default_rng([seed, bar, loop, _SHARES])
         shares = [_share(rng, self.variation) for _ in STEMS]

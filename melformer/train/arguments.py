@@ -23,10 +23,10 @@ _HELP = {
 def add_arguments(parser: ArgumentParser, stage: str) -> None:
     """Add what `melformer train STAGE` understands to a parser."""
     parser.add_argument("--data", action="append", metavar="DIR",
-                        help="a folder of loops" + (" with their stems" if stage == "separator" else "")
+                        help="a folder of loops" + (" with their stems" if stage in ("separator", "pointer") else "")
                         + "; may be given several times (else a corpus is composed)")  # fmt: skip
     parser.add_argument("--hours", type=float, metavar="H", help="hours to compose where no --data is given")
-    if stage != "separator":
+    if stage in ("codec", "transformer"):
         parser.add_argument("--fresh", action="store_true", help="compose new music for every step and hear nothing "
                             "twice; the material then only validates")  # fmt: skip
     parser.add_argument("--preset", choices=sorted(PRESETS), default="base", help="sizes of the model (base)")

@@ -15,22 +15,25 @@ from melformer.config import PRESETS, Config
 from melformer.data.beat_dataset import cache_beats, material_sources
 from melformer.data.fresh import FreshBeats, FreshTokens
 from melformer.data.tokens import token_facts, tokenise, write_tokens
+from melformer.data.unit_dataset import gather_units
 from melformer.errors import CheckpointError, RequestError
 from melformer.files import atomic_path, only_writer
 from melformer.hub import ModelCard, Source, find_bundle, load_bundle, save_bundle
 from melformer.hub.bundle import half_precision
-from melformer.hub.parts import load_separator
+from melformer.hub.parts import load_pointer, load_separator
 from melformer.stems.separator import SEPARATORS
 from melformer.train.checkpoint import told_when_full
 from melformer.train.codec import CodecTask
 from melformer.train.distributed import barrier, join_processes
 from melformer.train.options import OPTIONS, TrainOptions
+from melformer.train.pointer import PointerTask
 from melformer.train.pretrained import load_codec, load_transformer, read_codec, where_shapes_agree
 from melformer.train.previews import continued
 from melformer.train.separator import SeparatorTask, gather
 from melformer.train.tracker import check_tracker
 from melformer.train.trainer import Trainer
 from melformer.train.transformer import TransformerTask
+from melformer.transformer.pointer import POINTERS
 
 __all__ = ["load_codec", "train", "train_tokens"]
 HOURS = {"base": 3.0, "tiny": 0.05, "large": 100.0}
@@ -114,7 +117,7 @@ def _prepare(plan: dict[str, Any], run: Path) -> None:
         from melformer.corpus import build
 
         if not (run / "corpus").exists():  # half a corpus would be another one, so it gets its name at the end
-            with_stems = plan["stage"] == "separator"
+            with_stems = plan["stage"] in ("separator", "pointer")
             build(run / "corpus.unfinished", plan["hours"], plan["options"]["seed"], 1, stems=with_stems)
             os.replace(run / "corpus.unfinished", run / "corpus")
         plan["data"] = [str(run / "corpus")]
@@ -122,6 +125,9 @@ def _prepare(plan: dict[str, Any], run: Path) -> None:
     cache = Path(plan["cache"])
     if plan["stage"] == "separator":
         gather(_folders(plan), cache)
+        return
+    if plan["stage"] == "pointer":
+        gather_units(_folders(plan), cache)
         return
     config = Config.from_dict(plan["config"])
     cache_beats([Path(folder) for folder in plan["data"]], cache, config.codec.work_samples_per_beat)
@@ -143,10 +149,22 @@ def _separator_task(plan: dict[str, Any], starts: bool, options: TrainOptions) -
     return task
 
 
+def _pointer_task(plan: dict[str, Any], starts: bool, options: TrainOptions) -> PointerTask:
+    given = load_pointer(find_bundle(plan["init"])[0]) if starts else None
+    clips = gather_units(_folders(plan), Path(plan["cache"]))
+    task = PointerTask(clips, options, given.config if given else POINTERS[plan["preset"]])
+    if given is not None:
+        task.module.load_state_dict(given.state_dict())
+    task.sources = material_sources(_folders(plan))[1]
+    return task
+
+
 def _task(plan: dict[str, Any], run: Path, options: TrainOptions) -> Any:
     starts = bool(plan.get("init")) and not (run / "state.pt").exists()
     if plan["stage"] == "separator":
         return _separator_task(plan, starts, options)
+    if plan["stage"] == "pointer":
+        return _pointer_task(plan, starts, options)
     config = Config.from_dict(plan["config"])
     if plan["stage"] == "codec":
         codec_task = CodecTask(config, Path(plan["cache"]), options)

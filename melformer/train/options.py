@@ -58,6 +58,11 @@ _SEPARATOR: dict[str, Any] = {
     "steps": 5_000, "batch_size": 1, "lr": 1e-3, "warmup_steps": 100, "decay_fraction": 0.5, "beta1": 0.9,
     "ema_decay": 0.995, "validate_every": 100, "bf16": False,
 }  # fmt: skip
+_POINTER: dict[str, Any] = {
+    "steps": 2_000, "batch_size": 16, "lr": 1e-3, "warmup_steps": 100, "decay_fraction": 0.5, "weight_decay": 0.1,
+    "beta1": 0.9, "beta2": 0.98, "ema_decay": 0.995, "validate_every": 100, "bf16": False,
+}  # fmt: skip
+_FEW_STEPS: dict[str, Any] = {"steps": 4, "warmup_steps": 2, "validate_every": 4, "save_every": 2}
 OPTIONS: dict[tuple[str, str], TrainOptions] = {
     ("codec", "base"): TrainOptions(),
     ("codec", "tiny"): replace(TrainOptions(), **_TINY),
@@ -67,8 +72,9 @@ OPTIONS: dict[tuple[str, str], TrainOptions] = {
     ("transformer", "tiny"): replace(TrainOptions(), **(_TRANSFORMER | _TINY)),
     ("separator", "base"): replace(TrainOptions(), **_SEPARATOR),
     ("separator", "large"): replace(TrainOptions(), **(_SEPARATOR | {"steps": 100_000, "batch_size": 8})),
-    ("separator", "tiny"): replace(
-        TrainOptions(), **(_SEPARATOR | {"steps": 4, "warmup_steps": 2, "validate_every": 4, "save_every": 2})
-    ),
+    ("separator", "tiny"): replace(TrainOptions(), **(_SEPARATOR | _FEW_STEPS)),
+    ("pointer", "base"): replace(TrainOptions(), **_POINTER),
+    ("pointer", "large"): replace(TrainOptions(), **(_POINTER | {"steps": 50_000, "batch_size": 64})),
+    ("pointer", "tiny"): replace(TrainOptions(), **(_POINTER | _FEW_STEPS | {"batch_size": 2})),
 }
 """Options of each stage and preset of `config.PRESETS`."""

@@ -1,5 +1,6 @@
 """Teach the pointer: passages as units, labels from their notes."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from melformer.audio.waveform import Waveform
+from melformer.data.unit_dataset import UnitClip
 from melformer.errors import RequestError
+from melformer.hub.parts import POINTER_FILE, save_part
 from melformer.stems.units import FLOOR_DB, to_db
 from melformer.train.options import TrainOptions
 from melformer.transformer.pointer import (
     N_SHIFTS,
-    NEW,
     ORDER,
-    SILENT,
     UNSHIFTED,
     Pointer,
     PointerConfig,
@@ -30,25 +31,6 @@ EXACT, NEAR, NEAR_BAND = 96, 55, 3
 """Percent of likeness at which units are the same music; from which the nearest is a source; within which it is one."""
 DROP_CONDITION = 0.15
 HELD_OUT_EVERY = 15
-
-
-@dataclass(frozen=True)
-class UnitClip:
-    """A passage in units: `mel` (U, 3, 24, 6), `chroma` (U, 2, 12, 2), `alike` int8 (3, U, U, 15), `silent` (3, U)."""
-
-    mel: np.ndarray
-    chroma: np.ndarray
-    alike: np.ndarray
-    silent: np.ndarray
-    bpm: float
-    bar: int
-
-    @classmethod
-    def load(cls, path: Path) -> "UnitClip":
-        with np.load(path) as file:
-            return cls(
-                file["mel"], file["chroma"], file["sim"], file["sil"], float(file["bpm"]), int(file["bar"])
-            )  # fmt: skip
 
 
 @dataclass
@@ -211,6 +193,7 @@ class PointerTask:
         torch.manual_seed(options.seed)
         self.module = Pointer(config)
         self.options = options
+        self.sources: list[tuple[str, str]] = []
         self.held_out = clips[::HELD_OUT_EVERY]
         self.train_set = [c for i, c in enumerate(clips) if i % HELD_OUT_EVERY] or clips
 
@@ -239,7 +222,10 @@ class PointerTask:
         return {}
 
     def export(self, directory: Path, record: dict[str, Any]) -> None:
-        raise NotImplementedError  # given by `melformer.train.commands`
+        """Write `pointer.safetensors`, which may stand beside any model, and `pointer.json`, how it came about."""
+        save_part(directory / POINTER_FILE, self.module)
+        facts = {**record, "sources": self.sources, "n_passages": len(self.train_set)}
+        (directory / "pointer.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
 def pointer_loss(model: Any, batch: Batch) -> dict[str, Tensor]:
@@ -322,6 +308,3 @@ def _run_stack(model: Any, batch: Batch, prompt: Tensor, new: Tensor) -> _Hidden
     after = model.after_cut(batch.condition, batch.given)  # of each new unit, where it is predicted from
     hidden = model.stack(torch.cat([units[:, : size - 1], units[:, size - 1 : -1] + after], dim=1))
     return _Hidden(hidden[:, :size], hidden[:, size - 1 : size - 1 + count])
-
-
-__all__ = ["NEW", "SILENT", "PointerTask", "UnitClip", "make_batch", "pointer_loss"]

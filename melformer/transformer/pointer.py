@@ -53,6 +53,14 @@ class PointerConfig:
             raise ConfigError("pointer: heads must divide the width into even parts, and key-value heads the heads.")
 
 
+POINTERS = {
+    "base": PointerConfig(),
+    "large": PointerConfig(dim=512, n_layers=8, n_heads=8, stem_dim=128, key_dim=128),
+    "tiny": PointerConfig(dim=24, n_layers=1, n_heads=2, n_kv_heads=1, stem_dim=8, key_dim=8, dropout=0.0),
+}
+"""Sizes by preset: `base` ships, `tiny` is for tests, `large` wants graphics cards."""
+
+
 @dataclass
 class UnitMemory:
     """What a prompt is to the pointer; B prompts of at most P units, `n` (B,) long.
