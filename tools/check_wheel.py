@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,7 +74,11 @@ def fetch_page(commands: Path, folder: Path, environment: Mapping[str, str]) -> 
         page = _fetch(f"http://127.0.0.1:{port}/", server)
     finally:
         server.send_signal(signal.SIGTERM)
-        status = server.wait(60.0)
+        try:
+            status = server.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            raise
     said = (folder / "serve.log").read_text()
     assert "Melformer" in page, f"the page does not answer:\n{said}"
     assert status in (0, 143), f"melformer serve ended with status {status}:\n{said}"
@@ -88,7 +91,7 @@ def _fetch(url: str, server: "subprocess.Popen[bytes]") -> str:
         try:
             with urllib.request.urlopen(url, timeout=30.0) as answer:
                 return answer.read().decode()
-        except urllib.error.URLError:
+        except OSError:  # not there yet, or busy
             time.sleep(0.5)
     return ""
 
