@@ -41,7 +41,7 @@ def measure_parts(model: "Melformer", stream: "BeatStream", n_beats: int) -> lis
     """Time composing, decoding and rendering over `n_beats` of a stream of one take, and set each beside its limit."""
     takes = stream.takes
     clocks = {
-        "composing": _timed(takes.generator, "next_beat"), "decoding": _timed(takes.renderers[0], "push"),
+        "composing": _timed(takes.generator, "decode_beat"), "decoding": _timed(takes.renderers[0], "push"),
         "rendering": _timed(takes.renderers[0], "render"),
     }  # fmt: skip
     begun, pushed = time.perf_counter(), takes.renderers[0].state.n_pushed
