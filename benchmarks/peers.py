@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks import CORES
 from benchmarks.systems import BPM, NAMES, PROMPT_BEATS
+from melformer.audio.grid import seconds_per_beat
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "benchmark" / "peers.json"
 # Long jobs: only with all cores, and without a round to warm up where they take minutes.
@@ -115,7 +116,7 @@ def compare(n_beats: int, rounds: int, budget_s: float, names: tuple[str, ...]) 
         }
         for worker in workers
     }
-    job = {"bpm": BPM, "prompt_beats": PROMPT_BEATS, "new_beats": n_beats, "new_s": n_beats * 60.0 / BPM}
+    job = {"bpm": BPM, "prompt_beats": PROMPT_BEATS, "new_beats": n_beats, "new_s": n_beats * seconds_per_beat(BPM)}
     return {"machine": facts, "job": job, "systems": systems}
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from melformer.audio.grid import seconds_per_beat
+
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 FOLDER = DOCS / "benchmark"
 OURS, THEIRS = "#3b5bdb", "#adb5bd"
@@ -70,7 +72,7 @@ def peers_text(result: dict[str, Any]) -> str:
         for name, system in result["systems"].items()
         if (row := _continuing_row(name, system, threads, job["new_s"]))
     ]
-    prompt_s = job["prompt_beats"] * 60.0 / job["bpm"]
+    prompt_s = job["prompt_beats"] * seconds_per_beat(job["bpm"])
     coding = [
         row
         for threads in all_threads
@@ -108,7 +110,7 @@ def _coding_row(name: str, system: dict[str, Any], threads: int, prompt_s: float
 def peers_figure(result: dict[str, Any]) -> Figure:
     """× real time of each system, with all cores where it was measured so: above 1 it can play along."""
     job, cores = result["job"], result["machine"]["cores"]
-    prompt_s = job["prompt_beats"] * 60.0 / job["bpm"]
+    prompt_s = job["prompt_beats"] * seconds_per_beat(job["bpm"])
     kinds = (("continue", job["new_s"]), ("encode", prompt_s), ("decode", prompt_s))
     figure = Figure(figsize=(10.0, 3.4), layout="constrained")
     for axis, (kind, seconds) in zip(figure.subplots(1, 3), kinds):

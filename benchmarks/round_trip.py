@@ -8,8 +8,8 @@ import numpy as np
 import soxr
 from scipy import signal
 
+from melformer.audio.grid import BeatGrid, beats_per_second
 from melformer.audio.resample import resample_span
-from melformer.audio.tempo import beat_edges
 from melformer.audio.tiaf import SAMPLES_PER_BEAT, Tiaf
 from melformer.audio.waveform import Waveform
 from melformer.evaluate.tables import table
@@ -45,8 +45,8 @@ def trip(samples: np.ndarray, rate: int, bpm: float, times: int = 1) -> np.ndarr
 
 def row(rate: int, bpm: float, n_beats: int, seed: int) -> list[str]:
     """A rate and a tempo: SNR in dB of all, of both ends, after six trips, and of full-band noise below the limit."""
-    n_samples = int(beat_edges(n_beats, bpm, rate)[-1])
-    limit = LIMIT * min(rate, SAMPLES_PER_BEAT * bpm / 60)
+    n_samples = BeatGrid(bpm, rate).edge(n_beats)
+    limit = LIMIT * min(rate, SAMPLES_PER_BEAT * beats_per_second(bpm))
     samples = noise(n_samples, 2, rate, limit, seed).astype(np.float32)
     back = trip(samples, rate, bpm)
     ends = [snr_db(samples[part], back[part]) for part in (slice(0, 1_000), slice(-1_000, None))]
@@ -62,8 +62,8 @@ def tone_errors(resample: Resampler, share: float, bpm: str, n_beats: int) -> li
     """A tone at `share` of 44.1 kHz, brought to the grid: SNR in dB against the tone itself, in the middle half, and in
     the first nine tenths of the last beat."""
     rate = 44_100
-    step = Fraction(rate * 60) / (Fraction(bpm) * SAMPLES_PER_BEAT)
-    n_samples = int(beat_edges(n_beats, float(bpm), rate)[-1])
+    step = BeatGrid(bpm, rate).step(SAMPLES_PER_BEAT)
+    n_samples = BeatGrid(float(bpm), rate).edge(n_beats)
     found = resample(np.sin(2 * np.pi * share * np.arange(n_samples)), step)
     wanted = np.sin(2 * np.pi * share * float(step) * np.arange(len(found)))
     middle, last = slice(len(found) // 4, 3 * len(found) // 4), slice(-SAMPLES_PER_BEAT, -SAMPLES_PER_BEAT // 10)

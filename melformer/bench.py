@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from melformer.audio.grid import beat_edges
+from melformer.audio.grid import BeatGrid, beats_per_second, seconds_per_beat
 from melformer.audio.io import Waveform, write_waveform
 from melformer.bench_limit import TimedPart, measure_parts
 from melformer.errors import RequestError
@@ -132,9 +132,9 @@ def bench(name: str | None = None, n_beats: int = 64) -> Bench:
 
 def loop_at(bpm: float, n_beats: int = PROMPT_BEATS) -> Waveform:
     """A plain loop on the beat, mono: a kick on every beat, a hat between, a bass that changes every bar."""
-    edges = beat_edges(n_beats, bpm, RATE)
+    edges = BeatGrid(bpm, RATE).edges(n_beats)
     time_s = np.arange(edges[-1]) / RATE
-    beat = time_s * bpm / 60.0
+    beat = time_s * beats_per_second(bpm)
     kick = np.sin(40.0 * (1.0 - np.exp(-20.0 * (beat % 1.0)))) * np.exp(-6.0 * (beat % 1.0))
     hat = np.random.default_rng(0).standard_normal(len(beat)) * np.exp(-30.0 * ((beat + 0.5) % 1.0))
     bass = np.sin(2 * np.pi * np.take([55.0, 65.4, 49.0, 55.0], (beat // 4 % 4).astype(int)) * time_s)
@@ -152,7 +152,7 @@ def _stream(model: "Melformer", bpm: float, n_beats: int) -> Speed:
         starts.append((time.perf_counter() - start, read - start))
     first_beat_s, prompt_s = (float(seconds) for seconds in np.median(starts, axis=0))
     seconds = np.array([beat.compute_s for beat in stream])
-    median, p95 = (60.0 / bpm / np.percentile(seconds, q) for q in (50, 95))
+    median, p95 = (seconds_per_beat(bpm) / np.percentile(seconds, q) for q in (50, 95))
     return Speed(bpm, n_beats, first_beat_s, prompt_s, float(median), float(p95))
 
 

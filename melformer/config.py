@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from melformer.errors import ConfigError
+from melformer.errors import ConfigError, MelformerError
 from melformer.files import check_format
 
-VERSION = 1
+VERSION = 2
 """Of the configuration's format; a checkpoint and a training run carry it."""
 SEGMENTS = 4
 """Parts of a beat that have partials of their own."""
+LEVEL_BIN = 32
+"""The STFT bin where the higher of the two levels begins: 1 kHz at 120 BPM, 512 cycles a beat."""
 
 
 def _check_range(section: str, name: str, value: Any, low: float, high: float) -> None:
@@ -30,19 +32,17 @@ def _check_whole(section: str, name: str, value: float) -> None:
 class CodecConfig:
     """Sizes of the VQ-VAE. `frames_per_beat` STFT frames make `latent_frames_per_beat` latent frames.
 
-    `n_bins` is the number of STFT bins kept: the model's band is n_bins * 40,000 / n_fft cycles per beat.
-    `n_tonal_bins` is the number of the lowest bins of which the encoder also hears how far they turn each frame.
-    `n_registers` is the number of codebooks, the last ones, that say partials; where there are any, the one before them
-    says levels, and only the others are learned residual ones.
-    `n_source_bands` is the number of bands that the scorer of sources tells apart; 0: there is no scorer.
+    `samples_per_beat` is the grid that beats are encoded from and decoded on, `n_fft` the length of its windows.
+    The last `n_registers` of the codebooks hold partials, the one before them holds levels, and the others are learned
+    residual ones. `n_source_bands` is the number of bands that the scorer of sources tells apart.
     """
 
-    samples_per_beat: int = 40_000
+    samples_per_beat: int = 24_000
     frames_per_beat: int = 80
-    n_fft: int = 2_500
-    n_bins: int = 750
+    n_fft: int = 1_500
     latent_frames_per_beat: int = 16
     n_codebooks: int = 8
+    n_registers: int = 4
     codebook_size: int = 1_024
     codebook_dim: int = 8
     latent_dim: int = 384
@@ -54,19 +54,16 @@ class CodecConfig:
     expansion: int = 3
     kernel_size: int = 7
     lookahead_frames: int = 1
-    n_tonal_bins: int = 160
-    n_source_bands: int = 0
+    n_source_bands: int = 24
     source_dim: int = 24
-    n_registers: int = 0
 
     LIMITS = {
-        "samples_per_beat": (40_000, 40_000), "frames_per_beat": (8, 160), "n_fft": (100, 20_000),
-        "n_bins": (16, 4_000), "latent_frames_per_beat": (1, 160), "n_codebooks": (1, 32),
-        "codebook_size": (2, 16_384), "codebook_dim": (2, 64), "latent_dim": (8, 2_048),
+        "samples_per_beat": (6_000, 40_000), "frames_per_beat": (8, 160), "n_fft": (100, 12_000),
+        "latent_frames_per_beat": (SEGMENTS, 160), "n_codebooks": (3, 32), "n_registers": (1, 8),
+        "codebook_size": (8, 16_384), "codebook_dim": (2, 64), "latent_dim": (8, 2_048),
         "frame_dim": (8, 2_048), "n_encoder_layers": (0, 24), "n_encoder_latent_layers": (0, 24),
         "n_decoder_layers": (0, 24), "n_decoder_latent_layers": (0, 24), "expansion": (1, 8),
-        "kernel_size": (1, 31), "lookahead_frames": (0, 8), "n_tonal_bins": (1, 4_000),
-        "n_source_bands": (0, 32), "source_dim": (4, 256), "n_registers": (0, 8),
+        "kernel_size": (1, 31), "lookahead_frames": (1, 8), "n_source_bands": (1, 32), "source_dim": (4, 256),
     }  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -78,29 +75,30 @@ class CodecConfig:
             )
         if self.n_fft % self.hop_length or self.n_fft // self.hop_length % 2 == 0:
             raise ConfigError(f"codec.n_fft {self.n_fft} must be an odd multiple of the hop {self.hop_length}.")
-        if self.n_bins > self.n_fft // 2 or self.kernel_size % 2 == 0:
-            raise ConfigError("codec: n_bins must be at most n_fft / 2, and kernel_size odd.")
-        if self.work_samples_per_beat * self.n_fft != 2 * self.n_bins * self.samples_per_beat:
-            raise ConfigError(f"codec.n_bins {self.n_bins} does not give a whole number of samples per beat.")
-        if self.n_tonal_bins > self.n_bins:
-            raise ConfigError(f"codec.n_tonal_bins {self.n_tonal_bins} must be at most n_bins {self.n_bins}.")
-        if self.n_registers and (self.n_codebooks < self.n_registers + 2 or self.codebook_size < 8):
+        if self.n_fft % 2 or self.n_bins <= LEVEL_BIN or self.kernel_size % 2 == 0:
+            raise ConfigError(f"codec: n_fft must be even and above {2 * LEVEL_BIN}, and kernel_size odd.")
+        if self.n_codebooks < self.n_registers + 2:
             raise ConfigError(
-                "codec: with registers there must be two codebooks more than those, of 8 entries or more."
+                f"codec.n_codebooks {self.n_codebooks} is too few for {self.n_registers} registers of partials, one of "
+                f"levels and a learned one: there must be {self.n_registers + 2} or more."
             )
-        if self.n_registers and self.latent_frames_per_beat % SEGMENTS:
-            raise ConfigError(f"codec: with registers, {SEGMENTS} must divide latent_frames_per_beat.")
-        if self.n_registers and not 0 < 2 * SEGMENTS * self.lookahead_frames <= self.latent_frames_per_beat:
+        if self.latent_frames_per_beat % SEGMENTS:
+            raise ConfigError(f"codec.latent_frames_per_beat must be a multiple of {SEGMENTS}.")
+        if 2 * SEGMENTS * self.lookahead_frames > self.latent_frames_per_beat:
             raise ConfigError(
-                f"codec: with registers, lookahead_frames must be 1 to {self.latent_frames_per_beat // (2 * SEGMENTS)}."
+                f"codec.lookahead_frames must be 1 to {self.latent_frames_per_beat // (2 * SEGMENTS)} where a beat has "
+                f"{self.latent_frames_per_beat} latent frames."
             )
-        if self.lookahead_frames >= self.latent_frames_per_beat:
-            raise ConfigError("codec.lookahead_frames must be shorter than a beat.")
 
     @property
     def hop_length(self) -> int:
-        """Samples of the 40,000-per-beat grid from one STFT frame to the next."""
+        """Samples from one STFT frame to the next."""
         return self.samples_per_beat // self.frames_per_beat
+
+    @property
+    def n_bins(self) -> int:
+        """STFT bins: all but the one at half the grid's rate."""
+        return self.n_fft // 2
 
     @property
     def stride(self) -> int:
@@ -110,12 +108,7 @@ class CodecConfig:
     @property
     def per_segment(self) -> int:
         """Latent frames in the part of a beat that has partials of its own: each says one partial per register."""
-        return self.latent_frames_per_beat // SEGMENTS if self.n_registers else 1
-
-    @property
-    def work_samples_per_beat(self) -> int:
-        """Samples per beat of the grid that just holds `n_bins`: the decoder synthesises on it."""
-        return 2 * self.n_bins * self.samples_per_beat // self.n_fft
+        return self.latent_frames_per_beat // SEGMENTS
 
 
 @dataclass(frozen=True)
@@ -200,11 +193,14 @@ class Config:
 
     @classmethod
     def load(cls, path: str | Path) -> "Config":
-        """Read a JSON file. Errors: ConfigError when it is missing, no JSON, or out of range."""
+        """Read a JSON file. Errors: ConfigError when it is missing, no JSON, or out of range;
+        FormatError for another version."""
         try:
             text = Path(path).read_text(encoding="utf-8")
             return cls.from_dict(json.loads(text))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        except MelformerError:
+            raise
+        except (OSError, ValueError, RecursionError) as error:  # ValueError: no text, no JSON, a number of 5,000 digits
             raise ConfigError(f"{path} is no readable configuration: {error}") from error
 
 
@@ -237,11 +233,10 @@ def _check_fields(config: Any, section: str) -> None:
 
 
 PRESETS: dict[str, Config] = {
-    "base": Config(codec=CodecConfig(n_registers=4)),
+    "base": Config(),
     "large": Config(
         codec=CodecConfig(
             latent_dim=704, frame_dim=704, n_encoder_layers=3, n_encoder_latent_layers=3, n_decoder_layers=8,
-            n_registers=4,
         ),
         transformer=TransformerConfig(
             dim=1_280, n_layers=15, n_heads=20, n_kv_heads=4, beat_dim=640, n_beat_layers=6, n_beat_heads=10,
@@ -250,8 +245,8 @@ PRESETS: dict[str, Config] = {
     ),
     "tiny": Config(
         codec=CodecConfig(
-            n_codebooks=3, codebook_size=64, latent_dim=32, frame_dim=32, n_encoder_layers=1,
-            n_encoder_latent_layers=1, n_decoder_layers=1, n_decoder_latent_layers=1, n_tonal_bins=32,
+            n_codebooks=3, n_registers=1, codebook_size=64, latent_dim=32, frame_dim=32, n_encoder_layers=1,
+            n_encoder_latent_layers=1, n_decoder_layers=1, n_decoder_latent_layers=1, n_source_bands=6, source_dim=8,
         ),
         transformer=TransformerConfig(
             dim=32, n_layers=2, n_heads=4, n_kv_heads=2, context_beats=32, beat_dim=32, n_beat_layers=1,
@@ -259,5 +254,5 @@ PRESETS: dict[str, Config] = {
         ),
     ),
 }  # fmt: skip
-"""`base` is what trains by default, and what ships; `tiny` trains in a minute, for tests;
+"""`base` is what ships, and what trains by default; `tiny` has the same parts and trains in a minute, for tests;
 `large` (59 + 297 M parameters) wants graphics cards."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from melformer.audio.grid import beat_edges
+from melformer.audio.grid import BeatGrid
 from melformer.audio.waveform import Waveform
 
 RATE = 44_100
@@ -24,7 +24,7 @@ def play(
 ) -> Waveform:
     """`n_beats` of four-four: kick on 1 and 3, snare on 2 and 4, hats on the eighths, a chord a bar; mono."""
     rng = np.random.default_rng(seed)
-    edges = beat_edges(n_beats, bpm, RATE)
+    edges = BeatGrid(bpm, RATE).edges(n_beats)
     out = np.zeros(edges[-1] + RATE)
     for k in range(n_beats):
         beat, start = k + first_beat, edges[k]

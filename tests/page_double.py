@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from melformer.audio.grid import beat_edges, fit_to_grid
+from melformer.audio.grid import BeatGrid, fit_to_grid
 from melformer.audio.io import Waveform
 from melformer.generate import GenerationConfig
 
@@ -55,7 +55,7 @@ class Stream:
         time.sleep(self.compute_s)
         prompt, k = self.prompt, self.index
         rate = prompt.waveform.sample_rate
-        edges = beat_edges(prompt.n_beats + k + 1, prompt.bpm, rate)
+        edges = BeatGrid(prompt.bpm, rate).edges(prompt.n_beats + k + 1)
         samples = self._samples(k, int(edges[-1] - edges[-2]))
         if k == 0:
             n = round(0.03 * rate)
@@ -68,7 +68,7 @@ class Stream:
 
     def _samples(self, k: int, n: int) -> np.ndarray:
         prompt = self.prompt
-        edges = beat_edges(prompt.n_beats, prompt.bpm, prompt.waveform.sample_rate)
+        edges = BeatGrid(prompt.bpm, prompt.waveform.sample_rate).edges(prompt.n_beats)
         b = k % prompt.n_beats
         source = prompt.waveform.samples[edges[b] : edges[b + 1]]
         noise = np.random.default_rng([self.seed, k]).standard_normal((n, source.shape[1]))
@@ -147,7 +147,7 @@ class Model:
 
 def loop_samples(n_beats: int = 8, bpm: float = 120.0, rate: int = 44_100, n_channels: int = 2) -> Waveform:
     """A loop that tells its beats apart: a burst on each, and a note that climbs."""
-    edges = beat_edges(n_beats, bpm, rate)
+    edges = BeatGrid(bpm, rate).edges(n_beats)
     samples = np.zeros((int(edges[-1]), n_channels), np.float32)
     for k in range(n_beats):
         t = np.arange(edges[k + 1] - edges[k]) / rate

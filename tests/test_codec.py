@@ -7,9 +7,8 @@ from torch import Tensor
 
 from melformer.codec.blocks import ConvNeXtBlock
 from melformer.codec.codec import Codec
-from melformer.codec.encoder import tones
 from melformer.codec.losses import CodecLoss, mel_filters
-from melformer.codec.quantizer import ResidualVectorQuantizer
+from melformer.codec.quantizer import N_LEVELS, ResidualVectorQuantizer
 from melformer.codec.stft import BeatSTFT
 from melformer.config import PRESETS
 
@@ -23,7 +22,7 @@ def codec() -> Codec:
     return codec
 
 
-def beats(n: int, seed: int = 1, samples: int = 40_000) -> Tensor:
+def beats(n: int, seed: int = 1, samples: int = 24_000) -> Tensor:
     return torch.randn(n, samples, generator=torch.Generator().manual_seed(seed)) * 0.1
 
 
@@ -35,17 +34,11 @@ def test_same_beat_same_codes_wherever_it_stands(codec: Codec) -> None:
     assert not torch.equal(among[0], alone[0])
 
 
-def test_both_grids_of_a_beat_have_the_same_spectra(codec: Codec) -> None:
-    """What fits into the work grid gives the same bins on 40,000 samples as on fewer."""
-    stft, work = codec.stft, codec.decoder.stft
-    seconds = torch.arange(40_000) / 40_000
-    tone = torch.sin(2 * torch.pi * 480 * seconds) * 0.5 + torch.cos(2 * torch.pi * 3_000 * seconds) * 0.1
-    seconds = torch.arange(work.samples_per_beat) / work.samples_per_beat
-    same = torch.sin(2 * torch.pi * 480 * seconds) * 0.5 + torch.cos(2 * torch.pi * 3_000 * seconds) * 0.1
-    ours, theirs = stft.analyse(tone[None])[0, 4:-4], work.analyse(same[None])[0, 4:-4]
-    # the samples of the coarser grid lie elsewhere under the window, by less than half a sample
-    assert (ours.abs() - theirs.abs()).abs().max() < 1e-4
-    assert ours.abs().max() == pytest.approx(0.5, abs=0.02)  # a full-scale sine reads as its amplitude
+def test_a_full_scale_sine_reads_as_its_amplitude(codec: Codec) -> None:
+    stft = codec.decoder.stft
+    seconds = torch.arange(stft.samples_per_beat) / stft.samples_per_beat
+    tone = torch.sin(2 * torch.pi * 480 * seconds) * 0.5
+    assert stft.analyse(tone[None])[0, 4:-4].abs().max() == pytest.approx(0.5, abs=0.02)
 
 
 @pytest.mark.parametrize("samples_per_beat", [40_000, 24_000])
@@ -78,11 +71,10 @@ def test_decoder_hears_nothing_from_later_than_its_delay(codec: Codec) -> None:
 def test_a_loop_decodes_without_delay(codec: Codec) -> None:
     codes = torch.randint(0, 64, (2, 16, 3), generator=torch.Generator().manual_seed(4))
     loop = codec.decode_loop(codes)
-    later = codec.decode(torch.cat([codes, codes, codes])[None])[0][0]
+    later = codec.decode(torch.cat([codes[1:], codes, codes])[None])[0][0]
     delay, beat = codec.decoder.delay_samples, codec.decoder.stft.samples_per_beat
     assert loop.shape == (2 * beat,)
-    # from the second beat on, both have heard the same
-    assert (loop[beat:] - later[3 * beat + delay : 4 * beat + delay]).abs().max() < 1e-4
+    assert (loop - later[beat + delay : 3 * beat + delay]).abs().max() < 1e-4
 
 
 def test_causal_block_carries_its_state() -> None:
@@ -95,10 +87,24 @@ def test_causal_block_carries_its_state() -> None:
     assert (torch.cat([first, second], dim=1) - whole).abs().max() < 1e-6
 
 
+def quantizer_of(n_learned: int, size: int, codebook_dim: int = 4) -> ResidualVectorQuantizer:
+    """With a register of partials and a codebook of levels that says nothing, so that what is learned shows."""
+    quantizer = ResidualVectorQuantizer(16, n_learned + 2, size, codebook_dim, n_registers=1, per_segment=4)
+    with torch.no_grad():
+        for parameter in quantizer.level.parameters():
+            parameter.zero_()
+    return quantizer
+
+
+def beside(latents: Tensor) -> Tensor:
+    """Latents with levels and no partials beside them, as the encoder gives them."""
+    return torch.cat([latents, torch.randn(*latents.shape[:-1], N_LEVELS), torch.zeros(*latents.shape[:-1], 2)], dim=-1)
+
+
 def test_quantizer_decodes_what_it_encodes_and_refines_with_depth() -> None:
     torch.manual_seed(0)
-    quantizer = ResidualVectorQuantizer(16, 4, 256, 8)
-    latents = torch.randn(2, 500, 16)
+    quantizer = quantizer_of(4, 256, 8)
+    latents = beside(torch.randn(2, 500, 16))
     with torch.no_grad():  # projections that keep what they can, entries from the data
         for book in quantizer.books():
             book.project_in.weight.copy_(torch.linalg.qr(torch.randn(16, 8))[0].T)
@@ -107,52 +113,56 @@ def test_quantizer_decodes_what_it_encodes_and_refines_with_depth() -> None:
     quantizer.restart(latents, torch.Generator().manual_seed(0), threshold=2.0)
     quantized = quantizer(latents)
     codes = quantizer.encode(latents)
-    assert torch.equal(codes, quantized.codes)
+    assert codes.shape == (2, 500, 6)
+    assert torch.equal(codes[..., :5], quantized.codes)
     assert (quantizer.decode(codes) - quantized.latents).abs().max() < 1e-5
-    errors = [float((quantizer.decode(codes[..., :n]) - latents).square().mean().detach()) for n in range(1, 5)]
+    shapes = latents[..., :16]
+    errors = [float((quantizer.colours(codes[..., :n]) - shapes).square().mean().detach()) for n in range(1, 5)]
     assert errors == sorted(errors, reverse=True) and errors[-1] < 0.8 * errors[0]
 
 
 def test_fitted_codebooks_are_used_and_say_more_than_entries_at_random() -> None:
     torch.manual_seed(0)
-    latents = torch.randn(4_000, 12) @ torch.randn(12, 16) * torch.linspace(0.1, 2.0, 16)
-    fitted, plain = (ResidualVectorQuantizer(16, 3, 64, 4) for _ in range(2))
+    latents = beside(torch.randn(4_000, 12) @ torch.randn(12, 16) * torch.linspace(0.1, 2.0, 16))
+    fitted, plain = (quantizer_of(3, 64) for _ in range(2))
     fitted.fit(latents, torch.Generator().manual_seed(0))
     plain.restart(latents[None], torch.Generator().manual_seed(0), threshold=2.0)
     errors = []
     for quantizer in (fitted, plain):
         codes = quantizer.encode(latents[None])
-        errors.append(float((quantizer.decode(codes) - latents).square().mean().detach()))
+        errors.append(float((quantizer.colours(codes) - latents[:, :16]).square().mean().detach()))
     assert errors[0] < 0.5 * errors[1]
     codes = fitted.encode(latents[None])[0]
-    assert all(len(codes[:, q].unique()) == 64 for q in range(3))
+    assert all(len(codes[:, q].unique()) == 64 for q in range(4))
 
 
 def test_without_rounding_latents_pass_as_they_are_and_every_codebook_takes_part() -> None:
     """Processes that average gradients need one for every parameter."""
-    quantizer = ResidualVectorQuantizer(16, 2, 8, 4)
-    latents = torch.randn(2, 5, 16, requires_grad=True)
+    quantizer = quantizer_of(2, 8)
+    latents = beside(torch.randn(2, 5, 16)).requires_grad_()
     quantized = quantizer(latents, bypass=True)
-    assert torch.equal(quantized.latents, latents) and float(quantized.codebook_loss.detach()) == 0.0
+    assert torch.equal(quantized.latents[..., :16], latents[..., :16])
+    assert float(quantized.codebook_loss.detach()) == 0.0
     (quantized.latents.sum() + quantized.codebook_loss).backward()
-    assert torch.equal(latents.grad, torch.ones_like(latents))
-    assert all(parameter.grad is not None and not parameter.grad.any() for parameter in quantizer.parameters())
+    assert torch.equal(latents.grad[..., :16], torch.ones(2, 5, 16))
+    assert all(parameter.grad is not None for parameter in quantizer.parameters())
+    assert not any(parameter.grad.any() for book in quantizer.books() for parameter in book.parameters())
 
 
 def test_gradient_passes_straight_through_the_quantizer() -> None:
     torch.manual_seed(0)
-    quantizer = ResidualVectorQuantizer(16, 2, 32, 4)
-    latents = torch.randn(1, 10, 16, requires_grad=True)
+    quantizer = quantizer_of(2, 32)
+    latents = beside(torch.randn(1, 10, 16)).requires_grad_()
     quantizer(latents).latents.sum().backward()
-    assert latents.grad is not None and latents.grad.abs().sum() > 0
+    assert latents.grad is not None and latents.grad[..., :16].abs().sum() > 0
 
 
 def test_dead_entries_come_back() -> None:
     torch.manual_seed(0)
-    quantizer = ResidualVectorQuantizer(16, 1, 64, 4)
+    quantizer = quantizer_of(1, 64)
     book = next(quantizer.books())
     book.usage[:40] = 0.0
-    assert quantizer.restart(torch.randn(1, 200, 16), torch.Generator().manual_seed(0)) == 40
+    assert quantizer.restart(beside(torch.randn(1, 200, 16)), torch.Generator().manual_seed(0)) == 40
     assert bool((book.usage == 1.0).all())
 
 
@@ -175,16 +185,6 @@ def test_loss_tells_a_note_from_its_neighbour_and_soft_from_loud(codec: Codec) -
     parts = [loss(other, note, torch.Generator().manual_seed(0)) for other in (same, next_, 0.5 * same)]
     assert parts[0]["tone"] < 0.1 * parts[1]["tone"]
     assert parts[0]["level"] < 0.2 * parts[2]["level"]
-
-
-def test_how_far_a_bin_turns_is_a_tones_frequency() -> None:
-    """A tone a quarter of a bin above bin 50 turns there by a twentieth of a turn a frame, whatever its phase."""
-    stft = BeatSTFT(24_000, 80, 1_500, 750)
-    time = torch.arange(24_000) / 24_000
-    spectra = stft.frames(0.5 * torch.cos(2.0 * torch.pi * 804.0 * time + 1.0)[None])
-    heard = tones(spectra * stft.advance(0, spectra.shape[1]).conj())[0].unflatten(-1, (-1, 2))[10:60, 50]
-    angle = torch.atan2(heard[:, 1], heard[:, 0])
-    assert (angle - 2.0 * torch.pi / 20.0).abs().max() < 0.02
 
 
 def test_mel_filters_equal_librosas() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from evaluate_band import RATE, play
 
-from melformer.audio.grid import beat_edges
+from melformer.audio.grid import BeatGrid
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError
 from melformer.evaluate import references
@@ -87,7 +87,7 @@ def test_a_slower_copy_has_a_tempo_and_a_length_error(prompt):
 
 
 def test_a_stuck_beat_is_noticed_but_not_in_a_prompt_that_is_one(prompt, true):
-    edges = beat_edges(16, BPM, RATE)
+    edges = BeatGrid(BPM, RATE).edges(16)
     one = true.samples[: edges[1]]
     stuck = Waveform(np.tile(one, (16, 1)), RATE)
     assert score(prompt, stuck, n_new=16).stuck_share == 1.0
@@ -99,7 +99,7 @@ def test_a_stuck_beat_is_noticed_but_not_in_a_prompt_that_is_one(prompt, true):
 
 
 def test_novelty_counts_beats_that_no_earlier_beat_equals(prompt, true):
-    edges = beat_edges(8, BPM, RATE)
+    edges = BeatGrid(BPM, RATE).edges(8)
     new = prompt.samples.copy()
     new[edges[2] : edges[4]] = references.white_noise(prompt).samples[edges[2] : edges[4]] * 0.5
     assert score(prompt, Waveform(new, RATE)).novelty == pytest.approx(2 / 8, abs=0.13)
@@ -147,7 +147,7 @@ def test_self_similarity_tells_form():
 def test_a_cut_in_a_wave_is_a_click_and_a_cut_between_sounds_a_jump():
     t = np.arange(4 * RATE) / RATE
     wave = (0.3 * np.sin(2 * np.pi * 110.0 * t)).astype(np.float32)
-    edges = beat_edges(8, BPM, RATE)
+    edges = BeatGrid(BPM, RATE).edges(8)
     smooth = seam_quality(Waveform(wave, RATE), int(edges[4]), edges)
     assert smooth.click == pytest.approx(1, abs=0.1)
     assert smooth.jump == pytest.approx(1, abs=0.3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from evaluate_band import RATE, play
 
-from melformer.audio.grid import beat_edges
+from melformer.audio.grid import BeatGrid
 from melformer.audio.io import write_waveform
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError, RequestError
@@ -86,10 +86,10 @@ def test_different_lengths_and_short_clips_are_named_errors(band):
 
 def test_looped_stays_on_the_grid(band):
     for bpm in (119.3, 133.7):
-        n_samples = int(beat_edges(3, bpm, RATE)[-1])
+        n_samples = BeatGrid(bpm, RATE).edge(3)
         prompt = band.slice(0, n_samples)
         looped = references.looped(prompt, bpm, 8)
-        edges = beat_edges(11, bpm, RATE)
+        edges = BeatGrid(bpm, RATE).edges(11)
         assert looped.n_samples == edges[11] - edges[3]
         second = edges[6] - edges[3]
         np.testing.assert_array_equal(looped.samples[:1000], prompt.samples[:1000])
@@ -98,7 +98,7 @@ def test_looped_stays_on_the_grid(band):
 
 def test_shuffled_keeps_every_beat_and_its_place(band):
     mixed = references.shuffled(band, BPM, 8)
-    edges = beat_edges(8, BPM, RATE)
+    edges = BeatGrid(BPM, RATE).edges(8)
     pieces = [[w.samples[a:b].tobytes() for a, b in pairwise(edges)] for w in (band, mixed)]
     assert sorted(pieces[0]) == sorted(pieces[1])
     assert pieces[0] != pieces[1]

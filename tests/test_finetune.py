@@ -316,7 +316,7 @@ def test_the_engines_passages_are_composed_once(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(finetune_material, "N_ENGINE_HELD_OUT", 1)
     monkeypatch.setattr(finetune_material, "HELD_OUT_BEATS", 2)
     first = engine_held_out(codec, tmp_path / "held_out.npz")
-    monkeypatch.setattr(finetune_material, "encode_beats", None)
+    monkeypatch.setattr(finetune_material, "coded", None)
     again = engine_held_out(codec, tmp_path / "held_out.npz")
     assert np.array_equal(first[0].codes, again[0].codes) and first[0].name == again[0].name == "engine_10000000"
     assert engine_material(codec, 0, tmp_path / "none.npz", 0) == []

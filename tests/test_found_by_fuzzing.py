@@ -165,7 +165,7 @@ def test_delays_that_are_no_steps(delays: Any) -> None:
 
 
 def test_the_smallest_model_is_a_model() -> None:
-    assert SMALL.codec.n_codebooks < PRESETS["tiny"].codec.n_codebooks
+    assert SMALL.codec.latent_frames_per_beat < PRESETS["tiny"].codec.latent_frames_per_beat
 
 
 @pytest.mark.parametrize("line", ['{"name": "\\ud800"}', '{"sources": [{"name": "\\udfff", "licence": "MIT"}]}'])

@@ -13,7 +13,7 @@ from melformer.codec.stft import BeatSTFT
 from melformer.config import PRESETS, CodecConfig
 from melformer.errors import ConfigError
 
-SAMPLES = 40_000
+SAMPLES = 24_000
 CODEC = dataclasses.replace(PRESETS["tiny"].codec, n_codebooks=5, codebook_size=256, n_registers=2)
 
 
@@ -22,7 +22,7 @@ def codec() -> Codec:
     torch.manual_seed(0)
     codec = Codec(CODEC).eval()
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(8, SAMPLES, generator=generator) * torch.logspace(-3, -1, 8)[:, None]
+    noise = torch.randn(32, SAMPLES, generator=generator) * torch.logspace(-3, 0.3, 32)[:, None]
     with torch.inference_mode():
         codec.quantizer.fit(codec.encode_latents(noise).flatten(0, 1), generator)
     return codec
@@ -71,7 +71,7 @@ def test_silence_and_noise_have_few_partials() -> None:
 
 def test_a_blurred_tone_gets_its_pitch_back_and_keeps_its_energy() -> None:
     stft = BeatSTFT(24_000, 80, 1_500, 750)
-    spectra = stft.frames(torch.nn.functional.pad(tone(220.0)[::5][None].repeat_interleave(3, dim=1), (600, 600)))
+    spectra = stft.frames(torch.nn.functional.pad(tone(220.0)[None], (600, 600)))
     turned = torch.polar(torch.ones(80, 750), torch.rand(80, 750, generator=torch.Generator().manual_seed(2)) * 6.28)
     blurred = spectra.abs() * turned
     partials = PartialsCodebook(4, 1_024, 4).find(tone(220.0)[None]).unflatten(1, (4, 4))
@@ -121,7 +121,7 @@ def test_a_louder_beat_has_the_same_codes_but_for_its_levels(codec: Codec) -> No
     beats = 0.1 * torch.randn(2, SAMPLES, generator=generator) + tone(220.0) + tone(330.0)
     codes, louder = codec.encode(beats), codec.encode(beats * 1.7)
     same = (codes == louder).float().mean(dim=(0, 1))
-    assert same[[0, 1, 3, 4]].min() > 0.97
+    assert same[[0, 1, 3, 4]].min() > 0.96  # one of 32 may lie between two entries
     assert same[2] < 0.5
 
 
@@ -143,15 +143,15 @@ def test_in_training_the_decoder_hears_partials_and_codes_are_of_the_others(code
     "wrong", [{"n_codebooks": 5}, {"latent_frames_per_beat": 10}, {"lookahead_frames": 0}, {"lookahead_frames": 3}]
 )
 def test_registers_that_do_not_fit_are_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match="registers"):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
         dataclasses.replace(CodecConfig(n_registers=4), **wrong)
 
 
 def test_moments_tell_where_in_a_window_an_attack_lies_and_nothing_of_its_level(codec: Codec) -> None:
-    stft, bands = codec.stft, codec.encoder.bands
+    stft, bands = codec.decoder.stft, codec.encoder.bands
     hop, frame = stft.hop_length, stft.frames_per_beat // 2
     heard = []
-    for late, size in ((-300, 0.5), (0, 0.5), (300, 0.5), (300, 0.05)):
+    for late, size in ((-180, 0.5), (0, 0.5), (180, 0.5), (180, 0.05)):
         click = torch.zeros(1, SAMPLES)
         click[0, frame * hop + hop // 2 + late] = size
         found = moments(stft.analyse(click), stft.analyse(click, late=True), bands)[0, frame]

@@ -68,7 +68,7 @@ def test_loops_that_go_away_are_left_out(tmp_path: Path, capsys: pytest.CaptureF
     for bpm in (100, 120):
         write_loop(loops / f"loop_{bpm}bpm.wav", bpm=bpm)
     (loops / "gone_110bpm.wav").symlink_to(tmp_path / "nowhere.wav")
-    cache_beats([loops], tmp_path / "cache", PRESETS["tiny"].codec.work_samples_per_beat)
+    cache_beats([loops], tmp_path / "cache", PRESETS["tiny"].codec.samples_per_beat)
     assert "gone_110bpm.wav" in "".join(capsys.readouterr())
     assert len((tmp_path / "cache" / "clips.jsonl").read_text().splitlines()) == 2
     clips, notes = folder_clips(loops)
@@ -82,7 +82,7 @@ def test_a_cached_loop_that_goes_away_is_named(tmp_path: Path) -> None:
     (tmp_path / "loops").mkdir()
     for bpm in (100, 120):
         write_loop(tmp_path / "loops" / f"loop_{bpm}bpm.wav", bpm=bpm)
-    cache_beats([tmp_path / "loops"], tmp_path / "cache", PRESETS["tiny"].codec.work_samples_per_beat)
+    cache_beats([tmp_path / "loops"], tmp_path / "cache", PRESETS["tiny"].codec.samples_per_beat)
     beats = BeatDataset(tmp_path / "cache", held_out=False, minimum_beats=2)
     for path in (tmp_path / "cache").glob("*.npy"):
         path.unlink()

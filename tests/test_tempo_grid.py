@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from melformer.audio.tempo import beat_edges, check_bpm, fit_to_grid
+from melformer.audio.grid import BeatGrid
+from melformer.audio.tempo import check_bpm, fit_to_grid
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError, TempoError
 
@@ -18,7 +19,7 @@ RATES = st.sampled_from([22_050, 44_100, 48_000, 96_000])
 @settings(max_examples=60, deadline=None)
 @given(bpm=BPMS, rate=RATES, n_beats=st.integers(0, 512))
 def test_edges_never_drift(bpm, rate, n_beats):
-    edges = beat_edges(n_beats, bpm, rate)
+    edges = BeatGrid(bpm, rate).edges(n_beats)
     assert edges.dtype == np.int64 and len(edges) == n_beats + 1 and edges[0] == 0
     exact = [Fraction(k * 60 * rate) / Fraction(bpm) for k in range(n_beats + 1)]
     assert max(abs(int(edge) - ideal) for edge, ideal in zip(edges, exact, strict=True)) <= Fraction(500_001, 10**6)
@@ -26,7 +27,7 @@ def test_edges_never_drift(bpm, rate, n_beats):
 
 def test_rounded_durations_would_drift():
     """Why edges are rounded one by one: 512 beats at 133 BPM would be off by 77 samples."""
-    edges = beat_edges(512, 133, 44_100)
+    edges = BeatGrid(133, 44_100).edges(512)
     assert abs(512 * round(60 * 44_100 / 133) - edges[-1]) > 70
 
 
@@ -44,9 +45,9 @@ def test_possible_tempi_are_floats(bpm):
 @pytest.mark.parametrize("n_beats", [-1, 10**9, 1.5, "4", None])
 def test_impossible_numbers_of_beats_are_named(n_beats):
     with pytest.raises(TempoError, match="beats"):
-        beat_edges(n_beats, 120, 44_100)
+        BeatGrid(120, 44_100).edges(n_beats)
     with pytest.raises(AudioError):
-        beat_edges(4, 120, 1)
+        BeatGrid(120, 1).edges(4)
 
 
 def ramp(n_samples):
@@ -61,7 +62,7 @@ def test_any_loop_becomes_whole_beats(bpm, n_beats, extra):
     loop = ramp(n_samples)
     fit = fit_to_grid(loop, bpm)
     assert fit.n_beats == n_beats
-    assert fit.waveform.n_samples == beat_edges(n_beats, bpm, 44_100)[-1]
+    assert fit.waveform.n_samples == BeatGrid(bpm, 44_100).edge(n_beats)
     n_kept = min(n_samples, fit.waveform.n_samples)
     np.testing.assert_array_equal(fit.waveform.samples[:n_kept], loop.samples[:n_kept])
     changed = abs(n_samples - fit.waveform.n_samples) > 1

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.round_trip import noise, snr_db
-from melformer.audio.tempo import beat_edges
+from melformer.audio.grid import BeatGrid
 from melformer.audio.tiaf import SAMPLES_PER_BEAT, Tiaf
 from melformer.audio.waveform import Waveform
 from melformer.errors import MelformerError, TempoError, TiafError
@@ -38,7 +38,7 @@ def limit_hz(sample_rate, bpm):
 @pytest.mark.parametrize("bpm", BPMS)
 def test_round_trip(sample_rate, bpm):
     n_channels = 1 + int(sample_rate != 48_000)
-    n_samples = int(beat_edges(2, bpm, sample_rate)[-1])
+    n_samples = BeatGrid(bpm, sample_rate).edge(2)
     waveform = band_noise(n_samples, n_channels, sample_rate, limit_hz(sample_rate, bpm))
     tiaf = Tiaf.from_waveform(waveform, bpm)
     assert tiaf.beats.shape == (2, SAMPLES_PER_BEAT, n_channels)
@@ -51,7 +51,7 @@ def test_round_trip(sample_rate, bpm):
 
 @pytest.mark.parametrize(("sample_rate", "bpm"), [(44_100, 119.92), (48_000, 40), (22_050, 240)])
 def test_repeated_trips_do_not_degrade_it(sample_rate, bpm):
-    n_samples = int(beat_edges(2, bpm, sample_rate)[-1])
+    n_samples = BeatGrid(bpm, sample_rate).edge(2)
     waveform = band_noise(n_samples, 2, sample_rate, limit_hz(sample_rate, bpm))
     back = waveform
     for _ in range(10):
@@ -61,7 +61,7 @@ def test_repeated_trips_do_not_degrade_it(sample_rate, bpm):
 
 @pytest.mark.parametrize(("sample_rate", "bpm"), [(44_100, 120), (96_000, 60), (22_050, 203.7)])
 def test_full_band_noise_is_kept_below_the_limit(sample_rate, bpm):
-    n_samples = int(beat_edges(4, bpm, sample_rate)[-1])
+    n_samples = BeatGrid(bpm, sample_rate).edge(4)
     waveform = band_noise(n_samples, 1, sample_rate, sample_rate)
     back = Tiaf.from_waveform(waveform, bpm).to_waveform()
     assert band_snr_db(waveform.samples, back.samples, sample_rate, limit_hz(sample_rate, bpm)) > 80
@@ -86,7 +86,7 @@ def test_any_length_comes_back(n_samples, bpm, sample_rate, n_channels, double_t
 def test_beats_start_where_they_should_to_the_512th():
     """A tone of exactly three cycles a beat starts every row at the same phase."""
     sample_rate, bpm = 8_000, 133.337
-    n_samples = int(beat_edges(512, bpm, sample_rate)[-1])
+    n_samples = BeatGrid(bpm, sample_rate).edge(512)
     positions = np.arange(n_samples) * (bpm / (60 * sample_rate))
     waveform = Waveform(np.cos(2 * np.pi * 3 * positions), sample_rate)
     tiaf = Tiaf.from_waveform(waveform, bpm)
@@ -118,13 +118,13 @@ def test_turntable():
 @settings(max_examples=15, deadline=None)
 @given(bpm=st.floats(40, 240), other=st.floats(40, 240), rate=st.sampled_from([22_050, 48_000]))
 def test_whole_beats_stay_whole_at_another_tempo(bpm, other, rate):
-    waveform = Waveform(np.zeros((int(beat_edges(3, bpm, 44_100)[-1]), 1)), 44_100)
-    assert Tiaf.from_waveform(waveform, bpm).to_waveform(other, rate).n_samples == beat_edges(3, other, rate)[-1]
+    waveform = Waveform(np.zeros((BeatGrid(bpm, 44_100).edge(3), 1)), 44_100)
+    assert Tiaf.from_waveform(waveform, bpm).to_waveform(other, rate).n_samples == BeatGrid(other, rate).edge(3)
 
 
 def test_a_slow_grid_says_what_it_loses_and_double_time_loses_nothing():
     bpm, rate = 50.0, 44_100
-    waveform = band_noise(int(beat_edges(2, bpm, rate)[-1]), 1, rate, 0.45 * rate)
+    waveform = band_noise(BeatGrid(bpm, rate).edge(2), 1, rate, 0.45 * rate)
     slow, double = Tiaf.from_waveform(waveform, bpm), Tiaf.from_waveform(waveform, bpm, double_time=True)
     assert "33,333" in slow.message and "double" in slow.message
     assert double.message is None and double.n_beats == 2 * slow.n_beats and double.bpm == bpm

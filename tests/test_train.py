@@ -19,12 +19,13 @@ import torch
 import train_worker
 from safetensors.torch import load_file
 
+from melformer.audio.grid import loop_beats, model_tempo
 from melformer.audio.io import Waveform, read_waveform, write_waveform
 from melformer.audio.tiaf import Tiaf, write_tiaf
 from melformer.cli.parser import Parser
 from melformer.codec.codec import Codec
 from melformer.config import PRESETS
-from melformer.data.beat_dataset import BeatDataset, cache_beats, fold_bpm, model_beats
+from melformer.data.beat_dataset import BeatDataset, cache_beats
 from melformer.errors import CheckpointError, RequestError
 from melformer.files import only_writer
 from melformer.generate import Melformer
@@ -49,7 +50,7 @@ def loops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def beats(loops: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = tmp_path_factory.mktemp("beats")
-    cache_beats([loops], cache, PRESETS["tiny"].codec.work_samples_per_beat)
+    cache_beats([loops], cache, PRESETS["tiny"].codec.samples_per_beat)
     return cache
 
 
@@ -70,20 +71,29 @@ def arguments(stage: str, *words: str) -> Namespace:
     return parser.parse_args(list(words), Namespace(stage=stage))
 
 
-def test_both_stages_train_and_the_result_continues_a_loop(loops: Path, tmp_path: Path) -> None:
-    common = ("--data", str(loops), "--preset", "tiny", "--cache", str(tmp_path / "beats"), "--no-bf16", "--threads=1")
-    run(arguments("codec", *common, "-o", str(tmp_path / "codec"), "--steps", "25", "--validate-every", "25"))
+def test_all_stages_train_and_the_result_continues_a_loop(loops: Path, tmp_path: Path) -> None:
+    long = tmp_path / "long"
+    for bpm in (110, 120, 130):  # the scorer of sources wants 16 beats
+        sound = read_waveform(loops / f"loop_{bpm}bpm.wav").samples
+        write_waveform(long / f"loop_{bpm}bpm.wav", Waveform(np.concatenate([sound, sound]), 22_050))
+    common = ("--preset", "tiny", "--no-bf16", "--threads=1", "--data")
+    run(arguments("codec", *common, str(loops), "-o", str(tmp_path / "codec"), "--steps=25", "--validate-every=25"))
     log = [json.loads(line) for line in (tmp_path / "codec" / "log.jsonl").read_text().splitlines()]
     assert any("validation" in entry for entry in log) and log[0]["total"] > 0
-    codec = str(tmp_path / "codec" / "checkpoint")
-    words = ("-o", str(tmp_path / "lm"), "--codec", codec, "--steps", "4", "--validate-every", "4")
-    run(arguments("transformer", *common, *words))
+    codec, scored = (str(tmp_path / stage / "checkpoint") for stage in ("codec", "scorer"))
+    with pytest.raises(RequestError, match=r"no scorer of sources yet: train it with `melformer train scorer --codec"):
+        run(arguments("transformer", *common, str(loops), "--codec", codec, "-o", str(tmp_path / "lm")))
+    run(arguments("scorer", *common, str(long), "--codec", codec, "-o", str(tmp_path / "scorer"), "--steps=4"))
+    words = ("-o", str(tmp_path / "lm"), "--codec", scored, "--steps", "4", "--validate-every", "4")
+    run(arguments("transformer", *common, str(loops), *words))
     model = Melformer.from_pretrained(tmp_path / "lm" / "checkpoint")
     result = model.continue_loop(loops / "loop_120bpm.wav", n_beats=2, seed=1)
     assert result.new.n_samples == 22_050
     card = (tmp_path / "lm" / "checkpoint" / "README.md").read_text()
     assert "Trained on" in card and "| codec, mel on held-out loops |" in card
     assert "| transformer, bits per beat on held-out loops |" in card
+    trained = load_file(Path(scored) / "codec.safetensors")
+    assert torch.equal(model.codec.scorer.copy_out.weight, trained["scorer.copy_out.weight"].float())
 
 
 def test_the_codec_learns(beats: Path, tmp_path: Path) -> None:
@@ -115,7 +125,7 @@ def test_a_codec_starts_from_another(loops: Path, tmp_path: Path) -> None:
 
 def test_of_another_design_a_codec_takes_the_weights_whose_shapes_agree(tmp_path: Path) -> None:
     tiny = PRESETS["tiny"]
-    apart = replace(tiny, codec=replace(tiny.codec, n_registers=1, codebook_size=64))
+    apart = replace(tiny, codec=replace(tiny.codec, n_fft=2_100))
     given = {name: t + 1.0 for name, t in Codec(apart.codec).state_dict().items()}
     own = Codec(tiny.codec).state_dict()
     mixed = where_shapes_agree(given, own)
@@ -170,7 +180,7 @@ def test_the_loss_falls_in_two_processes(loops: Path, tmp_path: Path) -> None:
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     first, *_, last = [entry["validation"]["total"] for entry in log if "validation" in entry]
     assert last < 0.9 * first
-    assert json.loads((tmp_path / "checkpoint" / "record.json").read_text())["processes"] == 2
+    assert json.loads((tmp_path / "checkpoint" / "record.json").read_text())["codec"]["processes"] == 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
@@ -241,7 +251,7 @@ def test_a_damaged_state_is_named(beats: Path, tmp_path: Path) -> None:
 
 def test_beats_are_made_once_and_split_by_loop(loops: Path, beats: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in beats.glob("*.npy")}
-    cache_beats([loops], beats, PRESETS["tiny"].codec.work_samples_per_beat)
+    cache_beats([loops], beats, PRESETS["tiny"].codec.samples_per_beat)
     assert before == {path: path.stat().st_mtime_ns for path in beats.glob("*.npy")} and len(before) == 6
     train, held_out = (BeatDataset(beats, held_out=flag, minimum_beats=2) for flag in (False, True))
     names = [{entry["name"] for entry in part.entries} for part in (train, held_out)]
@@ -257,7 +267,7 @@ def test_tiaf_files_are_loops_too(loops: Path, tmp_path: Path) -> None:
     cache_beats([tmp_path / "in"], tmp_path / "out", 24_000)
     entry = json.loads((tmp_path / "out" / "clips.jsonl").read_text())
     rows = np.load(tmp_path / "out" / entry["name"]) / 32_767.0
-    assert entry["bpm"] == 110.0 and np.abs(rows - model_beats(waveform, 110.0, 24_000)).max() < 1e-3
+    assert entry["bpm"] == 110.0 and np.abs(rows - loop_beats(waveform, 110.0, 24_000)).max() < 1e-3
 
 
 def test_an_empty_folder_is_named(tmp_path: Path) -> None:
@@ -269,13 +279,13 @@ def test_an_empty_folder_is_named(tmp_path: Path) -> None:
     ("bpm", "folded"), [(40, (160, 4)), (75, (150, 2)), (90, (90, 1)), (179.9, (179.9, 1)), (240, (120, 0.5))]
 )
 def test_tempo_is_folded_to_one_octave(bpm: float, folded: tuple[float, float]) -> None:
-    assert fold_bpm(bpm) == folded
+    assert model_tempo(bpm) == folded
 
 
 def test_model_beats_keep_the_beat_where_it_is() -> None:
     samples = np.zeros(4 * 22_050, np.float32)
     samples[::22_050] = 1.0
-    rows = model_beats(Waveform(samples, 44_100), 120.0, 24_000)
+    rows = loop_beats(Waveform(samples, 44_100), 120.0, 24_000)
     assert rows.shape == (4, 24_000)
     assert (np.abs(rows).argmax(axis=1) == 0).all()
     assert np.abs(rows[:, 100:-100]).max() < 0.05

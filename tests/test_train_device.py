@@ -24,7 +24,7 @@ def material(tmp_path: Path) -> Path:
     """Six loops of noise on the model's grid, and their tokens beside them."""
     rng = np.random.default_rng(0)
     kinds = {
-        "beats": lambda: rng.integers(-9_000, 9_000, (8, TINY.codec.work_samples_per_beat)).astype(np.int16),
+        "beats": lambda: rng.integers(-9_000, 9_000, (8, TINY.codec.samples_per_beat)).astype(np.int16),
         "tokens": lambda: rng.integers(64, size=(8, 16, 3)).astype(np.uint16),
     }
     for kind, draw in kinds.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_model
 
 from melformer.audio.io import Waveform, write_waveform
 from melformer.cli.parser import Parser
@@ -16,6 +17,7 @@ from melformer.config import PRESETS
 from melformer.corpus import iterate
 from melformer.data import fresh
 from melformer.data.fresh import FreshBeats, FreshTokens
+from melformer.hub import save_bundle
 from melformer.train import add_arguments, run
 
 CONFIG = PRESETS["tiny"].codec
@@ -28,9 +30,9 @@ def short_passages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_crops_are_a_function_of_the_step_and_never_come_twice() -> None:
-    beats = FreshBeats(CONFIG.work_samples_per_beat)
+    beats = FreshBeats(CONFIG.samples_per_beat)
     first, again, other = (beats.crops(np.random.default_rng([0, step]), 3, 2) for step in (1, 1, 2))
-    assert first.shape == (3, 2, CONFIG.work_samples_per_beat) and first.dtype == np.float32
+    assert first.shape == (3, 2, CONFIG.samples_per_beat) and first.dtype == np.float32
     assert np.array_equal(first, again)
     assert np.isfinite(first).all() and all(np.abs(crop).max() > 0.001 for crop in first)
     assert not np.array_equal(first, other)
@@ -55,8 +57,9 @@ def test_both_stages_train_on_fresh_music(tmp_path: Path) -> None:
     for name in ("a", "b"):
         clicks = 0.5 * np.exp(-((np.arange(4 * 22_050) / 11_025) % 1.0) * 30).astype(np.float32)
         write_waveform(tmp_path / "held" / f"{name}_120bpm.wav", Waveform(clicks, 22_050))
+    whole = save_bundle(tmp_path / "whole", PRESETS["tiny"], tiny_model().state_dict(), "# Tiny")
     few = ("--fresh", "--preset", "tiny", "--data", str(tmp_path / "held"), "--steps", "2", "--batch-size", "2")
-    for stage, more in (("codec", ()), ("transformer", ("--codec", str(tmp_path / "codec" / "checkpoint")))):
+    for stage, more in (("codec", ()), ("transformer", ("--codec", str(whole)))):
         parser = Parser()
         add_arguments(parser, stage)
         run(parser.parse_args([*few, *more, "-o", str(tmp_path / stage)], Namespace(stage=stage)))

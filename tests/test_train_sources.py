@@ -1,5 +1,6 @@
 """The scorer of sources: what it is shown is measured rightly, it learns, and a model keeps it."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -7,14 +8,18 @@ import pytest
 import torch
 
 from melformer.audio.io import Waveform, write_waveform
+from melformer.cli import main
 from melformer.codec.partials import PartialsCodebook
+from melformer.codec.source_scorer import PromptFeatures, SourceScorer
 from melformer.config import PRESETS
-from melformer.data.source_pairs import Pair, make_pair, roughened
+from melformer.data.source_pairs import Pair, cut_loops, make_pair, read_pairs, roughened
 from melformer.errors import RequestError
 from melformer.evaluate.plots import copied_energy, sources_figure
 from melformer.generate import Melformer
 from melformer.hub import save_bundle
-from melformer.train import scorer as train_scorer
+from melformer.train.options import TrainOptions
+from melformer.train.scorer import ScorerModule, ScorerTask, make_lesson
+from melformer.train.trainer import Trainer
 
 RATE, BEAT, N_BANDS = 22_050, 11_025, 6
 
@@ -36,7 +41,7 @@ def passage(seed: int, n_beats: int = 16, period: int = 4) -> Waveform:
 def pairs(model: Melformer, n: int) -> list[Pair]:
     """Some exact, some roughened."""
     loops = [(passage(seed), np.random.default_rng(seed)) for seed in range(n)]
-    return [make_pair(model.codec, loop, 120.0, passage(99), N_BANDS, rng) for loop, rng in loops]
+    return [make_pair(model.codec, loop, 120.0, passage(99), rng) for loop, rng in loops]
 
 
 def test_distances_are_zero_for_what_comes_again_and_not_for_the_rest(model: Melformer) -> None:
@@ -64,7 +69,7 @@ def test_a_pair_comes_back_from_its_file(model: Melformer, tmp_path: Path) -> No
 def test_tones_are_told_apart_by_their_pitch() -> None:
     """Codes of one note, of the same a hair higher, and of another: what each prompt beat lacks and has beside."""
     book = PartialsCodebook(4, 1_024, 4)
-    scorer = train_scorer.SourceScorer(8, 24, 8, book)
+    scorer = SourceScorer(8, 24, 8, book, 24_000)
 
     def beat(hz: float) -> torch.Tensor:
         frequency = torch.full((16, 4), hz / 2.0)
@@ -75,7 +80,7 @@ def test_tones_are_told_apart_by_their_pitch() -> None:
     tones = scorer.tones(prompt)
     assert tones.shape == (3, 16, len(scorer.notch_bands)) and bool((tones.sum(dim=-1) > 0).all())
     bands = torch.zeros(3, 16, 24)
-    recorded = train_scorer.PromptFeatures(torch.zeros(3, 16, 8), prompt, bands, bands, tones)
+    recorded = PromptFeatures(torch.zeros(3, 16, 8), prompt, bands, bands, tones)
     lacks, has, there = scorer._compare_tones(recorded, beat(220.0))
     distances = (lacks + has).sum(dim=-1)  # (F, P)
     assert bool((distances[:, 0] == 0.0).all()) and bool((distances[:, 1] > 0.0).all())
@@ -83,22 +88,38 @@ def test_tones_are_told_apart_by_their_pitch() -> None:
     assert int(there[0].argmax()) == int(lacks[0, 2].argmax())  # it lies in one band
 
 
-def test_a_codec_without_partials_has_no_tones(model: Melformer) -> None:
-    scorer = train_scorer.SourceScorer(8, 24, 8, model.codec.quantizer.partials)
-    assert not scorer.partials and not scorer.tones(torch.ones(2, 16, 4, dtype=torch.int64)).any()
+OPTIONS = TrainOptions(
+    steps=30, batch_size=2, lr=3e-3, warmup_steps=0, weight_decay=0.0, ema_decay=0.9, validate_every=10, save_every=10,
+    bf16=False,
+)  # fmt: skip
 
 
-def test_training_lowers_the_loss_and_is_the_same_again(model: Melformer) -> None:
-    material = pairs(model, 2)
+def train(model: Melformer, material: list[Pair], run: Path, until: int) -> SourceScorer:
+    """A scorer trained to a step, from where the run stopped."""
+    torch.manual_seed(9)  # what is drawn must not depend on it
+    task = ScorerTask(copy.deepcopy(model.codec), material, OPTIONS, lambda *_: None)
+    trainer = Trainer(task, OPTIONS, run)
+    if (run / "state.pt").exists():
+        trainer.resume()
+    trainer.fit(until)
+    return task.module.scorer
 
-    def quality(scorer: train_scorer.SourceScorer) -> float:
+
+def test_training_lowers_the_loss_and_stopped_and_resumed_equals_straight(model: Melformer, tmp_path: Path) -> None:
+    material = pairs(model, 3)
+
+    def quality(scorer: SourceScorer) -> float:
+        module = ScorerModule(scorer).eval()
         with torch.no_grad():
-            lessons = [train_scorer.lesson(scorer, model.codec, pair) for pair in material]
-            return float(np.mean([float(train_scorer.loss(scorer, one, 1, torch.tensor(20.0))) for one in lessons]))
+            lessons = [make_lesson(scorer, model.codec, pair) for pair in material[:2]]
+            return float(np.mean([float(module(one, [1])["total"]) for one in lessons]))
 
-    before, after, again = (train_scorer.train_scorer(model.codec, material, steps, dim=8) for steps in (1, 30, 30))
-    assert quality(after) < 0.8 * quality(before)
-    for a, b in zip(after.state_dict().values(), again.state_dict().values(), strict=True):
+    short = train(model, material, tmp_path / "short", 1)
+    straight = train(model, material, tmp_path / "straight", 30)
+    assert quality(straight) < 0.9 * quality(short)
+    train(model, material, tmp_path / "stopped", 10)
+    resumed = train(model, material, tmp_path / "stopped", 30)
+    for a, b in zip(straight.state_dict().values(), resumed.state_dict().values(), strict=True):
         assert torch.equal(a, b)
 
 
@@ -109,28 +130,40 @@ def test_roughening_changes_the_sound_and_not_its_shape() -> None:
     assert sum(not np.array_equal(new.samples, loop.samples) for new in changed) >= 6
 
 
-def test_a_model_keeps_its_scorer(model: Melformer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, loops = tmp_path / "model", tmp_path / "loops"
+def test_a_whole_model_gets_a_new_scorer_and_keeps_the_rest(model: Melformer, tmp_path: Path) -> None:
+    folder, loops, out = tmp_path / "model", tmp_path / "loops", tmp_path / "run"
     save_bundle(folder, model.config, model.state_dict(), "a card")
     for seed in range(2):
         write_waveform(loops / f"loop{seed}_120bpm.wav", passage(seed))
-    arguments = [str(loops), str(folder), "--loops", "2", "--steps", "2", "--cache", str(tmp_path / "cache")]
-    (tmp_path / "cache").mkdir()
-    for _ in range(2):  # the second time it is replaced, from what the first has measured
-        monkeypatch.setattr("sys.argv", ["sources", *arguments])
-        train_scorer.main()
-    trained = Melformer.from_pretrained(folder)
-    assert trained.codec.scorer is not None and trained.config.codec.n_source_bands == train_scorer.N_BANDS
-    made = trained.continue_loop(passage(1, 4), n_beats=2, bpm=120.0)
-    assert made.band_lags.shape == (32, train_scorer.N_BANDS)
+    words = ["--data", str(loops), "--codec", str(folder), "-o", str(out), "--preset", "tiny", "--steps", "2"]
+    assert main(["train", "scorer", *words, "--threads", "1"]) == 0
+    trained = Melformer.from_pretrained(out / "checkpoint")
+    assert (out / "checkpoint" / "README.md").read_text() == "a card"
     kept, bare = trained.state_dict(), model.state_dict()
-    assert all(torch.allclose(kept[name], bare[name].float(), atol=1e-6) for name in bare)
+    changed = {name for name in bare if not torch.allclose(kept[name], bare[name].half().float(), atol=1e-6)}
+    assert changed and all(name.startswith("codec.scorer.") for name in changed)
+    assert trained.continue_loop(passage(1, 4), n_beats=2, bpm=120.0).band_lags.shape == (32, N_BANDS)
 
 
 def test_short_loops_are_refused(model: Melformer, tmp_path: Path) -> None:
-    write_waveform(tmp_path / "short_120bpm.wav", passage(0, 4))
+    write_waveform(tmp_path / "in" / "short_120bpm.wav", passage(0, 4))
     with pytest.raises(RequestError, match="16 beats"):
-        train_scorer.gather(model.codec, tmp_path, 1, None)
+        cut_loops(model.codec, [tmp_path / "in"], 1, tmp_path / "pairs")
+
+
+def test_cut_loops_are_kept_and_the_rest_is_added(model: Melformer, tmp_path: Path) -> None:
+    for seed in range(3):
+        write_waveform(tmp_path / "in" / f"loop{seed}_120bpm.wav", passage(seed))
+    cut_loops(model.codec, [tmp_path / "in"], 1, tmp_path / "pairs")
+    (first,) = (tmp_path / "pairs").glob("*.npz")
+    before = first.stat().st_mtime_ns
+    cut_loops(model.codec, [tmp_path / "in"], 2, tmp_path / "pairs")
+    assert len(read_pairs(tmp_path / "pairs")) == 2 and first.stat().st_mtime_ns == before
+
+
+def test_one_loop_is_too_few(model: Melformer) -> None:
+    with pytest.raises(RequestError, match="at least 2"):
+        ScorerTask(model.codec, pairs(model, 1), OPTIONS, lambda *_: None)
 
 
 def test_the_share_of_energy_is_that_of_the_copied_bands() -> None:

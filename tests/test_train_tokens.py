@@ -13,9 +13,8 @@ from melformer.cli import main
 from melformer.cli.parser import Parser
 from melformer.codec.codec import Codec
 from melformer.config import PRESETS
-from melformer.data.beat_dataset import cache_beats, model_beats
-from melformer.data.token_dataset import MOST_ROUND, TokenDataset, loop_codes, passage_at
-from melformer.data.tokens import encode_beats, token_facts, tokenise, write_tokens
+from melformer.data.token_dataset import MOST_ROUND, loop_codes, passage_at
+from melformer.data.tokens import token_facts, tokenise
 from melformer.errors import CheckpointError, RequestError
 from melformer.generate import Melformer
 from melformer.hub import load_bundle, save_bundle
@@ -72,8 +71,8 @@ def assert_same(a: Path, b: Path) -> None:
 def test_a_shard_holds_the_codes_of_its_loops(loops: Path, codec: Codec, tokens: Path) -> None:
     for line in (tokens / "clips.jsonl").read_text().splitlines():
         entry = json.loads(line)
-        beats = model_beats(read_waveform(loops / entry["source"]), entry["bpm"], TINY.codec.work_samples_per_beat)
-        assert np.array_equal(loop_codes(tokens, entry), encode_beats(codec, beats))
+        codes = codec.encode_loop(read_waveform(loops / entry["source"]), entry["bpm"])
+        assert np.array_equal(loop_codes(tokens, entry), codes)
     assert len(list(tokens.glob("shard-*.npy"))) < 7
 
 
@@ -91,16 +90,6 @@ def test_an_interrupted_pass_goes_on(loops: Path, codec: Codec, tokens: Path, tm
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("shard-*")}
     tokenise(codec, [loops], tmp_path)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("shard-*")}
-
-
-def test_beats_of_a_cache_give_the_same_passages(loops: Path, codec: Codec, tokens: Path, tmp_path: Path) -> None:
-    cache_beats([loops], tmp_path / "beats", TINY.codec.work_samples_per_beat)
-    write_tokens(codec, tmp_path / "beats", tmp_path / "tokens")
-    names = [[entry["name"] for entry in TokenDataset(folder, held_out=True).beats.entries]
-             for folder in (tokens, tmp_path / "tokens")]  # fmt: skip
-    assert names[0] == names[1]
-    same = [np.mean(a == b) for a, b in zip(all_codes(tokens).values(), all_codes(tmp_path / "tokens").values())]
-    assert min(same) > 0.85  # the cache rounds to 16 bits; codes of other loops agree in 2 of 100
 
 
 def test_another_codecs_tokens_are_refused(loops: Path, tokens: Path) -> None:

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import tiny_model
 
 from melformer.audio.io import Waveform, write_waveform
 from melformer.cli.parser import Parser
+from melformer.config import PRESETS
 from melformer.errors import RequestError
+from melformer.hub import save_bundle
 from melformer.train import add_arguments, run, tracker
 
 tensorboard = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
@@ -39,7 +42,8 @@ def test_both_stages_can_be_followed(tmp_path: Path) -> None:
     assert {"train/total", "train/mel", "validation/mel", "validation/used_first", "validation/used_last"} <= curves
     assert set(sounds) == {f"held out {i}/{name}" for i in range(2) for name in ("loop", "decoded")}
     assert len(set(sounds.values())) == 1 and 0.9 < sounds["held out 0/loop"] < 1.5  # two beats, less the delay
-    train("transformer", "--data", str(loops), "--codec", str(tmp_path / "codec" / "checkpoint"), "--steps=20",
+    whole = save_bundle(tmp_path / "whole", PRESETS["tiny"], tiny_model().state_dict(), "# Tiny")
+    train("transformer", "--data", str(loops), "--codec", str(whole), "--steps=20",
           "--validate-every=20", "--track", "-o", str(tmp_path / "lm"))  # fmt: skip
     curves, sounds = shown(tmp_path / "lm")
     assert {"train/bits_per_beat", "validation/bits_per_beat", "validation/new_beats"} <= curves

@@ -1,32 +1,31 @@
 """A model too small to play, and a loop for it: what tests of generating stand on."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 
-from melformer.audio.grid import beat_edges
+from melformer.audio.grid import BeatGrid
 from melformer.audio.io import Waveform
 from melformer.codec.codec import Codec
 from melformer.config import PRESETS
 from melformer.generate import Melformer
 
 
-def tiny_model(n_registers: int = 0) -> Melformer:
-    """An untrained model of the preset `tiny`, made louder, with so many registers of partials."""
-    torch.manual_seed(0)
-    tiny = PRESETS["tiny"]
-    model = Melformer(replace(tiny, codec=replace(tiny.codec, n_registers=n_registers)))
+def tiny_model(seed: int = 0) -> Melformer:
+    """An untrained model of the preset `tiny`, made louder, whose scorer has likes and dislikes."""
+    torch.manual_seed(seed)
+    model = Melformer(PRESETS["tiny"])
     with torch.no_grad():  # untrained it would whisper, and differences hide in silence
         model.codec.decoder.head.bias[: model.config.codec.n_bins] += 4.0
-        if model.codec.quantizer.level is not None:  # at random every beat would seem far too loud or too soft
-            model.codec.quantizer.level.codebook.zero_()
+        model.codec.quantizer.level.codebook.zero_()  # at random every beat would seem far too loud or too soft
+        model.codec.scorer.copy_band.weight *= 10.0
+        model.codec.scorer.copy_out.weight *= 20.0
+        model.codec.scorer.decoder_out.bias.fill_(1.0)
     return model
 
 
 def loop(n_beats: int = 4, bpm: float = 120.0, rate: int = 22_050, channels: int = 2) -> Waveform:
     """A different tone and click in every beat."""
-    edges = beat_edges(n_beats, bpm, rate)
+    edges = BeatGrid(bpm, rate).edges(n_beats)
     time = np.arange(edges[-1]) / rate
     samples = np.zeros((edges[-1], channels), np.float32)
     for beat, (start, stop) in enumerate(zip(edges, edges[1:])):

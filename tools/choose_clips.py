@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from melformer.audio.grid import bpm_of
 from melformer.audio.io import read_waveform
 from melformer.audio.resample import resample
 from melformer.audio.waveform import Waveform
@@ -80,9 +81,9 @@ def choose(path: str, beats: np.ndarray) -> ClipFact | None:
         return None
     period, start, off = better
     inside = 0.0 <= start < waveform.duration_s - period * N_BEATS
-    if not inside or not 60.0 <= 60.0 / period <= 200.0:
+    if not inside or not 60.0 <= bpm_of(1, period) <= 200.0:
         return None
-    return ClipFact(path, round(60.0 / period, 3), round(start, 4), round(off * 1e3, 1))
+    return ClipFact(path, round(bpm_of(1, period), 3), round(start, 4), round(off * 1e3, 1))
 
 
 def main(beats_file: str) -> None:

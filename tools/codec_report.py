@@ -11,7 +11,7 @@ from dataclasses import asdict, astuple, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from melformer.audio.grid import fold_bpm
+from melformer.audio.grid import model_tempo
 from melformer.errors import MelformerError
 from melformer.evaluate import codec_scores, tables
 from melformer.evaluate.metrics.codebook_use import bits_per_second
@@ -82,7 +82,7 @@ def _measure(arguments: argparse.Namespace, clips: list[EvaluationClip], codec: 
         ours["in eight bits"] = BareCodec(eight)
 
     def kbps(bpm: float) -> float:
-        return bits_per_second(*sizes, fold_bpm(bpm)[0]) / 1000.0
+        return bits_per_second(*sizes, model_tempo(bpm)[0]) / 1000.0
 
     systems = {
         name: codec_scores.measure_codec(clips, each.reconstruct, kbps, arguments.visqol) for name, each in ours.items()

@@ -109,7 +109,7 @@ def check_what_is_left(run: Path) -> int:
     if (run / "checkpoint").exists():
         from melformer.train.pretrained import read_codec
 
-        assert read_codec(run / "checkpoint").record
+        assert read_codec(run / "checkpoint").records
     return read_state(run / "state.pt")["step"] if (run / "state.pt").exists() else 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from melformer import Melformer
-from melformer.audio.grid import beat_edges
+from melformer.audio.grid import BeatGrid
 from melformer.audio.io import Waveform
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,7 +48,7 @@ def main() -> None:
 def last_bars(continuation: Any) -> Waveform:
     """The loop's last bars and all that is new."""
     prompt = continuation.prompt
-    edges = beat_edges(prompt.n_beats, prompt.bpm, prompt.waveform.sample_rate)
+    edges = BeatGrid(prompt.bpm, prompt.waveform.sample_rate).edges(prompt.n_beats)
     first = int(edges[max(0, prompt.n_beats - PROMPT_BEATS)])
     return continuation.waveform.slice(first, continuation.waveform.n_samples)
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from melformer.audio.tempo import beat_edges, find_tempo
+from melformer.audio.grid import BeatGrid, seconds_per_beat
+from melformer.audio.tempo import find_tempo
 from melformer.audio.waveform import Waveform
 from melformer.errors import MelformerError
 from melformer.evaluate.sets import EvaluationClip, folder_clips
@@ -52,7 +53,7 @@ def judge(piece: Piece) -> Verdict:
     near = [name for name, ratio in ratios.items() if abs(found.bpm / (ratio * piece.bpm) - 1.0) <= SAME]
     if not near:
         return Verdict("wrong", None, found.confidence)
-    beat_s = 60.0 / max(found.bpm, piece.bpm)  # of the finer of the two grids
+    beat_s = seconds_per_beat(max(found.bpm, piece.bpm))  # of the finer of the two grids
     off = (found.start_s - piece.beat_s + beat_s / 2) % beat_s - beat_s / 2
     return Verdict("right" if near[0] == "right" else "octave", abs(off) <= NEAR_S, found.confidence)
 
@@ -64,7 +65,7 @@ def cut_anywhere(clip: EvaluationClip, rng: np.random.Generator) -> Piece:
     start = int(rng.integers(clip.waveform.n_samples))
     times = -(-(start + length) // clip.waveform.n_samples)
     samples = np.tile(clip.waveform.samples, (times, 1))[start : start + length]
-    beat = 60.0 / clip.bpm
+    beat = seconds_per_beat(clip.bpm)
     return Piece(Waveform(samples, rate), clip.bpm, -(start / rate) % beat)
 
 
@@ -79,7 +80,7 @@ def composed(passages: int, seed: int) -> Iterator[tuple[EvaluationClip, int]]:
 def whole_bars(clip: EvaluationClip, beats_per_bar: int, rng: np.random.Generator) -> Piece:
     """The first one to eight bars."""
     n_bars = int(rng.integers(1, 1 + max(1, min(8, clip.n_beats // beats_per_bar))))
-    edges = beat_edges(n_bars * beats_per_bar, clip.bpm, clip.waveform.sample_rate)
+    edges = BeatGrid(clip.bpm, clip.waveform.sample_rate).edges(n_bars * beats_per_bar)
     return Piece(clip.waveform.slice(0, int(edges[-1])), clip.bpm)
 
 

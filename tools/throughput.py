@@ -25,6 +25,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from melformer.audio.grid import seconds_per_beat
 from melformer.codec.codec import Codec
 from melformer.config import PRESETS, Config
 from melformer.files import atomic_path
@@ -47,7 +48,7 @@ def compose(args: argparse.Namespace, workers: int) -> float:
         build(folder, args.minutes / 60.0, 1, workers)
         lines = (Path(folder) / "index.jsonl").read_text(encoding="utf-8").splitlines()
     facts = [json.loads(line) for line in lines]
-    return sum(fact["n_beats"] * 60.0 / fact["bpm"] for fact in facts)
+    return sum(fact["n_beats"] * seconds_per_beat(fact["bpm"]) for fact in facts)
 
 
 def tokens(args: argparse.Namespace, workers: int) -> float:
@@ -66,7 +67,7 @@ def noise(config: Config, stage: str, folder: Path) -> Path:
     entries = [{"name": f"{i}.npy", "bpm": 120.0, "beats_per_bar": 4, "n_beats": 64} for i in range(8)]
     for entry in entries:
         if stage == "codec":
-            array = rng.integers(-9_000, 9_000, (64, codec.work_samples_per_beat)).astype(np.int16)
+            array = rng.integers(-9_000, 9_000, (64, codec.samples_per_beat)).astype(np.int16)
         else:
             shape = (64, codec.latent_frames_per_beat, codec.n_codebooks)
             array = rng.integers(codec.codebook_size, size=shape).astype(np.uint16)

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from melformer.audio.grid import loop_beats
 from melformer.codec.codec import Codec
 from melformer.config import Config
-from melformer.data.beat_dataset import find_clips, load_clip, model_beats
-from melformer.data.tokens import encode_beats
+from melformer.data.beat_dataset import find_clips, load_clip
 from melformer.errors import MelformerError, RequestError
 from melformer.hub import load_bundle
 from melformer.hub.bundle import CARD_FILE, half_precision, save_bundle
@@ -45,9 +45,9 @@ def both_codes(old: Codec, new: Codec, folder: Path, n_beats: int, seed: int = 0
             waveform, bpm = load_clip(clips[index])
         except MelformerError:
             continue  # a file that cannot be read teaches nothing
-        beats = model_beats(waveform, bpm, old.config.work_samples_per_beat)[:32].clip(-1.0, 1.0)
+        beats = torch.from_numpy(loop_beats(waveform, bpm, old.config.samples_per_beat)[:32])
         if len(beats):
-            found.append((encode_beats(old, beats), encode_beats(new, beats)))
+            found.append((old.encode(beats).numpy(), new.encode(beats).numpy()))
     if not found:
         raise RequestError(f"None of the loops in {folder} could be read; give others.")
     first, second = (torch.from_numpy(np.concatenate(part).astype(np.int64)) for part in zip(*found))

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from melformer.audio.grid import beat_edges
+from melformer.audio.grid import BeatGrid
 from melformer.audio.io import write_waveform
 from melformer.errors import MelformerError
 from melformer.evaluate.protocol import cut
@@ -26,7 +26,7 @@ def write_prompts(folder: str | Path, out_dir: str | Path, n_new: int | None = N
     for clip in clips:
         case = cut(at_most(clip, MAX_BEATS), n_new=n_new)
         rate = case.prompt.sample_rate
-        edges = beat_edges(case.n_prompt + case.n_new, case.bpm, rate)
+        edges = BeatGrid(case.bpm, rate).edges(case.n_prompt + case.n_new)
         write_waveform(Path(out_dir) / f"{case.name}.wav", case.prompt, bpm=case.bpm, encoding="pcm24")
         tasks.append(
             {

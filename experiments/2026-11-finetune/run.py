@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from melformer.audio.grid import beat_edges
+from melformer.audio.grid import BeatGrid
 from melformer.audio.io import read_waveform
 from melformer.audio.waveform import Waveform
 from melformer.corpus.styles.table import HELD_OUT
@@ -67,7 +67,7 @@ def stretches(fact: dict[str, Any]) -> Iterator[EvaluationClip]:
             continue
         bpm = round(60.0 / line[0], 3)
         start = round(line[1] * waveform.sample_rate)
-        stop = start + int(beat_edges(N_CLIP_BEATS, bpm, waveform.sample_rate)[-1])
+        stop = start + BeatGrid(bpm, waveform.sample_rate).edge(N_CLIP_BEATS)
         samples = waveform.samples[start:stop].copy()
         if np.sqrt(np.square(samples).mean()) > 0.01:
             name = f"{Path(fact['track']).stem}{'_after' if k > 0 else '_before'}{abs(k)}"

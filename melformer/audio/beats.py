@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from melformer.audio.grid import beat_edges, check_bpm
+from melformer.audio.grid import BeatGrid, beats_per_second, check_bpm
 from melformer.audio.resample import resample_span
 from melformer.audio.waveform import MAX_VALUES, Waveform, check_sample_rate
 from melformer.errors import TiafError
@@ -49,7 +49,7 @@ class Tiaf:
     @property
     def grid_rate(self) -> float:
         """Grid samples per second at the source's tempo."""
-        return SAMPLES_PER_BEAT * self.bpm * self.grid_beats_per_beat / 60
+        return SAMPLES_PER_BEAT * self.grid_beats_per_beat * beats_per_second(self.bpm)
 
     @property
     def message(self) -> str | None:
@@ -69,18 +69,18 @@ class Tiaf:
         A last, unfinished beat is filled with a fade to silence. `double_time`: two grid beats to the beat.
         Errors: TiafError for more than two channels or too long a clip; TempoError for an impossible BPM.
         """
-        bpm, fold = check_bpm(bpm), 2 if double_time else 1
+        grid, fold = BeatGrid(bpm, waveform.sample_rate), 2 if double_time else 1
         if waveform.n_channels > 2:
             raise TiafError(f"{waveform.n_channels} channels; a .tiaf is mono or stereo: mix it down first")
-        n_beats = _n_grid_beats(waveform.n_samples, bpm * fold, waveform.sample_rate)
+        n_beats = _n_grid_beats(waveform.n_samples, grid, fold)
         if n_beats * SAMPLES_PER_BEAT * waveform.n_channels > MAX_VALUES:
             raise TiafError(f"{n_beats:,} beats are too long for one .tiaf: cut the clip first")
-        step = _samples_per_grid_sample(bpm * fold, waveform.sample_rate)
         n_grid = n_beats * SAMPLES_PER_BEAT
-        grid = resample_span(waveform.samples, step, -EDGE_SAMPLES, n_grid + 2 * EDGE_SAMPLES)
-        edges = np.stack([grid[:EDGE_SAMPLES], grid[-EDGE_SAMPLES:]])
-        beats = grid[EDGE_SAMPLES:-EDGE_SAMPLES].reshape(n_beats, SAMPLES_PER_BEAT, -1)
-        return cls(beats, bpm, waveform.sample_rate, waveform.n_samples, fold, edges)
+        step = grid.step(SAMPLES_PER_BEAT * fold)
+        samples = resample_span(waveform.samples, step, -EDGE_SAMPLES, n_grid + 2 * EDGE_SAMPLES)
+        edges = np.stack([samples[:EDGE_SAMPLES], samples[-EDGE_SAMPLES:]])
+        beats = samples[EDGE_SAMPLES:-EDGE_SAMPLES].reshape(n_beats, SAMPLES_PER_BEAT, -1)
+        return cls(beats, grid.bpm, waveform.sample_rate, waveform.n_samples, fold, edges)
 
     def to_waveform(self, bpm: float | None = None, sample_rate: int | None = None) -> Waveform:
         """Back to samples per second: exactly `n_samples` of them at the source's own BPM and rate.
@@ -88,35 +88,29 @@ class Tiaf:
         At another BPM it plays faster or slower, pitch and all, as on a turntable.
         Errors: TempoError, AudioError for a BPM or a rate out of range, or too long a result.
         """
-        bpm = self.bpm if bpm is None else check_bpm(bpm)
-        rate = self.sample_rate if sample_rate is None else check_sample_rate(sample_rate)
-        n_out = self._n_samples_at(bpm, rate)
+        own = BeatGrid(self.bpm, self.sample_rate)
+        grid = BeatGrid(own.bpm if bpm is None else bpm, own.sample_rate if sample_rate is None else sample_rate)
+        n_out = self._n_samples_on(grid, own)
         if n_out * self.n_channels > MAX_VALUES:
             raise TiafError(f"{n_out:,} samples are too many for a waveform: unpack at a higher BPM")
-        grid = self.beats.reshape(-1, self.n_channels)
+        samples = self.beats.reshape(-1, self.n_channels)
         n_before = 0
         if self.edges is not None:
-            grid, n_before = np.concatenate([self.edges[0], grid, self.edges[1]]), EDGE_SAMPLES
-        step = 1 / _samples_per_grid_sample(bpm * self.grid_beats_per_beat, rate)
-        coarser = Fraction(rate) / Fraction(bpm) < Fraction(self.sample_rate) / Fraction(self.bpm)
-        return Waveform(resample_span(grid, step, 0, n_out, n_before, low_pass=coarser), rate)
+            samples, n_before = np.concatenate([self.edges[0], samples, self.edges[1]]), EDGE_SAMPLES
+        step = 1 / grid.step(SAMPLES_PER_BEAT * self.grid_beats_per_beat)
+        coarser = grid.samples_per_beat < own.samples_per_beat
+        return Waveform(resample_span(samples, step, 0, n_out, n_before, low_pass=coarser), grid.sample_rate)
 
-    def _n_samples_at(self, bpm: float, rate: int) -> int:
-        fold = self.grid_beats_per_beat
-        n_whole, rest = divmod(self.n_beats, fold)
-        if not rest and self.n_samples == beat_edges(n_whole, self.bpm, self.sample_rate)[-1]:
-            return int(beat_edges(n_whole, bpm, rate)[-1])  # a whole number of beats stays one
-        scale = Fraction(self.bpm) / Fraction(bpm) * Fraction(rate, self.sample_rate)
-        return max(1, round(self.n_samples * scale))
+    def _n_samples_on(self, grid: BeatGrid, own: BeatGrid) -> int:
+        n_whole, rest = divmod(self.n_beats, self.grid_beats_per_beat)
+        if not rest and self.n_samples == own.edge(n_whole):
+            return grid.edge(n_whole)  # a whole number of beats stays one
+        return max(1, round(self.n_samples * grid.samples_per_beat / own.samples_per_beat))
 
 
-def _samples_per_grid_sample(bpm: float, sample_rate: int) -> Fraction:
-    return Fraction(60 * sample_rate) / (Fraction(bpm) * SAMPLES_PER_BEAT)
-
-
-def _n_grid_beats(n_samples: int, bpm: float, sample_rate: int) -> int:
-    """The fewest beats that hold `n_samples`; the last edge may have been rounded up by half a sample."""
-    return max(1, math.ceil((n_samples - Fraction(1, 2)) * Fraction(bpm) / (60 * sample_rate)))
+def _n_grid_beats(n_samples: int, grid: BeatGrid, fold: int) -> int:
+    """The fewest rows of beats that hold `n_samples`; the last edge may have been rounded up by half a sample."""
+    return max(1, math.ceil((n_samples - Fraction(1, 2)) * fold / grid.samples_per_beat))
 
 
 def _check_parts(tiaf: Tiaf) -> None:
@@ -133,7 +127,7 @@ def _check_parts(tiaf: Tiaf) -> None:
         raise TiafError(f"n_samples is a whole number, got {tiaf.n_samples!r}")
     if tiaf.grid_beats_per_beat not in (1, 2):
         raise TiafError(f"grid_beats_per_beat is 1 or 2, got {tiaf.grid_beats_per_beat!r}")
-    needed = _n_grid_beats(tiaf.n_samples, tiaf.bpm * tiaf.grid_beats_per_beat, tiaf.sample_rate)
+    needed = _n_grid_beats(tiaf.n_samples, BeatGrid(tiaf.bpm, tiaf.sample_rate), tiaf.grid_beats_per_beat)
     if tiaf.n_samples < 1 or needed != tiaf.n_beats:
         raise TiafError(
             f"{tiaf.n_samples:,} samples at {tiaf.sample_rate:,} Hz and {tiaf.bpm:g} BPM make {needed} "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from melformer.audio.grid import MAX_BPM, MIN_BPM
+from melformer.audio.grid import MAX_BPM, MIN_BPM, beats_per_second, bpm_of, seconds_per_beat
 from melformer.audio.onsets import Onsets, find_onsets
 from melformer.audio.waveform import Waveform
 
@@ -55,7 +55,7 @@ def detect(waveform: Waveform, onsets: Onsets | None = None) -> Detection | None
 def candidates(onsets: Onsets, duration_s: float) -> tuple[np.ndarray, np.ndarray]:
     """Tempi to be ranked: BPM, and how many beats each gives the clip (0: found from the onsets alone)."""
     counts = np.array([count for count in range(1, 513) if count <= 8 or count % 4 == 0 or count % 6 == 0])
-    by_length = 60 * counts / duration_s
+    by_length = bpm_of(counts, duration_s)
     fits = (by_length >= MIN_LENGTH_BPM) & (by_length <= MAX_LENGTH_BPM)
     by_length, counts = by_length[fits], counts[fits]
     free = np.array([_refine(onsets, bpm) for bpm in _peaks(onsets)])
@@ -84,7 +84,7 @@ def features(onsets: Onsets, bpms: np.ndarray, counts: np.ndarray) -> np.ndarray
 
 def fold(strength: np.ndarray, rate: float, bpm: float, n_phases: int = N_PHASES) -> np.ndarray:
     """Mean onset strength at each phase of the beat: (n_phases,), phase 0 at the clip's start."""
-    phases = (np.arange(len(strength)) * (bpm / 60 / rate * n_phases)).astype(int) % n_phases
+    phases = (np.arange(len(strength)) * (beats_per_second(bpm) / rate * n_phases)).astype(int) % n_phases
     n_each = np.bincount(phases, minlength=n_phases)
     return np.bincount(phases, strength, n_phases) / np.maximum(n_each, 1)
 
@@ -110,9 +110,9 @@ def _peaks(onsets: Onsets) -> np.ndarray:
 def _refine(onsets: Onsets, bpm: float) -> float:
     """The tempo near `bpm` whose beats, halves and quarters collect most onset strength in the whole clip."""
     times = np.arange(len(onsets.strength)) / onsets.rate
-    width = np.clip(0.4 * 60 / bpm / max(times[-1], 1e-9), 0.002, 0.015)
+    width = np.clip(0.4 * seconds_per_beat(bpm) / max(times[-1], 1e-9), 0.002, 0.015)
     near = bpm * np.linspace(1 - width, 1 + width, 41)
-    turns = np.exp(-2j * np.pi * np.outer(near / 60, times))
+    turns = np.exp(-2j * np.pi * np.outer(beats_per_second(near), times))
     strength = sum(weight * np.abs(turns**power @ onsets.strength) for power, weight in ((1, 1.0), (2, 1.0), (4, 0.7)))
     return float(np.clip(near[np.argmax(strength)], MIN_BPM, MAX_BPM))
 
@@ -132,7 +132,7 @@ def _autocorrelation(strength: np.ndarray) -> np.ndarray:
 
 def _mean_at(correlation: np.ndarray, rate: float, bpms: np.ndarray, lags: tuple[float, ...]) -> np.ndarray:
     """The mean correlation at these lags in beats, as far as the clip is long enough; else 0."""
-    frames = np.outer(60 / bpms * rate, lags)
+    frames = np.outer(seconds_per_beat(bpms) * rate, lags)
     inside = frames <= 0.85 * len(correlation)
     values = np.interp(frames, np.arange(len(correlation)), correlation) * inside
     return values.sum(axis=1) / np.maximum(inside.sum(axis=1), 1)

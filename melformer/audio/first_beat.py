@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from melformer.audio.detect import fold
+from melformer.audio.grid import seconds_per_beat
 from melformer.audio.onsets import Onsets
 from melformer.audio.waveform import Waveform
 
@@ -23,7 +24,7 @@ def find_first_beat(waveform: Waveform, onsets: Onsets, bpm: float) -> tuple[flo
     """
     probabilities = _phase_probabilities(onsets, bpm)
     phases = (np.arange(N_PHASES) + 0.5) / N_PHASES
-    beat_s = 60 / bpm
+    beat_s = seconds_per_beat(bpm)
     n_beats = waveform.duration_s / beat_s
     if n_beats < 1.9:
         return 0.0, 0.5  # too short to tell, and nothing to spare

@@ -5,7 +5,7 @@ import operator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,17 +14,7 @@ from melformer.audio.resample import resample_span
 from melformer.audio.waveform import Waveform, check_sample_rate
 from melformer.errors import TempoError
 
-
-def fold_bpm(bpm: float) -> tuple[float, float]:
-    """The model's tempo in [90, 180) and model beats per beat, a power of two: 75 → (150, 2)."""
-    factor = 1.0
-    while bpm * factor < 90.0:
-        factor *= 2.0
-    while bpm * factor >= 180.0:
-        factor /= 2.0
-    return bpm * factor, factor
-
-
+Number = TypeVar("Number", float, np.ndarray)
 MIN_BPM, MAX_BPM = 40.0, 240.0
 MAX_BEATS = 1_000_000
 MIN_MODEL_BPM = 90.0
@@ -46,18 +36,18 @@ def check_bpm(bpm: float) -> float:
     return value
 
 
-def beats_per_second(bpm: float) -> float:
+def beats_per_second(bpm: Number) -> Number:
     """How many beats last a second; of an array of tempi, each."""
     return bpm / SECONDS_PER_MINUTE
 
 
-def seconds_per_beat(bpm: float) -> float:
+def seconds_per_beat(bpm: Number) -> Number:
     """How long a beat lasts; of an array of tempi, each."""
     return SECONDS_PER_MINUTE / bpm
 
 
-def bpm_of(n_beats: float, duration_s: float) -> float:
-    """The tempo at which so many beats last `duration_s` seconds; either may be an array.
+def bpm_of(n_beats: Number, duration_s: float) -> Number:
+    """The tempo at which so many beats last `duration_s` seconds; of an array of counts, each.
 
     >>> bpm_of(8, 4.0)
     120.0
@@ -164,12 +154,14 @@ class BeatGrid:
     def model_beats(self, waveform: Waveform, n_beats: int, grid_samples: int) -> np.ndarray:
         """The whole model beats of the first `n_beats` of a clip on this grid, mono: float32 (n, grid_samples)."""
         n = self.n_model_beats(n_beats)
+        if not n:
+            return np.zeros((0, grid_samples), np.float32)
         step, first = self.model_step(grid_samples), self.n_skipped(n_beats)
         return resample_span(waveform.mono().samples, step, 0, n * grid_samples, first).reshape(n, grid_samples)
 
 
 def beat_edges(n_beats: int, bpm: float, sample_rate: int) -> np.ndarray:
-    """`BeatGrid.edges`. Errors: TempoError, AudioError."""
+    """`BeatGrid.edges` where nothing else of the grid is wanted."""
     return BeatGrid(bpm, sample_rate).edges(n_beats)
 
 
@@ -203,6 +195,15 @@ def fit_to_grid(waveform: Waveform, bpm: float, start_s: float = 0.0) -> GridFit
         samples = extend_ends(samples, 0, n_samples - n_left)
     fitted = Waveform(samples, rate)
     return GridFit(fitted, n_beats, _fit_message(n_samples - n_left, start, n_beats, grid))
+
+
+def loop_beats(waveform: Waveform, bpm: float, grid_samples: int) -> np.ndarray:
+    """A loop fitted to whole beats, as `BeatGrid.model_beats` gives them: what every code of it comes from.
+
+    Errors: TempoError for an impossible BPM, or a clip that is no whole beat.
+    """
+    fit = fit_to_grid(waveform, bpm)
+    return BeatGrid(bpm, waveform.sample_rate).model_beats(fit.waveform, fit.n_beats, grid_samples)
 
 
 def check_start(waveform: Waveform, start_s: float) -> float:

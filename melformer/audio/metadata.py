@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from melformer.audio.grid import MAX_BPM, MIN_BPM
+from melformer.audio.grid import MAX_BPM, MIN_BPM, beats_per_second
 from melformer.audio.sniff import chunks, open_regular
 
 MAX_TAG_BYTES = 2**20
@@ -71,7 +71,7 @@ def add_bpm_tag(path: str | Path, bpm: float, duration_s: float) -> None:
         if file.read(4) == b"fLaC":
             _add_comment(file, f"BPM={bpm:.10g}")
         else:
-            _insert_acid(file, bpm, round(duration_s * bpm / 60))
+            _insert_acid(file, bpm, round(duration_s * beats_per_second(bpm)))
 
 
 def _candidates(file: BinaryIO) -> Iterator[TempoTags]:

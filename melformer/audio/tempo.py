@@ -6,14 +6,14 @@ from pathlib import Path
 
 from melformer.audio.detect import Detection, detect
 from melformer.audio.first_beat import find_first_beat
-from melformer.audio.grid import BeatGrid, GridFit, beat_edges, check_bpm, check_start, fit_to_grid
+from melformer.audio.grid import BeatGrid, GridFit, check_bpm, check_start, fit_to_grid, seconds_per_beat
 from melformer.audio.metadata import read_bpm_tag
 from melformer.audio.onsets import Onsets, find_onsets
 from melformer.audio.tempo_name import bpm_in_name
 from melformer.audio.waveform import Waveform
 from melformer.errors import TempoError
 
-__all__ = ["GridFit", "Tempo", "beat_edges", "check_bpm", "find_tempo", "fit_to_grid"]
+__all__ = ["GridFit", "Tempo", "check_bpm", "find_tempo", "fit_to_grid"]
 
 _INTEGER_FIT_S = 0.001  # a whole BPM may change the length of the clip by this much, any other by a sample
 _SURE = 0.8  # a detection from here on overrules a bare number in a file's name
@@ -90,7 +90,7 @@ def _rounder(detected: Detection, waveform: Waveform) -> float:
         bpm = round(detected.bpm, digits)
         if detected.n_beats:
             allowed_s = 1 / waveform.sample_rate if digits else _INTEGER_FIT_S
-            fits = abs(60 * detected.n_beats / bpm - waveform.duration_s) <= allowed_s
+            fits = abs(detected.n_beats * seconds_per_beat(bpm) - waveform.duration_s) <= allowed_s
         else:
             fits = abs(bpm / detected.bpm - 1) < 5e-4  # as exact as onsets tell
         if fits:

@@ -7,6 +7,7 @@ from melformer.cli.parser import Parser, add_command, add_group
 
 STAGES = {
     "codec": "train the VQ-VAE on beats",
+    "scorer": "train the scorer of sources on a frozen codec's codes",
     "transformer": "train the transformer on a frozen codec's tokens",
     "separator": "train the network that separates loops into stems, on passages with their stems",
     "pointer": "train the network that plans stems, on passages with their stems and notes",

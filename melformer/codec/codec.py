@@ -2,81 +2,73 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from melformer.audio.grid import loop_beats
+from melformer.audio.waveform import Waveform
 from melformer.codec.decoder import Decoder, DecoderState
-from melformer.codec.encoder import (
-    Encoder,
-)
+from melformer.codec.encoder import Encoder
 from melformer.codec.quantizer import Quantized, ResidualVectorQuantizer
 from melformer.codec.source_scorer import SourceScorer
-from melformer.codec.stft import BeatSTFT
 from melformer.config import CodecConfig
+from melformer.errors import TempoError
 
 
 class Codec(nn.Module):
-    """Encoder, quantizer, decoder: beats in, codes out, and back; and, in some, a scorer of sources."""
+    """Encoder, quantizer, decoder: beats in, codes out, and back; and the scorer of sources, which reads codes."""
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.config = config
-        self.stft = BeatSTFT(config.samples_per_beat, config.frames_per_beat, config.n_fft, config.n_bins)
         self.encoder = Encoder(config)
         self.quantizer = ResidualVectorQuantizer(
-            config.latent_dim,
-            config.n_codebooks,
-            config.codebook_size,
-            config.codebook_dim,
-            config.n_registers,
+            config.latent_dim, config.n_codebooks, config.codebook_size, config.codebook_dim, config.n_registers,
             config.per_segment,
-        )
+        )  # fmt: skip
         self.decoder = Decoder(config)
-        self.scorer: SourceScorer | None = None
-        if config.n_source_bands:
-            sizes = (config.latent_dim, config.n_source_bands, config.source_dim)
-            self.scorer = SourceScorer(*sizes, self.quantizer.partials, config.work_samples_per_beat)
+        self.scorer = SourceScorer(
+            config.latent_dim, config.n_source_bands, config.source_dim, self.quantizer.partials,
+            config.samples_per_beat,
+        )  # fmt: skip
 
     def encode_latents(self, beats: Tensor, with_partials: bool = True) -> Tensor:
-        """Beats (B, samples_per_beat), 40,000 samples or the work grid's → latents before quantising.
-
-        They are (B, latent_frames_per_beat, latent_dim), and where the configuration has registers N_LEVELS more for
-        levels and 2 · n_registers for partials, unless only the others are wanted.
-        """
-        stft = self.decoder.stft if beats.shape[-1] == self.decoder.stft.samples_per_beat else self.stft
-        spectra = stft.analyse(beats)
-        if not self.config.n_registers:
-            return self.encoder(spectra * stft.advance(0, spectra.shape[1]).conj())
-        latents = self.encoder(spectra, stft.analyse(beats, late=True))
+        """Beats (B, samples_per_beat) → latents before quantising: (B, latent_frames_per_beat, latent_dim + N_LEVELS
+        for levels + 2 · n_registers for partials, unless only the others are wanted)."""
+        stft = self.decoder.stft
+        latents = self.encoder(stft.analyse(beats), stft.analyse(beats, late=True))
         return torch.cat([latents.float(), self.quantizer.partials.find(beats)], dim=-1) if with_partials else latents
 
     @torch.inference_mode()
     def encode(self, beats: Tensor) -> Tensor:
         """Beats (n_beats, samples_per_beat) → codes int64 (n_beats, latent_frames_per_beat, n_codebooks).
 
-        One beat at a time: a batch may round differently, and the same beat must always give the same codes.
+        One beat at a time, and in 32-bit floats: a batch or another type may round differently, and the same beat must
+        always give the same codes.
         """
-        return self.quantize(self.encode_alone(beats))
+        with torch.autocast(beats.device.type, enabled=False):
+            return torch.cat([self.quantizer.encode(self.encode_latents(beat[None])) for beat in beats])
 
-    @torch.inference_mode()
-    def encode_alone(self, beats: Tensor) -> Tensor:
-        """The first half of `encode`: beats → latents (n_beats, latent_frames_per_beat, latent_dim)."""
-        return torch.cat([self.encode_latents(beat[None]) for beat in beats])
+    def encode_loop(self, loop: Waveform, bpm: float) -> np.ndarray:
+        """Codes of a loop's mono mix: int64 (model beats, latent_frames_per_beat, n_codebooks).
 
-    @torch.inference_mode()
-    def quantize(self, latents: Tensor) -> Tensor:
-        """The second half of `encode`: latents → codes."""
-        return torch.cat([self.quantizer.encode(beat[None]) for beat in latents])
+        Errors: TempoError for an impossible BPM, or a loop that is no whole model beat.
+        """
+        beats = loop_beats(loop, bpm, self.config.samples_per_beat)
+        if not len(beats):
+            raise TempoError(f"one beat at {bpm:g} BPM is half a model beat: give two beats or more")
+        return self.encode(torch.from_numpy(beats)).numpy()
 
     @torch.inference_mode()
     def decode(self, codes: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
-        """Codes (B, n_beats, frames, n_codebooks) → late samples (B, n_beats · work_samples_per_beat), and state."""
+        """Codes (B, n_beats, frames, n_codebooks) → late samples (B, n_beats · samples_per_beat), and state."""
         latents = self.quantizer.decode(codes.flatten(1, 2))
         return self.decoder(latents, state)
 
     @torch.inference_mode()
     def decode_loop(self, codes: Tensor) -> Tensor:
-        """A whole loop without delay: codes (n_beats, frames, n) → (n_beats · work_samples_per_beat,).
+        """A whole loop without delay: codes (n_beats, frames, n) → (n_beats · samples_per_beat,).
 
         What comes before the first beat is the last one, and the reverse, as when the loop plays round.
         """
@@ -88,9 +80,9 @@ class Codec(nn.Module):
     def forward(
         self, beats: Tensor, depths: Tensor | None = None, bypass: bool = False, nearly: Tensor | None = None
     ) -> "CodecOutput":
-        """Training pass over crops (B, n_beats, work samples); see `ResidualVectorQuantizer.forward` for the options.
+        """Training pass over crops (B, n_beats, samples); see `ResidualVectorQuantizer.forward` for the options.
 
-        `nearly` (B, n, work samples) are the first n beats of each crop, slightly changed: their latents should not be.
+        `nearly` (B, n, samples) are the first n beats of each crop, slightly changed: their latents should not be.
         """
         latents = self.encode_latents(beats.flatten(0, 1)).unflatten(0, beats.shape[:2]).flatten(1, 2)
         quantized = self.quantizer(latents.float(), depths, bypass)

@@ -35,10 +35,7 @@ class Decoder(nn.Module):
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         sizes = (config.expansion, config.kernel_size, True)
-        ratio = config.work_samples_per_beat / config.samples_per_beat
-        self.stft = BeatSTFT(
-            config.work_samples_per_beat, config.frames_per_beat, round(config.n_fft * ratio), config.n_bins
-        )
+        self.stft = BeatSTFT(config.samples_per_beat, config.frames_per_beat, config.n_fft, config.n_bins)
         self.stride, self.lookahead = config.stride, config.lookahead_frames
         self.latent_dim, self.per_segment = config.latent_dim, config.per_segment
         self.latent_blocks = BlockStack(config.n_decoder_latent_layers, config.latent_dim, *sizes)
@@ -58,14 +55,13 @@ class Decoder(nn.Module):
 
     @property
     def delay_samples(self) -> int:
-        """Samples (of the work grid) by which the output of a stream is late."""
+        """Samples (of the beat grid) by which the output of a stream is late."""
         return (self.lookahead * self.stride + self.stft.delay_frames) * self.stft.hop_length
 
     def spectra(self, latents: Tensor, state: DecoderState | None, beat: int = 0) -> tuple[Tensor, DecoderState]:
         """(B, T, latent_dim + 2 · n_registers) → complex (B, T·stride, n_bins), `lookahead` latent frames late.
 
-        Without a `state`, `beat` is how many beats of the stream came before. Where latents come without partials,
-        nothing is tuned.
+        Without a `state`, `beat` is how many beats of the stream came before.
         """
         latents, partials = latents.split([self.latent_dim, latents.shape[-1] - self.latent_dim], dim=-1)
         frames, latent_states = self.latent_blocks(latents, state.latent_blocks if state else None)
@@ -79,15 +75,15 @@ class Decoder(nn.Module):
         spectra = _magnitude(magnitude) * direction
         spectra = spectra + _magnitude(noise_magnitude) * torch.view_as_complex(self.noise)[position]
         segments = partials.unflatten(1, (-1, self.per_segment))
-        if partials.shape[-1]:
-            segments = torch.cat([state.partials if state else torch.zeros_like(segments[:, :1]), segments], dim=1)
-            spectra = tune(spectra, segments, first, self.stft, self.lookahead * self.stride)
+        segments = torch.cat([state.partials if state else torch.zeros_like(segments[:, :1]), segments], dim=1)
+        spectra = tune(spectra, segments, first, self.stft, self.lookahead * self.stride)
         carry = state.carry if state else spectra.real.new_zeros(0)
         frame = int(first + frames.shape[1])
         return spectra, DecoderState(latent_states, frame_states, carry, frame, segments[:, -1:])
 
     def forward(self, latents: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
-        """(B, T, latent_dim) → samples (B, T·stride·hop), late by `delay_samples`, and the state to go on with."""
+        """(B, T, latent_dim + 2 · n_registers) → samples (B, T·stride·hop), late by `delay_samples`, and the
+        state to go on with."""
         spectra, new_state = self.spectra(latents, state)
         if state is None:  # what comes out before the first latent's own frames is no sound of anybody's
             late = self.lookahead * self.stride

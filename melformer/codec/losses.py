@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from melformer.audio.grid import beats_per_second
 from melformer.codec.stft import BeatSTFT
 
 REFERENCE_BPM = 120.0
@@ -75,7 +76,7 @@ class ToneScale(nn.Module):
 
 
 class CodecLoss(nn.Module):
-    """Reconstruction loss of a codec on its work grid, seen as audio at `REFERENCE_BPM`.
+    """Reconstruction loss of a codec on its beat grid, seen as audio at `REFERENCE_BPM`.
 
     Multi-scale mel (a random `n_scales` of DAC's seven each step: all of them cost as much as the network), linear
     and logarithmic STFT magnitude, tones over long windows, and the energy of bands over whole latent frames: a
@@ -87,7 +88,7 @@ class CodecLoss(nn.Module):
 
     def __init__(self, stft: BeatSTFT, stride: int, n_scales: int = 2, mel_weight: float = 15.0) -> None:
         super().__init__()
-        sample_rate = stft.samples_per_beat * REFERENCE_BPM / 60.0
+        sample_rate = stft.samples_per_beat * beats_per_second(REFERENCE_BPM)
         self.stft, self.stride, self.n_scales, self.mel_weight = stft, stride, n_scales, mel_weight
         self.scales = nn.ModuleList(MelScale(*scale, sample_rate) for scale in MEL_SCALES)
         self.tone = ToneScale(stft.samples_per_beat, sample_rate)

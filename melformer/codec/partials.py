@@ -42,9 +42,9 @@ class PartialsCodebook(nn.Module):
         self.n_registers, self.per_segment = n_registers, per_segment
         self.n_frequencies = (codebook_size - 1) // N_WEIGHTS
         self.low, span = math.log2(LOWEST), math.log2(HIGHEST / LOWEST)
-        self.span = span / max(1, n_registers)
+        self.span = span / n_registers
         steps = torch.arange(n_registers * self.n_frequencies, dtype=torch.float64) + 0.5
-        table = torch.exp2(self.low + self.span * steps / max(1, self.n_frequencies))
+        table = torch.exp2(self.low + self.span * steps / self.n_frequencies)
         weights = 10.0 ** (-WEIGHT_DB / 20.0 * torch.arange(N_WEIGHTS, dtype=torch.float64))
         self.register_buffer("weights", weights.float(), persistent=False)
         # a table, since powers round differently in long and short tensors, and phases would drift apart by it

@@ -155,60 +155,52 @@ class LevelQuantizer(nn.Module):
 
 
 class ResidualVectorQuantizer(nn.Module):
-    """Codebooks in a row, each quantising what the earlier ones left over (SoundStream).
-
-    With `n_registers` the last of `n_codebooks` are fixed ones for partials, and the one before them says levels.
-    """
+    """Learned codebooks in a row, each quantising what the earlier ones left over (SoundStream), then one of levels and
+    `n_registers` fixed ones of partials: `n_codebooks` in all."""
 
     def __init__(
-        self, latent_dim: int, n_codebooks: int, codebook_size: int, codebook_dim: int, n_registers: int = 0,
-        per_segment: int = 1,
+        self, latent_dim: int, n_codebooks: int, codebook_size: int, codebook_dim: int, n_registers: int,
+        per_segment: int,
     ) -> None:  # fmt: skip
         super().__init__()
-        n_learned = n_codebooks - n_registers - (n_registers > 0)
-        self.latent_dim, self.n_learned = latent_dim, n_learned
+        self.latent_dim, self.n_learned = latent_dim, n_codebooks - n_registers - 1
         self.codebooks = nn.ModuleList(
-            VectorQuantizer(latent_dim, codebook_size, codebook_dim) for _ in range(n_learned)
+            VectorQuantizer(latent_dim, codebook_size, codebook_dim) for _ in range(self.n_learned)
         )
-        self.level = LevelQuantizer(latent_dim, codebook_size) if n_registers else None
+        self.level = LevelQuantizer(latent_dim, codebook_size)
         self.partials = PartialsCodebook(n_registers, codebook_size, per_segment)
 
     def books(self) -> Iterator[VectorQuantizer]:
-        """The codebooks, coarsest first."""
+        """The learned codebooks, coarsest first."""
         return (book for book in self.codebooks if isinstance(book, VectorQuantizer))
 
     def encode(self, latents: Tensor) -> Tensor:
-        """Latents (B, T, …) as `Codec.encode_latents` gives them → codes int64 (B, T, n_codebooks).
-
-        Of latents without partials: the codebooks before those.
-        """
+        """Latents (B, T, …) as `Codec.encode_latents` gives them → codes int64 (B, T, n_codebooks)."""
         latents, levels, partials = self._split(latents)
+        return torch.cat([self._encode_learned(latents, levels), self.partials.encode(partials)], dim=-1)
+
+    def _encode_learned(self, latents: Tensor, levels: Tensor) -> Tensor:
         codes = []
-        for codebook in self.codebooks:
+        for codebook in self.books():
             codes.append(codebook.encode(latents))
             latents = latents - codebook.lookup(codes[-1])
-        if self.level is not None:
-            codes.append(self.level.encode(levels))
-        learned = torch.stack(codes, dim=-1)
-        return torch.cat([learned, self.partials.encode(partials)], dim=-1) if partials.shape[-1] else learned
+        return torch.stack([*codes, self.level.encode(levels)], dim=-1)
 
     def _split(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents of shapes, levels, and partials."""
-        n_levels = 0 if self.level is None else N_LEVELS
-        rest = latents.shape[-1] - self.latent_dim - n_levels
-        shape, levels, partials = latents.split([self.latent_dim, n_levels, rest], dim=-1)
+        """Latents of shapes, levels, and partials, where there are any."""
+        rest = latents.shape[-1] - self.latent_dim - N_LEVELS
+        shape, levels, partials = latents.split([self.latent_dim, N_LEVELS, rest], dim=-1)
         return shape, levels, partials
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes int64 (B, T, n) of the first n codebooks → latents (B, T, latent_dim).
+        """Codes int64 (B, T, n) of the first n codebooks → latents (B, T, latent_dim + 2 · n_registers), the last of
+        them partials.
 
-        With registers latents are 2 · n_registers wider, by the partials. Without the codebook of levels all is as loud
-        as its entries on average; a register that is missing has no partials.
+        Without the codebook of levels all is as loud as its entries on average; a register that is missing has no
+        partials.
         """
-        found = [book.lookup(codes[..., q]) for q, book in zip(range(codes.shape[-1]), self.codebooks)]
+        found = [book.lookup(codes[..., q]) for q, book in zip(range(codes.shape[-1]), self.books())]
         latents = torch.stack(found).sum(dim=0)
-        if self.level is None:
-            return latents
         levels, partials = codes[..., self.n_learned : self.n_learned + 1], codes[..., self.n_learned + 1 :]
         latents = latents + (self.level.lookup(levels[..., 0]) if levels.shape[-1] else self.level.average())
         partials = F.pad(partials, (0, self.partials.n_registers - partials.shape[-1]))
@@ -219,19 +211,17 @@ class ResidualVectorQuantizer(nn.Module):
         return self.decode(codes)[..., : self.latent_dim]
 
     def forward(self, latents: Tensor, depths: Tensor | None = None, bypass: bool = False) -> Quantized:
-        """Quantise; `depths` (B,) limits how many codebooks each item uses (quantizer dropout).
+        """Quantise; `depths` (B,) limits how many learned codebooks each item uses (quantizer dropout).
 
         `bypass` leaves the latents as they are: rounding to random entries would teach the decoder to ignore them.
         """
+        latents, levels, partials = self._split(latents)
         if bypass:
             # the codebooks take part with no weight: processes that average gradients must all have one for everything
             nothing = 0.0 * torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
-            codes_now = self.encode(latents.detach())[..., : self.n_learned + (self.level is not None)]
-            latents, levels, partials = self._split(latents)
-            if self.level is not None:
-                latents = latents + self.level.latents(levels)
+            codes_now = self._encode_learned(latents.detach(), levels)
+            latents = latents + self.level.latents(levels)
             return Quantized(self._beside(latents + nothing, partials), codes_now, nothing, nothing)
-        latents, levels, partials = self._split(latents)
         residual, total, codes = latents, torch.zeros_like(latents), []
         losses = [latents.new_zeros(()), latents.new_zeros(())]
         for q, codebook in enumerate(self.codebooks):
@@ -242,23 +232,19 @@ class ResidualVectorQuantizer(nn.Module):
             codes.append(book_codes)
             for i, part in enumerate(parts):
                 losses[i] = losses[i] + (part.mean(dim=1) * mask).mean()
-        if self.level is not None:
-            codes.append(self.level.encode(levels))
-            total = total + self.level.lookup(codes[-1])
+        codes.append(self.level.encode(levels))
+        total = total + self.level.lookup(codes[-1])
         return Quantized(self._beside(total, partials), torch.stack(codes, dim=-1), *losses)
 
     def _beside(self, latents: Tensor, partials: Tensor) -> Tensor:
         """Latents (B, T, latent_dim), and beside them what partials' codes will say: as `decode` gives them."""
-        if not partials.shape[-1]:
-            return latents
         return torch.cat([latents, self.partials.lookup(self.partials.encode(partials))], dim=-1)
 
     @torch.no_grad()
     def fit(self, latents: Tensor, generator: torch.Generator) -> None:
         """Start every codebook from latents (N, …), each from what the earlier ones leave over."""
         latents, levels, _ = self._split(latents)
-        if self.level is not None:
-            self.level.fit(levels, generator)
+        self.level.fit(levels, generator)
         for codebook in self.books():
             codebook.fit(latents, generator)
             latents = latents - codebook.lookup(codebook.encode(latents))
@@ -267,7 +253,7 @@ class ResidualVectorQuantizer(nn.Module):
     def restart(self, latents: Tensor, generator: torch.Generator, threshold: float = 0.03) -> int:
         """Restart little-used entries of every learned codebook from latents (B, T, …); says how many moved."""
         latents, moved = self._split(latents)[0], 0
-        for codebook in self.codebooks:
+        for codebook in self.books():
             moved += codebook.restart(latents, generator, threshold)
             latents = latents - codebook.lookup(codebook.encode(latents))
         return moved

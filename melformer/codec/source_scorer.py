@@ -7,17 +7,18 @@ the new codes stand for, and how far the decoder's. It is the attention of a poi
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 
+from melformer.audio.grid import beats_per_second
 from melformer.codec.losses import REFERENCE_BPM, mel_filters
 from melformer.codec.partials import HIGHEST, LOWEST, PartialsCodebook
 from melformer.config import SEGMENTS
 
 VIEWS = ((2_048, 3, 2), (512, 6, 1))
-"""Levels are means over these views: window in samples of the work grid, frames per latent frame, mels per band."""
+"""Levels are means over these views: window in samples of the beat grid, frames per latent frame, mels per band."""
 TONE_VIEW = (8_192, 1, 10)
 """In this one tones that differ by a semitone are apart: distances hear it too, or a wrong note of the same loudness
 would be near."""
@@ -41,6 +42,10 @@ class PromptFeatures:
     read: Tensor
     tones: Tensor
 
+    def to(self, device: torch.device) -> "PromptFeatures":
+        """The same on another device."""
+        return PromptFeatures(*(getattr(self, field.name).to(device) for field in fields(self)))
+
     @property
     def variance(self) -> Tensor:
         """How much its latents vary: the unit of distances between latents."""
@@ -54,10 +59,10 @@ def view_levels(
 ) -> list[Tensor]:  # fmt: skip
     """Log10 mel levels of `n_frames` latent frames in each of `views`: (n_frames, per_frame, n_bands, per_band).
 
-    `samples` (n_frames · hop,) of the work grid stand between `before` and `after`. Bands are mel-spaced and belong
+    `samples` (n_frames · hop,) of the beat grid stand between `before` and `after`. Bands are mel-spaced and belong
     to the beat grid: frequencies are those heard at 120 BPM.
     """
-    rate = samples_per_beat * REFERENCE_BPM / 60.0
+    rate = samples_per_beat * beats_per_second(REFERENCE_BPM)
     levels = []
     for window, per_frame, per_band in views:
         hop = len(samples) // (n_frames * per_frame)
@@ -70,7 +75,7 @@ def view_levels(
 
 
 def band_levels(samples: Tensor, n_frames: int, n_bands: int, samples_per_beat: int) -> Tensor:
-    """Levels of a loop that plays round: samples of the work grid (n_frames · hop,) → log10 (n_frames, n_bands)."""
+    """Levels of a loop that plays round: samples of the beat grid (n_frames · hop,) → log10 (n_frames, n_bands)."""
     views = view_levels(samples, samples, samples, n_frames, n_bands, samples_per_beat)
     return torch.stack([view.mean(dim=(1, 3)) for view in views]).mean(dim=0)
 
@@ -81,12 +86,11 @@ class SourceScorer(nn.Module):
     notch_bands: Tensor
 
     def __init__(
-        self, latent_dim: int, n_bands: int, dim: int, partials: PartialsCodebook | None = None,
-        samples_per_beat: int = 24_000,
-    ) -> None:  # fmt: skip
+        self, latent_dim: int, n_bands: int, dim: int, partials: PartialsCodebook, samples_per_beat: int
+    ) -> None:
         super().__init__()
         self.n_bands = n_bands
-        self.partials = [partials] if partials is not None and partials.n_registers else []  # a list: it is another's
+        self._partials = (partials,)  # a tuple: it is the quantizer's, and not to be saved twice
         self.register_buffer("notch_bands", _notch_bands(n_bands, samples_per_beat), persistent=False)
         self.reader = nn.Linear(3 * latent_dim, n_bands)
         self.copy_band = nn.Linear(N_BAND_FEATURES, dim)
@@ -104,20 +108,18 @@ class SourceScorer(nn.Module):
         return PromptFeatures(latents, codes, heard, self.read(latents), self.tones(codes))
 
     def tones(self, codes: Tensor) -> Tensor:
-        """Partials that codes stand for, by weight on a scale of notches: (n_beats, F, n_codebooks) → (n_beats, F, n).
-
-        Nothing where the codec has none.
-        """
+        """Partials that codes stand for, by weight on a scale of notches: (n_beats, F, n_codebooks) → (n_beats, F, n)
+        for n notches."""
         n_beats, n_frames = codes.shape[:2]
         tones = codes.new_zeros(n_beats, SEGMENTS, len(self.notch_bands), dtype=torch.float32)
-        for partials in self.partials:
-            found = partials.lookup(codes[..., -partials.n_registers :]).unflatten(1, (SEGMENTS, -1))
-            frequency, weight = (part.flatten(2) for part in found.chunk(2, dim=-1))
-            place = NOTCHES_PER_OCTAVE * (frequency.clamp_min(LOWEST) / LOWEST).log2()
-            for offset in range(1 - NOTCHES_WIDE, NOTCHES_WIDE + 1):
-                notch = place.floor() + offset
-                share = weight * (1.0 - (notch - place).abs() / NOTCHES_WIDE).clamp_min(0.0)
-                tones.scatter_reduce_(2, notch.long().clamp(0, tones.shape[2] - 1), share, "amax")
+        (partials,) = self._partials
+        found = partials.lookup(codes[..., -partials.n_registers :]).unflatten(1, (SEGMENTS, -1))
+        frequency, weight = (part.flatten(2) for part in found.chunk(2, dim=-1))
+        place = NOTCHES_PER_OCTAVE * (frequency.clamp_min(LOWEST) / LOWEST).log2()
+        for offset in range(1 - NOTCHES_WIDE, NOTCHES_WIDE + 1):
+            notch = place.floor() + offset
+            share = weight * (1.0 - (notch - place).abs() / NOTCHES_WIDE).clamp_min(0.0)
+            tones.scatter_reduce_(2, notch.long().clamp(0, tones.shape[2] - 1), share, "amax")
         return tones.repeat_interleave(n_frames // SEGMENTS, dim=1)
 
     def forward(
@@ -158,8 +160,8 @@ class SourceScorer(nn.Module):
 def _notch_bands(n_bands: int, samples_per_beat: int) -> Tensor:
     """Which band of `view_levels` each notch of the scale of tones lies in: (n_notches, n_bands), ones and zeros."""
     n_notches = math.ceil(NOTCHES_PER_OCTAVE * math.log2(HIGHEST / LOWEST)) + NOTCHES_WIDE
-    hz = LOWEST * 2.0 ** (torch.arange(n_notches) / NOTCHES_PER_OCTAVE) * REFERENCE_BPM / 60.0
-    n_fft, rate = 4_096, samples_per_beat * REFERENCE_BPM / 60.0
+    hz = LOWEST * 2.0 ** (torch.arange(n_notches) / NOTCHES_PER_OCTAVE) * beats_per_second(REFERENCE_BPM)
+    n_fft, rate = 4_096, samples_per_beat * beats_per_second(REFERENCE_BPM)
     filters = mel_filters(n_fft, n_bands, rate, rate / 2.0)
     bins = (hz * n_fft / rate).round().long().clamp(1, n_fft // 2 - 1)
     return torch.nn.functional.one_hot(filters[bins].argmax(dim=1), n_bands).float()
@@ -172,7 +174,7 @@ def _frame_features(prompt: PromptFeatures, distances: Tensor, codes: Tensor, po
     beat = distances.mean(dim=0)
     # the beat before came from the source before, if the same lag was right then
     past = [recent[-k].roll(k) for k in range(1, 1 + len(recent))] or [beat]
-    lags = position - torch.arange(n_beats)
+    lags = position - torch.arange(n_beats, device=distances.device)
     periods = [(lags % period == 0).float() for period in (4, 8, 16, n_beats)]
     columns = [
         distances.sqrt(), _smooth(distances, 1, 0).sqrt(), _smooth(distances, 3, 0).sqrt(), beat.sqrt(), past[0].sqrt(),
@@ -186,7 +188,7 @@ def _band_features(
     prompt: PromptFeatures, gap: Tensor, read: Tensor, lacks: Tensor, has: Tensor, there: Tensor
 ) -> Tensor:
     """What is known of each prompt beat at a frame and band: (F, P, n_bands, N_BAND_FEATURES)."""
-    place = torch.linspace(-1.0, 1.0, gap.shape[2])
+    place = torch.linspace(-1.0, 1.0, gap.shape[2], device=gap.device)
     louder = prompt.heard.transpose(0, 1) - read[:, None]
     columns = [
         gap, _smooth(gap, 2, 0), gap.mean(dim=0, keepdim=True), _smooth(gap, 1, 2), gap.mean(dim=2, keepdim=True),
@@ -200,7 +202,7 @@ def _decoder_features(
     prompt: PromptFeatures, gap: Tensor, read: Tensor, distances: Tensor, lacks: Tensor, has: Tensor, there: Tensor
 ) -> Tensor:
     """What is known of the decoder's own sound at a frame and band: (F, n_bands, N_DECODER_FEATURES)."""
-    place = torch.linspace(-1.0, 1.0, read.shape[1])
+    place = torch.linspace(-1.0, 1.0, read.shape[1], device=read.device)
     misread = prompt.read - prompt.heard
     columns = [
         0.3 * read + 0.6, (read - torch.cat([read[:1], read[:-1]])).abs(), (read - _smooth(read, 1, 1)).abs(), place,
@@ -212,6 +214,6 @@ def _decoder_features(
 
 def _smooth(values: Tensor, reach: int, dim: int) -> Tensor:
     """Means over `reach` neighbours on either side; at the ends the last value counts again."""
-    index = torch.arange(values.shape[dim])
+    index = torch.arange(values.shape[dim], device=values.device)
     shifted = [values.index_select(dim, (index + k).clamp(0, values.shape[dim] - 1)) for k in range(-reach, reach + 1)]
     return torch.stack(shifted).mean(dim=0)

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from melformer.audio.grid import beats_per_second, seconds_per_beat
+
 N_BANDS, SLOTS_PER_BEAT = 10, 2
 LEVELS_DB = (-25.0, -19.0, -14.0, -10.0, -7.0, -4.0, -2.0, 0.0, 2.0, 4.0, 7.0, 10.0, 14.0, 19.0, 25.0)
 CORRELATIONS = (1.0, 0.94, 0.84, 0.6, 0.37, 0.0, -0.4, -0.8)
@@ -29,7 +31,7 @@ def side_bits_per_second(model_bpm: float) -> float:
     >>> side_bits_per_second(120.0)
     280.0
     """
-    return N_BANDS * BITS * SLOTS_PER_BEAT * model_bpm / 60.0
+    return N_BANDS * BITS * SLOTS_PER_BEAT * beats_per_second(model_bpm)
 
 
 def is_mono(samples: np.ndarray) -> bool:
@@ -96,11 +98,11 @@ class _Frames:
         self.window = torch.hann_window(self.n_fft)
         self.pad = self.n_fft, -n_samples % self.hop + self.n_fft
         n_frames = 1 + (n_samples + sum(self.pad)) // self.hop
-        seconds_per_slot = 60.0 / model_bpm / SLOTS_PER_BEAT
+        seconds_per_slot = seconds_per_beat(model_bpm) / SLOTS_PER_BEAT
         self.n_slots = max(1, math.ceil(n_samples / sample_rate / seconds_per_slot - 0.01))
         self.place = (torch.arange(n_frames) * self.hop - self.n_fft) / (sample_rate * seconds_per_slot)
         self.slots = self.place.floor().long() % self.n_slots
-        self.bands = self._bands(sample_rate * 60.0 / model_bpm)
+        self.bands = self._bands(sample_rate * seconds_per_beat(model_bpm))
         hz = torch.arange(self.n_fft // 2 + 1) * (sample_rate / self.n_fft)
         critical_bands = 21.4 * (1.0 + 0.00437 * hz).log10()  # Glasberg and Moore 1990
         self.ways = (4.0 * torch.sin(torch.pi * critical_bands)).clamp(-1.0, 1.0)

@@ -8,10 +8,8 @@ from torch.nn import functional as F
 class BeatSTFT(nn.Module):
     """STFT on a beat grid: `frames_per_beat` frames, centred in their hops, `n_bins` bins kept.
 
-    The same module serves any grid of a beat: with 40,000 samples per beat and n_fft 2500, or with 24,000
-    and n_fft 1500, bin b stands for the same number of cycles per beat, and the values agree, because a
-    smaller grid merely leaves out the bins that are not kept. `torch.istft` would not do: it wants the whole
-    signal and trims its edges, where a stream carries the unfinished overlap from beat to beat.
+    `torch.istft` would not do: it wants the whole signal and trims its edges, where a stream carries the unfinished
+    overlap from beat to beat.
     """
 
     window: Tensor

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from melformer.audio.grid import beats_per_second, seconds_per_beat
 from melformer.audio.io import Waveform, write_waveform
 from melformer.corpus.build import allowed_styles
 from melformer.corpus.composition.compose import compose
@@ -103,11 +104,11 @@ def draw_passage(passage: Passage, waveform: Waveform, path: str | Path) -> None
 
     figure, axes = pyplot.subplots(3, 1, figsize=(10, 6), sharex=True, height_ratios=(3, 1, 2))
     _draw_roll(axes[0], passage)
-    beats = np.arange(waveform.n_samples) * passage.bpm / 60.0 / waveform.sample_rate
+    beats = np.arange(waveform.n_samples) * beats_per_second(passage.bpm) / waveform.sample_rate
     axes[1].plot(beats[::16], waveform.mono().samples[::16, 0], linewidth=0.4, color="#1f77b4")
     axes[1].set_ylim(-1, 1)
     mono = waveform.mono().samples[:, 0]
-    samples_per_beat = waveform.sample_rate * 60.0 / passage.bpm
+    samples_per_beat = waveform.sample_rate * seconds_per_beat(passage.bpm)
     axes[2].specgram(mono + 1e-6, NFFT=1024, Fs=samples_per_beat, noverlap=512, cmap="magma")
     axes[2].set_yticks([])
     axes[2].set_xlim(0, passage.n_beats)

@@ -5,6 +5,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from melformer.audio.grid import seconds_per_beat
+
 _DRUM_PARTS = frozenset({"kick", "snare", "hats", "perc"})
 
 
@@ -112,7 +114,7 @@ class Passage:
     @property
     def duration_s(self) -> float:
         """Length in seconds."""
-        return self.n_beats * 60.0 / self.bpm
+        return self.n_beats * seconds_per_beat(self.bpm)
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts and lists, ready for `json.dumps`."""

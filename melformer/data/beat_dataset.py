@@ -4,16 +4,14 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from melformer.audio.grid import check_bpm, fit_to_grid, fold_bpm
+from melformer.audio.grid import check_bpm, fit_to_grid, loop_beats, seconds_per_beat
 from melformer.audio.io import AUDIO_SUFFIXES, Waveform, audio_files, read_waveform
-from melformer.audio.resample import resample_span
 from melformer.audio.tiaf import read_tiaf
 from melformer.data.listing import load_array, read_entries
 from melformer.errors import AudioError, RequestError, TempoError, TiafError
@@ -54,19 +52,9 @@ def material_sources(folders: list[Path]) -> tuple[float, list[tuple[str, str]]]
     for folder in folders:
         if (folder / "index.jsonl").exists():
             for entry in read_entries(folder / "index.jsonl", ("n_beats", "bpm")):
-                seconds += entry["n_beats"] * 60.0 / entry["bpm"]
+                seconds += entry["n_beats"] * seconds_per_beat(entry["bpm"])
                 sources |= {(source["name"], source["licence"]) for source in entry.get("sources", [])}
     return seconds / 3600.0, sorted(sources)
-
-
-def model_beats(waveform: Waveform, bpm: float, samples_per_beat: int) -> np.ndarray:
-    """Mono beats on the model's grid: → float32 (n_beats, samples_per_beat), whole model beats only."""
-    folded, _ = fold_bpm(bpm)
-    step = Fraction(60 * waveform.sample_rate, samples_per_beat) / Fraction(folded).limit_denominator(10_000)
-    n_beats = int(waveform.n_samples / (step * samples_per_beat) + Fraction(1, 100))
-    if n_beats == 0:
-        return np.zeros((0, samples_per_beat), np.float32)
-    return resample_span(waveform.mono().samples, step, 0, n_beats * samples_per_beat).reshape(n_beats, -1)
 
 
 class BeatDataset:
@@ -149,10 +137,10 @@ def _cache_each(
     for clip, name in tqdm(clips, desc="beats", unit="loop", disable=not clips):
         try:
             waveform, bpm = load_clip(clip, max_s)
+            beats = loop_beats(waveform, bpm, samples_per_beat)
         except (AudioError, TempoError, TiafError) as error:
             tqdm.write(f"left out: {error}")
             continue
-        beats = model_beats(waveform, bpm, samples_per_beat)
         if len(beats):
             with atomic_path(cache / name) as temporary, open(temporary, "wb") as file:
                 np.save(file, np.round(beats.clip(-1.0, 1.0) * 32_767.0).astype(np.int16))

@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 
+from melformer.audio.grid import loop_beats
 from melformer.audio.io import Waveform
 from melformer.codec.codec import Codec
 from melformer.corpus import Passage, iterate
-from melformer.data.beat_dataset import model_beats, roughened
+from melformer.data.beat_dataset import roughened
 from melformer.data.token_dataset import PLAYED_ROUND, TokenBatch, passage_at, token_batch
-from melformer.data.tokens import encode_beats
 
 CROPS_PER_PASSAGE = 4
 
@@ -32,7 +31,7 @@ class FreshBeats:
         stream = passages(rng)
         while len(found) < size:
             passage, waveform = next(stream)
-            beats = model_beats(waveform, passage.bpm, self.samples_per_beat)
+            beats = loop_beats(waveform, passage.bpm, self.samples_per_beat)
             if len(beats) >= n_beats:
                 starts = rng.integers(len(beats) - n_beats + 1, size=CROPS_PER_PASSAGE)
                 found += [beats[start : start + n_beats] for start in starts]
@@ -52,9 +51,7 @@ class FreshTokens:
         stream = passages(rng)
         while len(found) < size:
             passage, waveform = next(stream)
-            beats = model_beats(waveform, passage.bpm, self.codec.config.work_samples_per_beat).clip(-1.0, 1.0)
-            if len(beats) > 1:
-                with torch.random.fork_rng():
-                    codes = encode_beats(self.codec, beats)
+            codes = self.codec.encode_loop(waveform, passage.bpm)
+            if len(codes) > 1:
                 found.append(passage_at(codes, passage.bpm, passage.beats_per_bar, n_beats, rng, PLAYED_ROUND))
         return token_batch(found)

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from melformer.audio.grid import check_bpm, fit_to_grid
+from melformer.audio.grid import check_bpm, fit_to_grid, loop_beats
 from melformer.audio.io import AUDIO_SUFFIXES, audio_files, read_waveform
 from melformer.audio.tempo import find_tempo
 from melformer.audio.waveform import Waveform
-from melformer.data.beat_dataset import model_beats
 from melformer.errors import MelformerError, RequestError
 from melformer.files import atomic_path
 
@@ -139,4 +138,4 @@ def sound_of(loop: OwnLoop, folder: Path) -> Waveform:
 
 def beats_of(loop: OwnLoop, folder: Path, samples_per_beat: int) -> np.ndarray:
     """A loop on the model's grid: float32 (model beats, samples_per_beat). Errors: AudioError, TempoError."""
-    return model_beats(sound_of(loop, folder), loop.bpm, samples_per_beat)
+    return loop_beats(sound_of(loop, folder), loop.bpm, samples_per_beat)

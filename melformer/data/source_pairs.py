@@ -1,20 +1,24 @@
 """A loop cut in two for the scorer of sources: prompt and true continuation, and how both sound, band by band."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
-from melformer.audio.grid import beat_edges
+from melformer.audio.grid import BeatGrid
 from melformer.audio.resample import resample
 from melformer.audio.tempo import Tempo
 from melformer.audio.waveform import Waveform
 from melformer.codec.codec import Codec
 from melformer.codec.source_scorer import TONE_VIEW, VIEWS, view_levels
+from melformer.data.beat_dataset import TrainingClip, clip_name, find_clips, load_clip
+from melformer.errors import AudioError, RequestError, TempoError, TiafError
 from melformer.files import atomic_path
-from melformer.generate.prompt import Prompt, encode_beats, work_beats
+from melformer.generate.prompt import Prompt, encode_beats
 from melformer.render.renderer import Renderer
 
 LOOP_BEATS = 16
@@ -82,32 +86,30 @@ class Pair:
         return cls(tensors["prompt_codes"], tensors["codes"], **sounds)
 
 
-def make_pair(
-    codec: Codec, waveform: Waveform, bpm: float, other: Waveform, n_bands: int, rng: np.random.Generator
-) -> Pair:
+def make_pair(codec: Codec, waveform: Waveform, bpm: float, other: Waveform, rng: np.random.Generator) -> Pair:
     """Cut a loop of 16 beats or more at random; two of three continuations lose their perfection, some to `other`."""
-    n_beats = round(waveform.duration_s * bpm / 60.0)
+    grid, work = BeatGrid(bpm, waveform.sample_rate), codec.config.samples_per_beat
+    n_beats = round(grid.beats_in(waveform.n_samples))
     n_prompt = int(rng.choice(PROMPT_BEATS))
     n_prompt = n_prompt if n_prompt <= n_beats - 4 else n_beats // 2
     n_new = min(MOST_NEW_BEATS, n_beats - n_prompt)
     first = 4 * int(rng.integers(0, (n_beats - n_prompt - n_new) // 4 + 1))
-    edges = beat_edges(n_beats, bpm, waveform.sample_rate)
+    edges = grid.edges(n_beats)
     start, middle, end = (int(edges[first + n]) for n in (0, n_prompt, n_prompt + n_new))
     before, truth = waveform.slice(start, middle), waveform.slice(middle, min(end, waveform.n_samples))
     if rng.random() < 0.65:
         truth = roughened(truth, other if rng.random() < 0.5 else None, rng)
-    beats = [work_beats(codec, sound, bpm, n) for sound, n in ((before, n_prompt), (truth, n_new))]
+    beats = [grid.model_beats(sound, n, work) for sound, n in ((before, n_prompt), (truth, n_new))]
     prompt_codes, codes = (encode_beats(codec, part) for part in beats)
     tempo = Tempo(bpm, "argument", 1.0, 0.0, 1.0)
     prompt = Prompt(before, bpm, tempo, n_prompt, 4, prompt_codes, [], "")
     decoded = _decoded(codec, prompt, torch.from_numpy(codes))
-    work = codec.decoder.stft.samples_per_beat
     heard, true = (torch.from_numpy(part).flatten() for part in beats)
     silence = torch.zeros(work)
 
     def sound(samples: Tensor, lead: Tensor, after: Tensor) -> Sound:
         frames = len(samples) // work * codec.config.latent_frames_per_beat
-        return Sound(view_levels(samples, lead, after, frames, n_bands, work, (*VIEWS, TONE_VIEW)))
+        return Sound(view_levels(samples, lead, after, frames, codec.scorer.n_bands, work, (*VIEWS, TONE_VIEW)))
 
     return Pair(
         torch.from_numpy(prompt_codes), torch.from_numpy(codes), sound(heard, heard, heard),
@@ -115,9 +117,50 @@ def make_pair(
     )  # fmt: skip
 
 
+def cut_loops(codec: Codec, folders: Sequence[Path], n_loops: int, out: Path, seed: int = 0) -> None:
+    """Cut up to `n_loops` random loops of some folders in two and write the pairs to `out`; those there are kept.
+
+    Errors: RequestError when no loop is long enough.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    clips = [(folder, clip) for folder in folders for clip in find_clips(folder)]
+    n_found = 0
+    for index in tqdm(np.random.default_rng(seed).permutation(len(clips)).tolist(), desc="loops cut in two"):
+        if n_found == n_loops:
+            break
+        path = out / Path(clip_name(*clips[index])).with_suffix(".npz").name
+        if not path.exists():
+            rng = np.random.default_rng([seed, index])
+            pair = _pair_of(codec, clips[index][1], clips[int(rng.integers(len(clips)))][1], rng)
+            if pair is None:
+                continue
+            pair.save(path)
+        n_found += 1
+    if not n_found:
+        names = ", ".join(str(folder) for folder in folders)
+        raise RequestError(f"{names}: no loop has {LOOP_BEATS} beats or more to be cut in two; give longer ones.")
+
+
+def read_pairs(folder: Path) -> list[Pair]:
+    """What `cut_loops` wrote, in the order of the names."""
+    return [Pair.load(path) for path in sorted(folder.glob("*.npz"))]
+
+
+def _pair_of(codec: Codec, clip: TrainingClip, other: TrainingClip, rng: np.random.Generator) -> Pair | None:
+    """None where a loop is too short, or either cannot be read: it teaches nothing."""
+    try:
+        waveform, bpm = load_clip(clip)
+        if BeatGrid(bpm, waveform.sample_rate).beats_in(waveform.n_samples) < LOOP_BEATS - 0.25:
+            return None
+        return make_pair(codec, waveform, bpm, load_clip(other)[0], rng)
+    except (AudioError, TempoError, TiafError) as error:
+        tqdm.write(f"left out: {error}")
+        return None
+
+
 @torch.inference_mode()
 def _decoded(codec: Codec, prompt: Prompt, codes: Tensor) -> Tensor:
-    """What the decoder makes of new codes, at the prompt's level and colour, mono on the work grid."""
+    """What the decoder makes of new codes, at the prompt's level and colour, mono on the beat grid."""
     renderer = Renderer(codec, prompt)
     state, decoder = renderer.state, codec.decoder
     around = torch.cat([codes, codes[-1:]])  # its sound is late

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from melformer.audio.grid import fold_bpm
+from melformer.audio.grid import model_tempo
 from melformer.data.beat_dataset import BeatDataset
 from melformer.data.listing import load_array
 
@@ -73,7 +73,7 @@ def passage_at(
 
     A share `played_round` begins with a few bars that come back, and then goes on: what repeats may yet leave.
     """
-    folded, factor = fold_bpm(bpm)
+    folded, factor = model_tempo(bpm)
     bar = max(1, round(beats_per_bar * factor))
     start = int(rng.integers(max(1, len(codes) - n_beats + 1))) if len(codes) > n_beats else 0
     where = np.arange(n_beats)

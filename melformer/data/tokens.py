@@ -11,7 +11,6 @@ import multiprocessing
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,63 +20,30 @@ import torch
 from tqdm import tqdm
 
 from melformer.codec.codec import Codec
-from melformer.data.beat_dataset import (
-    CACHED,
-    TrainingClip,
-    clip_name,
-    find_clips,
-    load_clip,
-    material_sources,
-    model_beats,
-)
-from melformer.data.listing import load_array, read_entries
+from melformer.data.beat_dataset import CACHED, TrainingClip, clip_name, find_clips, load_clip, material_sources
+from melformer.data.listing import read_entries
 from melformer.errors import AudioError, CheckpointError, RequestError, TempoError, TiafError
 from melformer.files import atomic_path, only_writer
 
 LOOPS_PER_SHARD = 64
-BEATS_AT_ONCE = 16
+NamedClip = tuple[str, TrainingClip]
+Job = tuple[Path, tuple[NamedClip, ...]]
+Written = tuple[list[dict[str, Any]], list[str]]
 
 
-@dataclass(frozen=True)
-class TokenizedLoop:
-    """A loop to be written in codes: an audio clip, or its `entry` in a cache of beats (then `path` is the array)."""
-
-    name: str
-    clip: TrainingClip | None = None
-    path: Path | None = None
-    entry: dict[str, Any] | None = None
-
-
-def write_tokens(
-    codec: Codec, cache: Path, out: Path, bf16: bool = False, workers: int = 1, codec_name: str = ""
-) -> None:
-    """Encode every loop of a beat cache; see `tokenise`. Errors: RequestError when it holds none."""
-    loops = [
-        TokenizedLoop(e["name"], path=cache / e["name"], entry=e) for e in read_entries(cache / "clips.jsonl", CACHED)
-    ]
-    if not loops:
-        raise RequestError(f"{cache} holds no beats; make some with `melformer train codec` first.")
-    with only_writer(out):
-        _describe(out, codec, codec_name, [])
-        _write(codec, loops, out, bf16, workers)
-
-
-def tokenise(
-    codec: Codec, folders: Sequence[Path], out: Path, bf16: bool = False, workers: int = 1, codec_name: str = ""
-) -> int:
+def tokenise(codec: Codec, folders: Sequence[Path], out: Path, workers: int = 1, codec_name: str = "") -> int:
     """Encode every loop of some folders straight from the audio, in `workers` processes; say how many `out` holds.
 
     What is written already stays as it is, so an interrupted pass goes on, and new loops can be added. Loops that
-    cannot be read or have no clear tempo are left out and named. `bf16` computes the encoder in bfloat16, faster on
-    processors that multiply it natively. Errors: RequestError without loops; CheckpointError for tokens of another
-    codec.
+    cannot be read or have no clear tempo are left out and named. Codes are those of a prompt that is the same loop.
+    Errors: RequestError without loops; CheckpointError for tokens of another codec.
     """
     if workers < 1:
         raise RequestError(f"workers is {workers}; it must be at least 1.")
-    loops = [TokenizedLoop(clip_name(folder, clip), clip=clip) for folder in folders for clip in find_clips(folder)]
+    loops = [(clip_name(folder, clip), clip) for folder in folders for clip in find_clips(folder)]
     with only_writer(out):
         _describe(out, codec, codec_name, folders)
-        return _write(codec, loops, out, bf16, workers)
+        return _write(codec, loops, out, workers)
 
 
 def fingerprint(codec: Codec) -> str:
@@ -120,16 +86,16 @@ def _describe(out: Path, codec: Codec, codec_name: str, folders: Sequence[Path])
         temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
-def _write(codec: Codec, loops: Sequence[TokenizedLoop], out: Path, bf16: bool, workers: int) -> int:
+def _write(codec: Codec, loops: Sequence[NamedClip], out: Path, workers: int) -> int:
     """Encode what is missing, shard by shard; each is listed in one go, after it is whole."""
     listing = out / "clips.jsonl"
     entries = _listed(listing)
     done = {entry["name"] for entry in entries}
-    missing = [loop for loop in loops if loop.name not in done]
+    missing = [loop for loop in loops if loop[0] not in done]
     size = min(LOOPS_PER_SHARD, max(1, -(-len(missing) // (4 * workers))))
     jobs = [(out, tuple(missing[i : i + size])) for i in range(0, len(missing), size)]
     with tqdm(total=len(missing), desc="tokens", unit="loop", disable=not missing) as bar:
-        for (_, part), (written, left_out) in zip(jobs, _run(codec, jobs, bf16, workers)):
+        for (_, part), (written, left_out) in zip(jobs, _run(codec, jobs, workers)):
             for message in left_out:
                 tqdm.write(f"left out: {message}")
             entries += written
@@ -153,74 +119,52 @@ def _listed(listing: Path) -> list[dict[str, Any]]:
     return read_entries(listing, CACHED)
 
 
-Written = tuple[list[dict[str, Any]], list[str]]
-_worker: tuple[Codec, bool]
+_worker: Codec
 
 
-def _run(
-    codec: Codec, jobs: Iterable[tuple[Path, tuple[TokenizedLoop, ...]]], bf16: bool, workers: int
-) -> Iterator[Written]:
+def _run(codec: Codec, jobs: Iterable[Job], workers: int) -> Iterator[Written]:
     """The results in the order of the jobs. Workers are spawned: a forked process with threads can hang."""
     if workers == 1:
         for job in jobs:
-            yield _write_shard(codec, bf16, *job)
+            yield _write_shard(codec, *job)
         return
     context, remaining = multiprocessing.get_context("spawn"), iter(jobs)
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(codec, bf16)) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(codec,)) as pool:
         waiting = deque(pool.submit(_work, job) for job in islice(remaining, 2 * workers))
         while waiting:
             yield waiting.popleft().result()
             waiting.extend(pool.submit(_work, job) for job in islice(remaining, 1))
 
 
-def _start(codec: Codec, bf16: bool) -> None:
+def _start(codec: Codec) -> None:
     global _worker
     torch.set_num_threads(1)
-    _worker = codec, bf16
+    _worker = codec
 
 
-def _work(job: tuple[Path, tuple[TokenizedLoop, ...]]) -> Written:
-    return _write_shard(*_worker, *job)
+def _work(job: Job) -> Written:
+    return _write_shard(_worker, *job)
 
 
-def _write_shard(codec: Codec, bf16: bool, out: Path, loops: tuple[TokenizedLoop, ...]) -> Written:
+def _write_shard(codec: Codec, out: Path, loops: tuple[NamedClip, ...]) -> Written:
     """Encode some loops into one shard: their entries, and why others were left out."""
     codec.eval()
-    name = f"shard-{hashlib.sha256(' '.join(loop.name for loop in loops).encode()).hexdigest()[:16]}.npy"
-    codes, entries, left_out, start = [], [], [], 0
-    for loop in loops:
+    shard = f"shard-{hashlib.sha256(' '.join(name for name, _ in loops).encode()).hexdigest()[:16]}.npy"
+    written, entries, left_out, start = [], [], [], 0
+    for name, clip in loops:
         try:
-            beats, entry = _beats(loop, codec.config.work_samples_per_beat)
+            waveform, bpm = load_clip(clip)
+            codes = codec.encode_loop(waveform, bpm).astype(np.uint16)
         except (AudioError, TempoError, TiafError) as error:
             left_out.append(str(error))
             continue
-        if len(beats):
-            codes.append(encode_beats(codec, beats, bf16))
-            entries.append({**entry, "name": loop.name, "shard": name, "start": start, "n_beats": len(beats)})
-            start += len(beats)
-    if codes:
-        with atomic_path(out / name) as temporary, open(temporary, "wb") as file:
-            np.save(file, np.concatenate(codes))
+        entries.append({
+            "bpm": bpm, "beats_per_bar": clip.beats_per_bar, "source": clip.path.name, "name": name, "shard": shard,
+            "start": start, "n_beats": len(codes),
+        })  # fmt: skip
+        written.append(codes)
+        start += len(codes)
+    if written:
+        with atomic_path(out / shard) as temporary, open(temporary, "wb") as file:
+            np.save(file, np.concatenate(written))
     return entries, left_out
-
-
-def _beats(loop: TokenizedLoop, samples_per_beat: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """float32 (n_beats, samples_per_beat), and what is known of the loop."""
-    if loop.clip is None:
-        assert loop.path is not None and loop.entry is not None
-        beats = load_array(loop.path, np.int16, 2, loop.entry["n_beats"])
-        return beats.astype(np.float32) / 32_767.0, loop.entry
-    waveform, bpm = load_clip(loop.clip)
-    entry = {"bpm": bpm, "beats_per_bar": loop.clip.beats_per_bar, "source": loop.clip.path.name}
-    return model_beats(waveform, bpm, samples_per_beat).clip(-1.0, 1.0), entry
-
-
-def encode_beats(codec: Codec, beats: np.ndarray, bf16: bool = False) -> np.ndarray:
-    """Beats float32 (n_beats, work samples) → codes uint16 (n_beats, frames, n_codebooks), several at once."""
-    codes = []
-    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-        for part in torch.from_numpy(beats).split(BEATS_AT_ONCE):
-            latents = codec.encode_latents(part).float()
-            with torch.autocast("cpu", enabled=False):
-                codes.append(codec.quantizer.encode(latents))
-    return torch.cat(codes).numpy().astype(np.uint16)

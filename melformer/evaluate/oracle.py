@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import fft
 
-from melformer.audio.grid import beat_edges
+from melformer.audio.grid import BeatGrid, beats_per_second
 from melformer.audio.waveform import Waveform
 from melformer.evaluate.metrics.spectra import decibels, hann, mel_filters
 from melformer.evaluate.references import looped
@@ -21,7 +21,7 @@ def best_copy(prompt: Waveform, truth: Waveform, bpm: float, n_prompt: int, n_ne
     the beat. Nearest is the least mean level difference over the bins of 24 mel-spaced bands; chosen cells
     are copied with their phase. No renderer that copies at this resolution can come closer by this measure.
     """
-    edges = beat_edges(n_prompt, bpm, prompt.sample_rate)
+    edges = BeatGrid(bpm, prompt.sample_rate).edges(n_prompt)
     n_samples = truth.n_samples
     goal = _spectra(truth.samples)
     bands = np.argmax(mel_filters(prompt.sample_rate, N_FFT, N_BANDS), axis=0)  # (bins,)
@@ -45,7 +45,7 @@ def _fitted(samples: np.ndarray, n_samples: int) -> np.ndarray:
 
 def _cells(n_frames: int, bpm: float, sample_rate: int) -> np.ndarray:
     """Which 16th of a beat each frame's middle lies in, int (frames,)."""
-    return (np.arange(n_frames) * HOP * bpm / (60.0 * sample_rate) * CELLS_PER_BEAT).astype(int)
+    return (np.arange(n_frames) * HOP * beats_per_second(bpm) / sample_rate * CELLS_PER_BEAT).astype(int)
 
 
 def _spectra(samples: np.ndarray) -> np.ndarray:

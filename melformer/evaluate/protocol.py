@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from melformer.audio.grid import beat_edges
+from melformer.audio.grid import BeatGrid
 from melformer.audio.io import audio_files, read_waveform
 from melformer.audio.resample import resample
 from melformer.audio.waveform import Waveform
@@ -93,7 +93,7 @@ System = Callable[[Case], Answer | None]  # None: it has no answer to this case
 
 def cut(clip: EvaluationClip, beats_per_bar: int = 4, n_new: int | None = None) -> Case:
     """Cut a clip at the bar line nearest its middle, or take it whole as a prompt for `n_new` beats (16)."""
-    edges = beat_edges(clip.n_beats, clip.bpm, clip.waveform.sample_rate)
+    edges = BeatGrid(clip.bpm, clip.waveform.sample_rate).edges(clip.n_beats)
     bar = min(beats_per_bar, max(1, clip.n_beats // 2))
     n_prompt = max(bar, round(clip.n_beats / 2 / bar) * bar)
     facts = (clip.name, clip.bpm, beats_per_bar)
@@ -175,7 +175,7 @@ def _at_tempo(other: Case, case: Case) -> Waveform:
     """Another case's prompt, played at this case's tempo as a turntable would, looped to length."""
     rate = case.prompt.sample_rate
     source = resample(other.prompt.mono(), rate).samples[:, 0]
-    n_samples = int(beat_edges(other.n_prompt, case.bpm, rate)[-1])
+    n_samples = BeatGrid(case.bpm, rate).edge(other.n_prompt)
     played = np.interp(np.linspace(0, len(source) - 1, n_samples), np.arange(len(source)), source)
     channels = np.repeat(played.astype(np.float32)[:, None], case.prompt.n_channels, axis=1)
     return references.looped(Waveform(channels, rate), case.bpm, case.n_new)

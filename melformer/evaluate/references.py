@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from melformer.audio.grid import beat_edges
+from melformer.audio.grid import BeatGrid
 from melformer.audio.resample import resample
 from melformer.audio.waveform import Waveform
 from melformer.errors import RequestError
@@ -77,8 +77,8 @@ def _delay(clip: np.ndarray, decoded: np.ndarray, limit: int = 4_000) -> int:
 
 def looped(prompt: Waveform, bpm: float, n_beats: int) -> Waveform:
     """`n_beats` of "just loop the prompt": a prompt of whole beats, repeated on the beat grid."""
-    n_prompt = max(1, round(prompt.n_samples * bpm / (60.0 * prompt.sample_rate)))
-    edges = beat_edges(n_prompt + n_beats, bpm, prompt.sample_rate)
+    n_prompt = max(1, round(BeatGrid(bpm, prompt.sample_rate).beats_in(prompt.n_samples)))
+    edges = BeatGrid(bpm, prompt.sample_rate).edges(n_prompt + n_beats)
     start = edges[n_prompt]
     out = np.zeros((edges[-1] - start, prompt.n_channels), np.float32)
     for first in range(n_prompt, n_prompt + n_beats, n_prompt):
@@ -90,7 +90,7 @@ def looped(prompt: Waveform, bpm: float, n_beats: int) -> Waveform:
 
 def shuffled(clip: Waveform, bpm: float, n_beats: int, seed: int = 0) -> Waveform:
     """The clip's beats in random order, on the grid: right sounds, wrong sequence."""
-    edges = beat_edges(n_beats, bpm, clip.sample_rate)
+    edges = BeatGrid(bpm, clip.sample_rate).edges(n_beats)
     order = np.random.default_rng(seed).permutation(n_beats)
     out = np.zeros((edges[-1], clip.n_channels), np.float32)
     for place, beat in enumerate(order):

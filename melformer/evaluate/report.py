@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from melformer.audio.grid import beat_edges, fold_bpm
+from melformer.audio.grid import BeatGrid, model_tempo
 from melformer.audio.waveform import Waveform
 from melformer.errors import RequestError
 from melformer.evaluate import codec_scores, tables
@@ -137,7 +137,7 @@ def at_most(clip: EvaluationClip, n_beats: int) -> EvaluationClip:
     """The clip, or its first `n_beats` beats."""
     if clip.n_beats <= n_beats:
         return clip
-    stop = int(beat_edges(n_beats, clip.bpm, clip.waveform.sample_rate)[-1])
+    stop = BeatGrid(clip.bpm, clip.waveform.sample_rate).edge(n_beats)
     return EvaluationClip(clip.name, clip.waveform.slice(0, stop), clip.bpm, n_beats)
 
 
@@ -152,7 +152,7 @@ def _codec(
     codec, config = BareCodec(model.codec), model.config.codec
     sizes = (config.latent_frames_per_beat, config.n_codebooks, config.codebook_size)
     ours = codec_scores.measure_codec(
-        clips, codec.reconstruct, lambda bpm: bits_per_second(*sizes, fold_bpm(bpm)[0]) / 1000.0
+        clips, codec.reconstruct, lambda bpm: bits_per_second(*sizes, model_tempo(bpm)[0]) / 1000.0
     )
     return {"Melformer": ours, **systems}, codec_scores.measure_codes(clips, codec.encode, config.codebook_size)
 
@@ -181,7 +181,7 @@ def _transformer(clips: list[EvaluationClip], model: "Melformer", beats_per_bar:
 
     passages = []
     for clip in clips:
-        folded, factor = fold_bpm(clip.bpm)
+        folded, factor = model_tempo(clip.bpm)
         bar = max(1, round(beats_per_bar * factor))
         passages.append(CodePassage(clip.name, model.encode(clip.waveform, clip.bpm), folded, bar))
     return measure_transformer(model.transformer, passages)

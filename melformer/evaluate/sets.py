@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from melformer.audio.grid import beat_edges, fit_to_grid
+from melformer.audio.grid import BeatGrid, fit_to_grid
 from melformer.audio.io import audio_files, read_waveform, write_waveform
 from melformer.audio.tempo import find_tempo
 from melformer.audio.waveform import Waveform
@@ -67,7 +67,7 @@ def real_clips(root: str | Path = "/") -> Iterator[EvaluationClip]:
         if not path.exists():
             continue
         waveform = read_waveform(path)
-        edges = beat_edges(N_CLIP_BEATS, fact["bpm"], waveform.sample_rate)
+        edges = BeatGrid(fact["bpm"], waveform.sample_rate).edges(N_CLIP_BEATS)
         start = round(fact["start_s"] * waveform.sample_rate)
         stop = min(waveform.n_samples, start + int(edges[-1]))
         part = Waveform(waveform.samples[start:stop].copy(), waveform.sample_rate)  # or the whole track stays in memory

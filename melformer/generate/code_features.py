@@ -23,42 +23,25 @@ class CodeFeatures:
 
     @classmethod
     def of(cls, codec: Codec) -> "CodeFeatures":
-        """Levels are told by the codebook of levels, or else by the first."""
+        """Levels are told by the codebook of levels."""
         beat = torch.zeros(1, codec.decoder.stft.samples_per_beat)
-        book = 0 if codec.quantizer.level is None else codec.quantizer.n_learned
+        book = codec.quantizer.n_learned
         return cls(codec, book, np.unique(codec.encode(beat)[0, :, book].numpy()))
 
     @torch.inference_mode()
     def colours(self, codes: Tensor) -> np.ndarray:
-        """Mean log10 levels of the bands of beats, int64 (N, F, n_codebooks) → float32 (N, n_bands).
-
-        A codec without a scorer of sources tells none: n_bands is 1, and every beat has the same.
-        """
-        scorer = self.codec.scorer
-        if scorer is None:
-            return np.zeros((len(codes), 1), np.float32)
-        return scorer.read(self.codec.quantizer.colours(codes)).mean(dim=1).numpy()
+        """Mean log10 levels of the bands of beats, int64 (N, F, n_codebooks) → float32 (N, n_bands)."""
+        return self.codec.scorer.read(self.codec.quantizer.colours(codes)).mean(dim=1).numpy()
 
     @torch.inference_mode()
     def powers(self, codes: Tensor) -> np.ndarray:
-        """Mean power that codes state, int64 (N, F, n_codebooks) → float32 (N,).
-
-        A codec without a codebook of levels states none: every beat has 1.
-        """
+        """Mean power that codes state, int64 (N, F, n_codebooks) → float32 (N,)."""
         quantizer = self.codec.quantizer
-        if quantizer.level is None:
-            return np.ones(len(codes), np.float32)
         return quantizer.level.powers(codes[..., quantizer.n_learned]).sum(dim=2).mean(dim=1).numpy()
 
     @torch.inference_mode()
     def chroma(self, codes: Tensor) -> np.ndarray:
-        """How much of each pitch class the partials of beats have, int64 (N, F, n_codebooks) → float32 (N, 12).
-
-        A codec without a scorer of sources, or without partials, tells none: zeros.
-        """
-        scorer, chroma = self.codec.scorer, torch.zeros(len(codes), 12)
-        if scorer is not None:
-            tones = scorer.tones(codes).sum(dim=1)
-            pitch = torch.arange(tones.shape[1]) // (NOTCHES_PER_OCTAVE // 12) % 12
-            chroma.index_add_(1, pitch, tones)
-        return chroma.numpy()
+        """How much of each pitch class the partials of beats have, int64 (N, F, n_codebooks) → float32 (N, 12)."""
+        tones = self.codec.scorer.tones(codes).sum(dim=1)
+        pitch = torch.arange(tones.shape[1]) // (NOTCHES_PER_OCTAVE // 12) % 12
+        return torch.zeros(len(codes), 12).index_add_(1, pitch, tones).numpy()

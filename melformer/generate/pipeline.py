@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from melformer.audio.grid import beat_edges
+from melformer.audio.grid import BeatGrid
 from melformer.audio.inputs import AudioInput, open_audio
 from melformer.audio.io import Waveform, exact_encoding, write_waveform
 from melformer.audio.tempo import find_tempo
@@ -21,7 +21,7 @@ from melformer.generate.beat_generator import BeatGenerator
 from melformer.generate.closing import Ending
 from melformer.generate.code_features import CodeFeatures
 from melformer.generate.parallel import aside
-from melformer.generate.prompt import Prompt, encode, make_prompt
+from melformer.generate.prompt import Prompt, make_prompt
 from melformer.generate.ranking import ranked
 from melformer.generate.sampling import GenerationConfig
 from melformer.generate.state import StreamState, capture, restore
@@ -129,7 +129,7 @@ class Melformer(nn.Module):
         model.folder = bundle.path
         model.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in bundle.tensors.items()})
         if has_bytes():
-            for part in (model.codec.encoder, model.codec.decoder, model.transformer):
+            for part in (model.codec.decoder, model.transformer):  # not the encoder: codes are those of training
                 use_bytes(part)
         elif has_halves():
             use_halves(model.transformer)
@@ -312,9 +312,8 @@ class Melformer(nn.Module):
         return Waveform(renderer.decode_loop(torch.from_numpy(codes)), prompt.waveform.sample_rate)
 
     def encode(self, waveform: Waveform, bpm: float) -> np.ndarray:
-        """Codes of a loop's whole beats: int64 (model beats, frames, n_codebooks)."""
-        n_beats = round(waveform.duration_s * bpm / 60.0)
-        return encode(self.codec, waveform, bpm, n_beats)
+        """Codes of a loop's whole beats: int64 (model beats, frames, n_codebooks). Errors: TempoError."""
+        return self.codec.encode_loop(waveform, bpm)
 
 
 def check_request(n_beats: int | None, seeds: list[int]) -> None:
@@ -347,7 +346,7 @@ def _assemble(takes: TakeStreams, row: int, beats: list[Beat], seed: int, config
     """One of the takes that were made together, from its beats."""
     prompt, join, rate = takes.prompt, takes.joins[row], takes.prompt.waveform.sample_rate
     new = np.concatenate([beat.waveform.samples for beat in beats])
-    edges = beat_edges(prompt.n_beats + len(beats), prompt.bpm, rate)
+    edges = BeatGrid(prompt.bpm, rate).edges(prompt.n_beats + len(beats))
     assert len(new) == edges[-1] - edges[prompt.n_beats]
     whole = np.concatenate([prompt.waveform.samples[: -len(join)], join, new])
     parts = ("codes", "lags", "band_lags")

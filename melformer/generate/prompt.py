@@ -1,15 +1,14 @@
 """A musician's loop, fitted to its beat grid and written in codes."""
 
 from dataclasses import dataclass, field
-from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 import torch
 
-from melformer.audio.grid import beat_edges, check_bpm, fit_to_grid, fold_bpm
+from melformer.audio.grid import BeatGrid, check_bpm, fit_to_grid
 from melformer.audio.inputs import AudioInput, open_audio
 from melformer.audio.io import Waveform
-from melformer.audio.resample import resample_span
 from melformer.audio.tempo import Tempo, find_tempo
 from melformer.codec.codec import Codec
 from melformer.errors import RequestError
@@ -24,8 +23,8 @@ class Prompt:
 
     `waveform` is the user's own samples, whole beats of them, at their own rate. `codes` is int64 (model beats,
     frames, n_codebooks): the model's tempo lies in [90, 180) BPM, so a beat is `model_beats_per_beat` (1/2, 1, 2 or
-    4) model beats. `messages` tell the user what was found and changed. `beats` are `work_beats` of it, where they
-    are at hand.
+    4) model beats. `messages` tell the user what was found and changed. `beats` (model beats, samples_per_beat) are its
+    mono mix on the codec's grid, where they are at hand.
     """
 
     waveform: Waveform
@@ -38,15 +37,20 @@ class Prompt:
     name: str
     beats: np.ndarray | None = field(default=None, repr=False, compare=False)
 
+    @cached_property
+    def grid(self) -> BeatGrid:
+        """Where its beats lie in samples."""
+        return BeatGrid(self.bpm, self.waveform.sample_rate)
+
     @property
     def model_bpm(self) -> float:
         """The tempo that the model sees."""
-        return fold_bpm(self.bpm)[0]
+        return self.grid.model_bpm
 
     @property
     def model_beats_per_beat(self) -> float:
         """Model beats in one beat: 1/2, 1, 2 or 4."""
-        return fold_bpm(self.bpm)[1]
+        return self.grid.model_beats_per_beat
 
     @property
     def n_model_beats(self) -> float:
@@ -86,33 +90,17 @@ def make_prompt(
     waveform, n_beats = fit.waveform, fit.n_beats
     if n_beats > MAX_BEATS:
         kept = MAX_BEATS // beats_per_bar * beats_per_bar
-        edges = beat_edges(n_beats, tempo.bpm, waveform.sample_rate)
+        edges = BeatGrid(tempo.bpm, waveform.sample_rate).edges(n_beats)
         waveform = waveform.slice(int(edges[n_beats - kept]), int(edges[n_beats]))
         messages.append(f"The loop has {n_beats} beats; its last {kept} are continued.")
         n_beats = kept
-    beats = work_beats(codec, waveform, tempo.bpm, n_beats)
+    grid = BeatGrid(tempo.bpm, waveform.sample_rate)
+    beats = grid.model_beats(waveform, n_beats, codec.config.samples_per_beat)
     name = path.stem if path else "loop"
     return Prompt(waveform, tempo.bpm, tempo, n_beats, beats_per_bar, encode_beats(codec, beats), messages, name, beats)
 
 
-def encode(codec: Codec, waveform: Waveform, bpm: float, n_beats: int) -> np.ndarray:
-    """Codes of a waveform's `work_beats`: int64 (model beats, frames, n_codebooks)."""
-    return encode_beats(codec, work_beats(codec, waveform, bpm, n_beats))
-
-
 def encode_beats(codec: Codec, beats: np.ndarray) -> np.ndarray:
-    """Codes of beats (n, work samples): int64 (n, frames, n_codebooks)."""
+    """`Codec.encode` in two threads: beats (n, samples_per_beat) → codes int64 (n, frames, n_codebooks)."""
     halves = torch.from_numpy(beats).tensor_split(min(2, len(beats)))
-    return codec.quantize(torch.cat(side_by_side(codec.encode_alone, halves))).numpy()
-
-
-def work_beats(codec: Codec, waveform: Waveform, bpm: float, n_beats: int) -> np.ndarray:
-    """The last whole model beats of `n_beats`, mono, on the grid that the codec works on: float32 (n, work samples).
-
-    An odd beat before the first whole model beat (above 180 BPM) is left out, so that beats end together.
-    """
-    folded, factor = fold_bpm(bpm)
-    n_model, work = int(n_beats * factor), codec.decoder.stft.samples_per_beat
-    skipped = int(beat_edges(n_beats, bpm, waveform.sample_rate)[round(n_beats - n_model / factor)])
-    step = Fraction(60 * waveform.sample_rate) / Fraction(folded).limit_denominator(10**6) / work
-    return resample_span(waveform.mono().samples, step, 0, n_model * work, skipped).reshape(n_model, work)
+    return torch.cat(side_by_side(codec.encode, halves)).numpy()

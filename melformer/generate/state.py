@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from melformer.audio.grid import beat_edges, check_bpm
+from melformer.audio.grid import BeatGrid, check_bpm
 from melformer.audio.io import Waveform
 from melformer.audio.tempo import Tempo
 from melformer.codec.codec import Codec
@@ -190,7 +190,7 @@ def read_prompt(facts: dict[str, Any], tensors: dict[str, Tensor], codec: Any) -
     waveform = Waveform(samples.numpy(), whole(facts, "sample_rate", 1, 2**31))
     bar = whole(told, "beats_per_bar", 1, 16)
     prompt = Prompt(waveform, bpm, Tempo(**tempo), n_beats, bar, codes.numpy(), messages, told["name"])
-    if waveform.n_samples != beat_edges(n_beats, bpm, waveform.sample_rate)[-1] or waveform.n_channels > 2:
+    if waveform.n_samples != BeatGrid(bpm, waveform.sample_rate).edges(n_beats)[-1] or waveform.n_channels > 2:
         raise wrong("its loop has another length")
     check_codes("prompt.codes", codes, (int(prompt.n_model_beats), *_code_shape(codec)), codec)
     return prompt
@@ -258,7 +258,7 @@ def check_renderer(renderer: "Renderer", state: Any) -> None:
     lags, bands, recent = (torch.from_numpy(getattr(state, name)) for name in ("lags", "bands", "recent"))
     check_tensor("voice.lags", lags, (kept * renderer.frames,), torch.int64)
     check_tensor("voice.bands", bands, (kept * renderer.frames, renderer.own.n_bands), torch.int64)
-    rows = min(n, RECENT_BEATS) if renderer.own.n_bands else 0
+    rows = min(n, RECENT_BEATS)
     check_tensor("voice.recent", recent, (rows, fresh.recent.shape[1]))
     farthest = len(renderer.prompt.codes) + n
     for name, sources, low in (("lags", lags, 0), ("bands", bands, -2)):

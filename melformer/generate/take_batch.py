@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import torch
 
-from melformer.audio.grid import beat_edges
+from melformer.audio.grid import BeatGrid
 from melformer.audio.io import Waveform
 from melformer.generate.beat_generator import BeatGenerator
 from melformer.generate.closing import Ending, compose_ending
@@ -156,7 +156,7 @@ class TakeStreams:
     def _edges(self, index: int) -> tuple[int, int]:
         """First and last sample of new beat `index`, counted from the prompt's first sample."""
         first = self.prompt.n_beats + index
-        edges = beat_edges(first + 1, self.prompt.bpm, self.prompt.waveform.sample_rate)
+        edges = BeatGrid(self.prompt.bpm, self.prompt.waveform.sample_rate).edges(first + 1)
         return int(edges[first]), int(edges[first + 1])
 
     def _codes_of(self, begin: Fraction, end: Fraction) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:

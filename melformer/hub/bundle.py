@@ -91,7 +91,7 @@ def read_config(path: Path) -> Config:
         return Config.load(path)
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
-    except (ConfigError, ValueError, TypeError, OverflowError) as error:
+    except ConfigError as error:
         raise CheckpointError(f"{path} cannot be used: {error}") from error
 
 

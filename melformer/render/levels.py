@@ -19,23 +19,19 @@ class LevelCorrector:
 
     The codebook of levels states the power of every register in every latent frame. Of codes that were played the
     decoder makes just that, in a whole beat within a decibel; of composed ones, which do not always agree with each
-    other, it has made 5 dB more (docs/decisions/). Other codecs state nothing, and nothing is changed.
+    other, it has made 5 dB more (docs/decisions/).
     """
 
     def __init__(self, codec: Codec, spectra: Tensor, codes: Tensor) -> None:
         """What the decoder makes of a prompt, spectra (1, frames, n_bins), and the codes (n, frames, n_codebooks)."""
         self.codec, self.n_late = codec, codec.decoder.lookahead
-        self.floor, self.usual = torch.zeros(()), torch.zeros(())
-        if codec.quantizer.level is not None:
-            powers = [part[len(codes) > 1 :].mean(dim=0) for part in self._powers(spectra, codes, None)]
-            self.floor = SOFT * powers[1] + SILENT
-            self.usual = self._decibels(*powers).clamp(-MOST_USUAL_DB, MOST_USUAL_DB)
+        powers = [part[len(codes) > 1 :].mean(dim=0) for part in self._powers(spectra, codes, None)]
+        self.floor = SOFT * powers[1] + SILENT
+        self.usual = self._decibels(*powers).clamp(-MOST_USUAL_DB, MOST_USUAL_DB)
 
     def held(self, spectra: Tensor, codes: Tensor, before: Tensor | None) -> Tensor:
         """The decoder's spectra (1, frames, n_bins) of whole model beats, int64 (n, frames, n_codebooks), each held to
         its levels; `before` are the beats that the decoder heard before them, if any."""
-        if self.codec.quantizer.level is None:
-            return spectra
         excess = self._decibels(*self._powers(spectra, codes, before)) - self.usual
         decibels = (excess - excess.clamp(-ALLOWED_DB, ALLOWED_DB)).clamp(-MOST_DB, MOST_DB)
         gains = (10.0 ** (-decibels / 20.0)).repeat_interleave(spectra.shape[1] // len(codes), dim=0)
@@ -45,7 +41,6 @@ class LevelCorrector:
         """Mean powers of each register in each model beat as it comes out of the decoder, late by `lookahead` latent
         frames: as it is made, and as codes state it, (n, N_LEVELS) both."""
         quantizer, n_frames = self.codec.quantizer, codes.shape[1]
-        assert quantizer.level is not None
         heard = codes[0, :1].expand(self.n_late, -1) if before is None else before[-1, n_frames - self.n_late :]
         said = torch.cat([heard, codes.flatten(0, 1)])[: n_frames * len(codes), quantizer.n_learned]
         parts = register_powers(spectra)[0], quantizer.level.powers(said)

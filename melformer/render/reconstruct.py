@@ -1,10 +1,9 @@
 """A loop from its codes alone: the codec's, its colour, and where its sounds stand between the channels."""
 
-from fractions import Fraction
-
 import numpy as np
 import torch
 
+from melformer.audio.grid import BeatGrid
 from melformer.audio.io import Waveform
 from melformer.audio.resample import resample_span
 from melformer.codec.codec import Codec
@@ -25,7 +24,7 @@ def rebuild(codec: Codec, prompt: Prompt, codes: np.ndarray) -> Waveform:
     The colour is there because a decoder whose phases are unsure of themselves plays some bands too softly.
     """
     wave, rate = prompt.waveform, prompt.waveform.sample_rate
-    middle = _decoded(codec, prompt, codes)
+    middle = decoded_mono(codec, codes, prompt.grid, prompt.n_beats)
     middle = _coloured(middle, rate, colour_codes(wave.mono().samples, middle, rate))
     side = encode_side(wave.samples, rate, prompt.model_bpm)
     if side is None:
@@ -47,12 +46,10 @@ def _coloured(middle: np.ndarray, sample_rate: int, colour: np.ndarray) -> np.nd
     return np.fft.irfft(spectrum, len(middle)).astype(np.float32)[:, None]
 
 
-def _decoded(codec: Codec, prompt: Prompt, codes: np.ndarray) -> np.ndarray:
-    """The codec's sound alone at the prompt's rate and length: (n, 1)."""
-    around = torch.from_numpy(np.concatenate([codes[-1:], codes, codes[:1]]))  # as when the loop plays round
+def decoded_mono(codec: Codec, codes: np.ndarray, grid: BeatGrid, n_beats: int) -> np.ndarray:
+    """The codec's sound alone: codes (model beats, frames, n) of `n_beats` on a grid → (samples, 1), played round."""
+    around = torch.from_numpy(np.concatenate([codes[-1:], codes, codes[:1]]))
     samples, _ = codec.decode(around[None])
-    work = codec.config.work_samples_per_beat
-    step = work * Fraction(prompt.model_bpm).limit_denominator(10**6) / (60 * prompt.waveform.sample_rate)
-    skipped = int((prompt.n_model_beats - len(codes)) * work)
-    first = codec.decoder.delay_samples + work - skipped
-    return resample_span(samples.numpy().T, step, 0, prompt.waveform.n_samples, first)
+    work = codec.config.samples_per_beat
+    first, n_samples = codec.decoder.delay_samples + work, grid.edge(n_beats)
+    return resample_span(samples.numpy().T, 1 / grid.model_step(work), -grid.n_skipped(n_beats), n_samples, first)

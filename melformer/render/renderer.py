@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from melformer.audio.grid import beats_per_second
 from melformer.audio.resample import REACH, resample_span
 from melformer.codec.codec import Codec
 from melformer.codec.decoder import DecoderState
 from melformer.codec.source_scorer import band_levels
-from melformer.generate.prompt import Prompt, work_beats
+from melformer.generate.prompt import Prompt
 from melformer.render.band_mixer import BandMixer
 from melformer.render.crossfade import crossfade
 from melformer.render.levels import LevelCorrector
@@ -68,8 +69,8 @@ class Renderer:
         self.frames = config.latent_frames_per_beat
         self.n_kept = 2 + math.ceil(self.prompt.model_beats_per_beat)  # model beats that a beat may still need
         rate, prompt = self.prompt.waveform.sample_rate, self.prompt
-        self.samples_per_model_beat = Fraction(60 * rate) / Fraction(prompt.model_bpm).limit_denominator(10**6)
-        self.step = self.work / self.samples_per_model_beat
+        self.samples_per_model_beat = prompt.grid.samples_per_model_beat
+        self.step = 1 / prompt.grid.model_step(self.work)
         self.fade = round(FADE_S * rate)
         self.n_join = min(round(JOIN_S * rate), prompt.waveform.n_samples // 2)
         self.rough_seam = _is_rough(prompt.waveform.samples, round(0.003 * rate))
@@ -83,7 +84,7 @@ class Renderer:
         warm.carry = carry
         kept = min(samples.shape[1], self.work)
         start = -decoder.delay_samples - kept
-        self.patches = BandMixer(rate, prompt.model_bpm, self.own.n_bands, self.work) if self.own.n_bands else None
+        self.patches = BandMixer(rate, prompt.model_bpm, self.own.n_bands, self.work)
         self.state = RendererState(
             warm, torch.from_numpy(prompt.codes[-HISTORY_BEATS:]), samples[:, -kept:], start, np.zeros(0, np.int64),
             np.zeros((0, self.own.n_bands), np.int64), self.own.memory.recent, 0, 0, 0, GENERATE,
@@ -107,14 +108,12 @@ class Renderer:
         latents = self.codec.quantizer.decode(torch.from_numpy(self.prompt.codes[-WARM_BEATS:]))
         return self.codec.decoder.spectra(latents.flatten(0, 1)[None], None)
 
-    def _heard(self) -> np.ndarray | None:
-        """Levels of the prompt's samples in each latent frame and band: (P, frames, n_bands); None without a scorer."""
-        if self.codec.scorer is None:
-            return None
+    def _heard(self) -> np.ndarray:
+        """Levels of the prompt's samples in each latent frame and band: (P, frames, n_bands)."""
         prompt, n_bands = self.prompt, self.codec.scorer.n_bands
         beats = prompt.beats
         if beats is None:
-            beats = work_beats(self.codec, prompt.waveform, prompt.bpm, prompt.n_beats)
+            beats = prompt.grid.model_beats(prompt.waveform, prompt.n_beats, self.work)
         n_beats = len(beats)
         levels = band_levels(torch.from_numpy(beats).flatten(), n_beats * self.frames, n_bands, self.work)
         return levels.reshape(n_beats, self.frames, n_bands).numpy()
@@ -123,7 +122,7 @@ class Renderer:
         """Level, colour and place of each channel, from the part of the prompt that the decoder has just said."""
         stft = self.codec.decoder.stft
         samples, _ = stft.overlap_add(stft.segments(spectra))
-        rate = self.prompt.model_bpm / 60.0 * self.work
+        rate = beats_per_second(self.prompt.model_bpm) * self.work
         hz = np.arange(stft.n_bins) * (rate / stft.n_fft)
         said = round(min(WARM_BEATS, len(self.prompt.codes)) * self.samples_per_model_beat)
         heard = self.prompt.waveform.samples[-said:]
@@ -172,39 +171,33 @@ class Renderer:
         return (samples, end - samples.shape[1]), new_state
 
     def lags_of(self, first: int, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
-        """Sources of latent frames `first` … of the new part: lags (n_frames,), and of each band (n_frames, n_bands).
-
-        Without a scorer there is one band.
-        """
+        """Sources of latent frames `first` … of the new part: lags (n_frames,), of bands (n_frames, n_bands)."""
         part = slice(first - self.state.lags_start, first - self.state.lags_start + n_frames)
         lags, bands = self.state.lags[part].copy(), self.state.bands[part]
-        return lags, np.where(bands < 0, lags[:, None], bands) if bands.shape[1] else lags[:, None]
+        return lags, np.where(bands < 0, lags[:, None], bands)
 
     def beats_needed(self, beat_end: Fraction) -> int:
         """Model beats to be pushed before sound up to `beat_end` (model beats into the new part) is complete."""
         margin = self.codec.decoder.delay_samples + 2 * REACH * max(1, self.step) + 2
-        if self.patches is not None:
-            margin += (self.patches.n_fft + self.fade) * self.step
+        margin += (self.patches.n_fft + self.fade) * self.step
         return -int(-(beat_end + Fraction(margin) / self.work) // 1)
 
     def render(self, start: int, stop: int) -> np.ndarray:
         """Samples start … stop of the whole piece (the prompt's first sample is 0): float32 (n, channels)."""
         end, reach = self.prompt.waveform.n_samples, self.fade
-        chosen = np.zeros((0, 0), np.int64)
         low, high = start, stop
-        if self.patches is not None:
-            frames = self.patches.frames(start - end, stop - end)
-            chosen = self._chosen_bands(frames)
-            used = np.flatnonzero((chosen >= 0).any(axis=1))
-            if len(used):
-                frames, chosen = frames[used[0] : used[-1] + 1], chosen[used[0] : used[-1] + 1]
-                first, last = (edge + end for edge in self.patches.span(frames))
-                low, high = min(start, first), max(stop, last)
+        frames = self.patches.frames(start - end, stop - end)
+        chosen = self._chosen_bands(frames)
+        used = np.flatnonzero((chosen >= 0).any(axis=1))
+        if len(used):
+            frames, chosen = frames[used[0] : used[-1] + 1], chosen[used[0] : used[-1] + 1]
+            first, last = (edge + end for edge in self.patches.span(frames))
+            low, high = min(start, first), max(stop, last)
         lags = set(np.unique(chosen[chosen >= 0]).tolist())
         if GENERATE in lags or any(lag == GENERATE for _, lag in self._runs(low, high)):
             self.decoded = (low - reach, self._decoded(low - reach, high + reach))
         out = self._frames_sound(low, high)
-        if lags and self.patches is not None:
+        if lags:
             part = out[first - low : last - low]
             part += self.patches.difference({lag: self._source(lag, first, last) for lag in lags}, chosen, part)
         self.decoded = None
@@ -212,7 +205,6 @@ class Renderer:
 
     def _chosen_bands(self, frames: np.ndarray) -> np.ndarray:
         """Sources of the bands in frames of the patches: (n, n_bands), FOLLOW wherever a frame touches a whole beat."""
-        assert self.patches is not None
         state, half = self.state, self.patches.n_fft // 2
         per_frame = float(self.samples_per_model_beat) / self.frames
 
@@ -267,8 +259,8 @@ class Renderer:
         spectra, _ = decoder.spectra(self.codec.quantizer.decode(around.flatten(0, 1)[None]), None)
         samples, _ = decoder.stft.overlap_add(decoder.stft.segments(spectra * self.gains[:, None]))
         first = decoder.delay_samples + self.work
-        skipped = int((self.prompt.n_model_beats - len(codes)) * self.work)
-        return resample_span(samples.numpy().T, self.step, 0, self.prompt.waveform.n_samples, first - skipped)
+        skipped = self.prompt.grid.n_skipped(self.prompt.n_beats)
+        return resample_span(samples.numpy().T, self.step, -skipped, self.prompt.waveform.n_samples, first)
 
     def _runs(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Runs of one source that touch start … stop: (first sample, lag) each, and one more that bounds the last."""

@@ -1,11 +1,11 @@
 """In the player's own sound: which of the prompt's beats each new frame, and each band of it, is copied from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from melformer.codec.source_scorer import RECENT_BEATS, PromptFeatures, SourceScorer
+from melformer.codec.source_scorer import RECENT_BEATS, SourceScorer
 
 
 def cheapest_path(costs: np.ndarray, start: np.ndarray, switch: float) -> np.ndarray:
@@ -32,11 +32,8 @@ FOLLOW = -1
 """In a band: the source is that of the whole frame."""
 WHOLE = -2
 """In all bands of a beat: it is a prompt beat again, and no other sound may reach into it."""
-GENERATE_COST, SWITCH_COST = 1.2, 0.6
-"""Without a scorer, in units of the prompt's own variance between latents: how far a source may be, and what a change
-of source costs."""
-SCORED_SWITCH_COST, BAND_SWITCH_COST, LEAVE_COST = 0.05, 0.05, 0.05
-"""With a scorer, in log10 of the level: a change of the frame's source, of a band's, and each frame of a band apart."""
+SWITCH_COST, BAND_SWITCH_COST, LEAVE_COST = 0.05, 0.05, 0.05
+"""In log10 of the level: a change of the frame's source, of a band's, and each frame of a band apart."""
 DECODER_FACTOR, TONE_PRICE = 0.8, 0.1
 """What the decoder's distance is multiplied by, to be compared with a copy's, and what a copy costs for tones that are
 not those of the new codes: the decoder speaks where both are nearly as far, and rather than another chord
@@ -45,12 +42,12 @@ not those of the new codes: the decoder speaks where both are nearly as far, and
 
 @dataclass(frozen=True)
 class MatcherState:
-    """What a chooser keeps from beat to beat: the last frame's lag and, with a scorer, its bands' lags (n_bands,)
-    and the last beats' distances (n ≤ 4, P) to every prompt beat."""
+    """What a chooser keeps from beat to beat: the last frame's lag, its bands' lags (n_bands,), and the last beats'
+    distances (n ≤ 4, P) to every prompt beat."""
 
-    lag: int = GENERATE
-    bands: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    recent: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    lag: int
+    bands: np.ndarray
+    recent: np.ndarray
 
 
 class SourceMatcher:
@@ -61,28 +58,17 @@ class SourceMatcher:
     A beat whose codes all equal those of a prompt beat is that beat.
     """
 
-    def __init__(
-        self, latents: np.ndarray, codes: np.ndarray, scorer: SourceScorer | None = None,
-        heard: np.ndarray | None = None,
-    ) -> None:  # fmt: skip
-        """The prompt's quantised latents (P, F, dim) and codes (P, F, n_codebooks); a scorer also wants the levels
-        `heard` (P, F, n_bands) of its samples."""
-        self.latents, self.codes, self.scorer = latents.astype(np.float32), codes, scorer
-        spread = self.latents - self.latents.mean(axis=(0, 1))
-        self.variance = max(float((spread**2).sum(axis=-1).mean()), 1e-6)
-        self.recorded: PromptFeatures | None = None
-        self.memory = MatcherState()
-        if scorer is not None:
-            assert heard is not None
-            tensors = [torch.from_numpy(np.ascontiguousarray(part)) for part in (self.latents, codes, heard)]
-            self.recorded = scorer.record(*tensors)
-            empty = np.zeros((0, len(latents)), np.float32)
-            self.memory = MatcherState(GENERATE, np.full(scorer.n_bands, FOLLOW), empty)
+    def __init__(self, latents: np.ndarray, codes: np.ndarray, scorer: SourceScorer, heard: np.ndarray) -> None:
+        """The prompt's quantised latents (P, F, dim), codes (P, F, n_codebooks), and levels (P, F, n_bands)."""
+        self.n_beats, self.codes, self.scorer = len(latents), codes, scorer
+        parts = (latents.astype(np.float32), codes, heard)
+        self.recorded = scorer.record(*(torch.from_numpy(np.ascontiguousarray(part)) for part in parts))
+        self.memory = MatcherState(GENERATE, np.full(scorer.n_bands, FOLLOW), np.zeros((0, len(latents)), np.float32))
 
     @property
     def n_bands(self) -> int:
-        """Bands that may have a source of their own; 0 without a scorer."""
-        return 0 if self.scorer is None else self.scorer.n_bands
+        """Bands that may have a source of their own."""
+        return self.scorer.n_bands
 
     def choose(
         self, latents: np.ndarray, codes: np.ndarray, position: int, own_sound: float
@@ -91,47 +77,35 @@ class SourceMatcher:
         prompt's first whole beat) → int64 (F,), GENERATE where the decoder speaks, and (F, n_bands), FOLLOW or WHOLE
         where a band has no source of its own. `own_sound` 0 copies nothing, 1 what fits.
         """
-        lags = np.append(position - np.arange(len(self.latents)), GENERATE)
+        lags = np.append(position - np.arange(self.n_beats), GENERATE)
         bands = np.full((len(latents), self.n_bands), FOLLOW)
-        path = np.full(len(latents), len(self.latents))
+        path = np.full(len(latents), self.n_beats)
         same = (self.codes == codes).all(axis=(1, 2))
         if own_sound > 0.0 and same.any():
             bands[:] = WHOLE
         if own_sound > 0.0 and same.sum() == 1:  # nothing to choose
             path[:] = np.flatnonzero(same)[0]
         elif own_sound > 0.0:
-            if self.scorer is None:
-                costs, switch = self._costs_by_latents(latents, own_sound), SWITCH_COST
-            else:
-                costs, switch = self._costs_by_scorer(latents, codes, position, own_sound), SCORED_SWITCH_COST
-            frame = costs if costs.ndim == 2 else costs.mean(axis=1)
+            costs = self._costs(latents, codes, position, own_sound)
+            frame = costs.mean(axis=1)
             if same.any():
                 frame = np.where(np.append(same, False), frame, np.inf)
-            path = cheapest_path(frame, np.where(self._goes_on(lags, self.memory.lag), 0.0, switch), switch)
-            if costs.ndim == 3 and not same.any():
+            start = np.where(self._goes_on(lags, self.memory.lag), 0.0, SWITCH_COST)
+            path = cheapest_path(frame, start, SWITCH_COST)
+            if not same.any():
                 bands = self._choose_bands(costs, path, lags)
-        last_bands = bands[-1] if self.n_bands else self.memory.bands
-        self.memory = MatcherState(int(lags[path[-1]]), last_bands, self._recent(latents))
+        self.memory = MatcherState(int(lags[path[-1]]), bands[-1], self._recent(latents))
         return lags[path], bands
 
     @torch.inference_mode()
     def _recent(self, latents: np.ndarray) -> np.ndarray:
-        """The last beats' distances to the prompt's, this one's among them: (n ≤ 4, P); with a scorer only."""
-        if self.scorer is None:
-            return self.memory.recent
-        assert self.recorded is not None
+        """The last beats' distances to the prompt's, this one's among them: (n ≤ 4, P)."""
         distances = self.scorer.distances(self.recorded, torch.from_numpy(latents)).mean(dim=0)
         return np.concatenate([self.memory.recent, distances[None].numpy()])[-RECENT_BEATS:]
 
-    def _costs_by_latents(self, latents: np.ndarray, own_sound: float) -> np.ndarray:
-        """(F, P + 1): squared distance of quantised latents, and the decoder's fixed price."""
-        distance = ((self.latents - latents) ** 2).sum(axis=-1).T / self.variance
-        return np.concatenate([distance, np.full((len(latents), 1), GENERATE_COST * own_sound)], axis=1)
-
     @torch.inference_mode()
-    def _costs_by_scorer(self, latents: np.ndarray, codes: np.ndarray, position: int, own_sound: float) -> np.ndarray:
+    def _costs(self, latents: np.ndarray, codes: np.ndarray, position: int, own_sound: float) -> np.ndarray:
         """(F, n_bands, P + 1) of expected distances."""
-        assert self.scorer is not None and self.recorded is not None
         copy, decoder, tones = self.scorer(
             self.recorded, torch.from_numpy(latents), torch.from_numpy(codes), position,
             torch.from_numpy(self.memory.recent),
@@ -158,5 +132,5 @@ class SourceMatcher:
         """
         goes_on = lags == last
         if last != GENERATE and not goes_on.any():
-            goes_on = lags == last + len(self.latents)
+            goes_on = lags == last + self.n_beats
         return goes_on

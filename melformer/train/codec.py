@@ -1,13 +1,11 @@
 """Training the VQ-VAE on beats."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from melformer.audio.waveform import Waveform
@@ -16,7 +14,7 @@ from melformer.codec.losses import CodecLoss
 from melformer.config import Config
 from melformer.data.beat_dataset import BeatDataset
 from melformer.data.fresh import FreshBeats
-from melformer.files import atomic_path
+from melformer.hub.codec_folder import save_codec
 from melformer.train.distributed import training_device
 from melformer.train.options import TrainOptions
 from melformer.train.previews import N_CLIPS, decoded
@@ -34,6 +32,7 @@ class CodecTask:
         self.config, self.options, self.crop_beats = config, options, crop_beats
         self.device = training_device()
         self.module: Codec = Codec(config.codec).to(self.device)
+        self.module.scorer.requires_grad_(False)  # it is trained afterwards, on the finished codec
         self.criterion = CodecLoss(self.module.decoder.stft, config.codec.stride).to(self.device)
         self.train_set: BeatDataset | FreshBeats = BeatDataset(cache, held_out=False, minimum_beats=crop_beats)
         self.held_out = BeatDataset(cache, held_out=True, minimum_beats=crop_beats)
@@ -124,17 +123,7 @@ class CodecTask:
 
     def export(self, directory: Path, record: dict[str, Any]) -> None:
         """Write `config.json`, `record.json` and `codec.safetensors` (16-bit floats) to a folder."""
-        save_codec(directory, self.config, self.module, record)
-
-
-def save_codec(directory: Path, config: Config, codec: Codec, record: dict[str, Any]) -> None:
-    """A codec alone, ready to be frozen under a transformer."""
-    tensors = {name: t.to(torch.float16).contiguous() for name, t in codec.state_dict().items()}
-    with atomic_path(directory / "codec.safetensors") as temporary:
-        save_file(tensors, temporary)
-    for name, values in (("config.json", config.to_dict()), ("record.json", record)):
-        with atomic_path(directory / name) as temporary:
-            temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        save_codec(directory, self.config, self.module, {"codec": record}, with_scorer=False)
 
 
 def nearly_the_same(beats: np.ndarray, rng: np.random.Generator) -> np.ndarray:

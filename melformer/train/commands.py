@@ -11,15 +11,18 @@ from typing import Any
 
 import torch
 
+from melformer.codec.codec import Codec
 from melformer.config import PRESETS, Config
 from melformer.data.beat_dataset import cache_beats, material_sources
 from melformer.data.fresh import FreshBeats, FreshTokens
-from melformer.data.tokens import token_facts, tokenise, write_tokens
+from melformer.data.source_pairs import cut_loops, read_pairs
+from melformer.data.tokens import token_facts, tokenise
 from melformer.data.unit_dataset import gather_units
 from melformer.errors import CheckpointError, RequestError
 from melformer.files import atomic_path, only_writer
 from melformer.hub import ModelCard, Source, find_bundle, load_bundle, save_bundle
-from melformer.hub.bundle import half_precision
+from melformer.hub.bundle import CARD_FILE, half_precision
+from melformer.hub.codec_folder import save_codec
 from melformer.hub.parts import load_pointer, load_separator
 from melformer.stems.separator import SEPARATORS
 from melformer.train.checkpoint import told_when_full
@@ -27,16 +30,17 @@ from melformer.train.codec import CodecTask
 from melformer.train.distributed import barrier, join_processes
 from melformer.train.options import OPTIONS, TrainOptions
 from melformer.train.pointer import PointerTask
-from melformer.train.pretrained import load_codec, load_transformer, read_codec, where_shapes_agree
+from melformer.train.pretrained import load_transformer, read_codec, where_shapes_agree
 from melformer.train.previews import continued
+from melformer.train.scorer import ScorerTask
 from melformer.train.separator import SeparatorTask, gather
 from melformer.train.tracker import check_tracker
 from melformer.train.trainer import Trainer
 from melformer.train.transformer import TransformerTask
 from melformer.transformer.pointer import POINTERS
 
-__all__ = ["load_codec", "train", "train_tokens"]
 HOURS = {"base": 3.0, "tiny": 0.05, "large": 100.0}
+SCORER_LOOPS = {"base": 160, "tiny": 8, "large": 480}
 
 
 def train(args: Namespace) -> None:
@@ -69,19 +73,35 @@ def _new_plan(args: Namespace, run: Path) -> dict[str, Any]:
     base = OPTIONS[args.stage, args.preset]
     given = {f.name: getattr(args, f.name) for f in dataclasses.fields(base) if getattr(args, f.name) is not None}
     config = PRESETS[args.preset].to_dict()
-    start: dict[str, Any] = {"codec": None, "tokens": None, "init": args.init}
-    if args.stage == "transformer":
-        start = _transformer_start(args, config)
-    elif args.stage == "codec":
-        start["partly"] = args.partly
-        if args.init and not args.partly:
-            config["codec"] = read_codec(args.init).config.to_dict()["codec"]
+    starts = {
+        "codec": _codec_start, "pointer": _stems_start, "scorer": _scorer_start, "separator": _stems_start,
+        "transformer": _transformer_start,
+    }  # fmt: skip
+    start = starts[args.stage](args, config)
     return {
         "stage": args.stage, "config": config, "options": dataclasses.asdict(dataclasses.replace(base, **given)),
-        "preset": args.preset, "fresh": getattr(args, "fresh", False),
-        "hours": args.hours or min(HOURS[args.preset], 0.25 if getattr(args, "fresh", False) else 1e9),
-        "data": args.data or [], "threads": args.threads or 0, "cache": args.cache or str(run / "beats"), **start,
+        "preset": args.preset, "hours": args.hours or min(HOURS[args.preset], 0.25 if start["fresh"] else 1e9),
+        "data": args.data or [], "threads": args.threads or 0, **start,
     }  # fmt: skip
+
+
+def _codec_start(args: Namespace, config: dict[str, Any]) -> dict[str, Any]:
+    """First weights of a codec run; `config` gets the sizes that come with them."""
+    if args.init and not args.partly:
+        config["codec"] = read_codec(args.init).config.to_dict()["codec"]
+    cache = args.cache or str(Path(args.out) / "beats")
+    return {"init": args.init, "partly": args.partly, "fresh": args.fresh, "cache": cache}
+
+
+def _stems_start(args: Namespace, config: dict[str, Any]) -> dict[str, Any]:
+    """First weights of a run of the separator or the pointer."""
+    return {"init": args.init, "fresh": False, "cache": args.cache or str(Path(args.out) / "beats")}
+
+
+def _scorer_start(args: Namespace, config: dict[str, Any]) -> dict[str, Any]:
+    """The codec that a scorer is trained for, and how many loops are cut in two; `config` becomes the codec's."""
+    config.update(read_codec(args.codec).config.to_dict())
+    return {"codec": args.codec, "loops": args.loops or SCORER_LOOPS[args.preset], "fresh": False}
 
 
 def _transformer_start(args: Namespace, config: dict[str, Any]) -> dict[str, Any]:
@@ -89,11 +109,17 @@ def _transformer_start(args: Namespace, config: dict[str, Any]) -> dict[str, Any
     codec = args.codec
     if codec is None and args.tokens:
         codec = token_facts(Path(args.tokens))["codec"]
-    codec = codec or args.init or "runs/codec/checkpoint"
-    config["codec"] = read_codec(codec).config.to_dict()["codec"]
+    codec = codec or args.init or "runs/scorer/checkpoint"
+    frozen = read_codec(codec)
+    if not frozen.has_scorer:
+        raise RequestError(
+            f"{codec} has no scorer of sources yet: train it with `melformer train scorer --codec {codec} --data …`, "
+            "then name what comes out by --codec."
+        )
+    config["codec"] = frozen.config.to_dict()["codec"]
     if args.init:
         config["transformer"] = load_bundle(args.init).config.to_dict()["transformer"]
-    return {"codec": codec, "tokens": args.tokens, "init": args.init}
+    return {"codec": codec, "tokens": args.tokens, "init": args.init, "fresh": args.fresh}
 
 
 def _write_plan(plan: dict[str, Any], run: Path) -> None:
@@ -122,25 +148,26 @@ def _prepare(plan: dict[str, Any], run: Path) -> None:
             os.replace(run / "corpus.unfinished", run / "corpus")
         plan["data"] = [str(run / "corpus")]
         _write_plan(plan, run)
-    cache = Path(plan["cache"])
-    if plan["stage"] == "separator":
-        gather(_folders(plan), cache)
-        return
-    if plan["stage"] == "pointer":
-        gather_units(_folders(plan), cache)
-        return
-    config = Config.from_dict(plan["config"])
-    cache_beats([Path(folder) for folder in plan["data"]], cache, config.codec.work_samples_per_beat)
-    if plan["stage"] == "transformer":
-        write_tokens(read_codec(plan["codec"]).codec, cache, run / "tokens", bf16=plan["options"]["bf16"])
+    folders = _folders(plan)
+    if plan["stage"] == "codec":
+        cache_beats(folders, Path(plan["cache"]), Config.from_dict(plan["config"]).codec.samples_per_beat)
+    elif plan["stage"] == "separator":
+        gather(folders, Path(plan["cache"]))
+    elif plan["stage"] == "pointer":
+        gather_units(folders, Path(plan["cache"]))
+    elif plan["stage"] == "scorer":
+        cut_loops(read_codec(plan["codec"]).codec, folders, plan["loops"], run / "pairs", plan["options"]["seed"])
+    else:
+        tokenise(read_codec(plan["codec"]).codec, folders, run / "tokens")
 
 
 def _folders(plan: dict[str, Any]) -> list[Path]:
     return [Path(folder) for folder in plan["data"]]
 
 
-def _separator_task(plan: dict[str, Any], starts: bool, options: TrainOptions) -> SeparatorTask:
+def _separator_task(plan: dict[str, Any], run: Path, options: TrainOptions) -> SeparatorTask:
     config = SEPARATORS[plan["preset"]]
+    starts = plan["init"] and not (run / "state.pt").exists()
     given = load_separator(find_bundle(plan["init"])[0]) if starts else None
     task = SeparatorTask(gather(_folders(plan), Path(plan["cache"])), options, given.config if given else config)
     if given is not None:
@@ -149,7 +176,8 @@ def _separator_task(plan: dict[str, Any], starts: bool, options: TrainOptions) -
     return task
 
 
-def _pointer_task(plan: dict[str, Any], starts: bool, options: TrainOptions) -> PointerTask:
+def _pointer_task(plan: dict[str, Any], run: Path, options: TrainOptions) -> PointerTask:
+    starts = plan["init"] and not (run / "state.pt").exists()
     given = load_pointer(find_bundle(plan["init"])[0]) if starts else None
     clips = gather_units(_folders(plan), Path(plan["cache"]))
     task = PointerTask(clips, options, given.config if given else POINTERS[plan["preset"]])
@@ -160,28 +188,47 @@ def _pointer_task(plan: dict[str, Any], starts: bool, options: TrainOptions) -> 
 
 
 def _task(plan: dict[str, Any], run: Path, options: TrainOptions) -> Any:
-    starts = bool(plan.get("init")) and not (run / "state.pt").exists()
-    if plan["stage"] == "separator":
-        return _separator_task(plan, starts, options)
-    if plan["stage"] == "pointer":
-        return _pointer_task(plan, starts, options)
+    make = {
+        "codec": _codec_task, "pointer": _pointer_task, "scorer": _scorer_task, "separator": _separator_task,
+        "transformer": _transformer_task,
+    }  # fmt: skip
+    return make[plan["stage"]](plan, run, options)
+
+
+def _codec_task(plan: dict[str, Any], run: Path, options: TrainOptions) -> CodecTask:
     config = Config.from_dict(plan["config"])
-    if plan["stage"] == "codec":
-        codec_task = CodecTask(config, Path(plan["cache"]), options)
-        if plan.get("fresh"):
-            codec_task.train_set = FreshBeats(config.codec.work_samples_per_beat)
-        if starts:
-            given = read_codec(plan["init"]).codec.state_dict()
-            if plan.get("partly"):
-                given = where_shapes_agree(given, codec_task.module.state_dict())
-            codec_task.module.load_state_dict(given)
-        return codec_task
+    task = CodecTask(config, Path(plan["cache"]), options)
+    if plan["fresh"]:
+        task.train_set = FreshBeats(config.codec.samples_per_beat)
+    if plan["init"] and not (run / "state.pt").exists():
+        given = read_codec(plan["init"]).codec.state_dict()
+        task.module.load_state_dict(where_shapes_agree(given, task.module.state_dict()) if plan["partly"] else given)
+    return task
+
+
+def _scorer_task(plan: dict[str, Any], run: Path, options: TrainOptions) -> ScorerTask:
+    frozen = read_codec(plan["codec"])
+
+    def write(directory: Path, codec: Codec, record: dict[str, Any]) -> None:
+        if frozen.records is not None:
+            save_codec(directory, frozen.config, codec, frozen.records | {"scorer": record}, with_scorer=True)
+            return
+        bundle = load_bundle(plan["codec"])  # a whole model: everything but the scorer stays
+        scorer = half_precision(codec.scorer.state_dict(), "codec.scorer.")
+        card = (bundle.path / CARD_FILE).read_text(encoding="utf-8")
+        save_bundle(directory, bundle.config, bundle.tensors | scorer, card)
+
+    return ScorerTask(frozen.codec, read_pairs(run / "pairs"), options, write)
+
+
+def _transformer_task(plan: dict[str, Any], run: Path, options: TrainOptions) -> TransformerTask:
+    config = Config.from_dict(plan["config"])
     task = TransformerTask(config, _tokens(plan, run), options)
-    if starts:
+    if plan["init"] and not (run / "state.pt").exists():
         load_transformer(task.module.transformer, load_bundle(plan["init"]))
     frozen = read_codec(plan["codec"])
     codec = frozen.codec
-    if plan.get("fresh"):
+    if plan["fresh"]:
         task.train_set = FreshTokens(codec)
 
     def export(directory: Path, record: dict[str, Any]) -> None:
@@ -189,7 +236,7 @@ def _task(plan: dict[str, Any], run: Path, options: TrainOptions) -> Any:
         tensors: dict[str, torch.Tensor] = {}
         for name, part in parts.items():
             tensors |= half_precision(part.state_dict(), f"{name}.")
-        records = {"transformer": record} | ({"codec": frozen.record} if frozen.record else {})
+        records = {"transformer": record} | (frozen.records or {})
         save_bundle(directory, config, tensors, _card(parts, records, plan).render())
 
     task.export = export  # type: ignore[method-assign]
@@ -207,10 +254,10 @@ def _card(parts: dict[str, Any], records: dict[str, dict[str, Any]], plan: dict[
         hours, sources = facts.get("hours", 0.0), facts.get("sources", [])
     else:
         hours, sources = material_sources([Path(folder) for folder in plan["data"]])
-    own = [Source("Melformer's composition engine", "MIT", hours)] if hours or plan.get("fresh") else []
+    own = [Source("Melformer's composition engine", "MIT", hours)] if hours or plan["fresh"] else []
     from melformer.corpus.midi.notices import NOTICES
 
-    if plan.get("fresh"):
+    if plan["fresh"]:
         from melformer.corpus.sound_sources import survey
 
         sources = sorted({*sources, *((m.source["name"], m.source["licence"]) for m in survey() if m.found)})
@@ -229,7 +276,7 @@ def _card(parts: dict[str, Any], records: dict[str, dict[str, Any]], plan: dict[
             name: f"{record['seconds'] / 3600:.2f} h x {record['processes']} process(es)"
             for name, record in records.items()
         },
-        machine=f"{platform.machine()}, {torch.get_num_threads()} thread(s) a process", base_model=plan.get("init"),
+        machine=f"{platform.machine()}, {torch.get_num_threads()} thread(s) a process", base_model=plan["init"],
     )  # fmt: skip
 
 
@@ -237,9 +284,9 @@ def train_tokens(args: Namespace) -> None:
     """`melformer train tokens`. Errors: RequestError, CheckpointError."""
     if args.workers == 1:
         torch.set_num_threads(1)
-    given = args.codec or "runs/codec/checkpoint"
+    given = args.codec or "runs/scorer/checkpoint"
     codec = read_codec(given).codec
     folder = Path(given).expanduser()
     name = str(folder.resolve()) if folder.is_dir() else given
-    n_loops = tokenise(codec, [Path(d) for d in args.data], Path(args.out), args.bf16, args.workers, name)
+    n_loops = tokenise(codec, [Path(d) for d in args.data], Path(args.out), args.workers, name)
     print(f"{args.out}: {n_loops} loops")

@@ -51,6 +51,10 @@ _TINY: dict[str, Any] = {
     "validate_every": 30, "save_every": 30,
 }  # fmt: skip
 _TRANSFORMER: dict[str, Any] = {"weight_decay": 0.05, "beta1": 0.9, "beta2": 0.95, "lr": 1e-3, "steps": 10_000}
+_SCORER: dict[str, Any] = {
+    "steps": 2_400, "batch_size": 2, "lr": 3e-3, "warmup_steps": 0, "decay_fraction": 1.0, "weight_decay": 0.0,
+    "beta1": 0.9, "beta2": 0.999, "ema_decay": 0.99, "bf16": False,
+}  # fmt: skip
 _LARGE: dict[str, Any] = {
     "lr": 3e-4, "warmup_steps": 1_000, "steps": 100_000, "save_every": 1_000, "validate_every": 1_000,
 }  # fmt: skip
@@ -66,9 +70,12 @@ _FEW_STEPS: dict[str, Any] = {"steps": 4, "warmup_steps": 2, "validate_every": 4
 OPTIONS: dict[tuple[str, str], TrainOptions] = {
     ("codec", "base"): TrainOptions(),
     ("codec", "tiny"): replace(TrainOptions(), **_TINY),
+    ("scorer", "base"): replace(TrainOptions(), **_SCORER),
     ("transformer", "base"): replace(TrainOptions(), **_TRANSFORMER),
     ("codec", "large"): replace(TrainOptions(), **_LARGE),
+    ("scorer", "large"): replace(TrainOptions(), **(_SCORER | {"steps": 8_000})),
     ("transformer", "large"): replace(TrainOptions(), **(_TRANSFORMER | _LARGE)),
+    ("scorer", "tiny"): replace(TrainOptions(), **(_SCORER | _TINY)),
     ("transformer", "tiny"): replace(TrainOptions(), **(_TRANSFORMER | _TINY)),
     ("separator", "base"): replace(TrainOptions(), **_SEPARATOR),
     ("separator", "large"): replace(TrainOptions(), **(_SEPARATOR | {"steps": 100_000, "batch_size": 8})),

@@ -1,52 +1,25 @@
 """Where a training starts from: a trained codec, a trained transformer."""
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from melformer.codec.codec import Codec
-from melformer.config import Config
 from melformer.errors import CheckpointError
 from melformer.hub import Bundle, load_bundle
+from melformer.hub.codec_folder import CODEC_FILE, CodecCheckpoint, read_codec_folder
 from melformer.transformer.model import BeatTransformer
 
 
-@dataclass(frozen=True)
-class FrozenCodec:
-    """A trained codec, its configuration, and the record of its training where it is known."""
-
-    codec: Codec
-    config: Config
-    record: dict[str, Any] | None
-
-
-def read_codec(name: str | Path) -> FrozenCodec:
+def read_codec(name: str | Path) -> CodecCheckpoint:
     """A codec run's checkpoint, or the codec of a whole bundle (a folder or "user/repo"). Errors: CheckpointError."""
     folder = Path(name).expanduser()
-    if (folder / "codec.safetensors").is_file():
-        config = Config.load(folder / "config.json")
-        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-        return FrozenCodec(load_codec(folder, config), config, record)
+    if (folder / CODEC_FILE).is_file():
+        return read_codec_folder(folder)
     if folder.is_dir() and not (folder / "model.safetensors").is_file():
-        raise CheckpointError(f"{folder} holds neither codec.safetensors nor model.safetensors; name a checkpoint.")
+        raise CheckpointError(f"{folder} holds neither {CODEC_FILE} nor model.safetensors; name a checkpoint.")
     bundle = load_bundle(str(name))
-    return FrozenCodec(bundle_codec(bundle), bundle.config, None)
-
-
-def load_codec(folder: Path, config: Config) -> Codec:
-    """A codec that `melformer train codec` has written. Errors: CheckpointError."""
-    codec = Codec(config.codec)
-    try:
-        tensors = load_file(folder / "codec.safetensors")
-        codec.load_state_dict({name: t.float() for name, t in tensors.items()})
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise CheckpointError(f"{folder} holds no codec for this configuration: {error}") from error
-    return codec.eval()
+    return CodecCheckpoint(bundle_codec(bundle), bundle.config, None, True)
 
 
 def bundle_codec(bundle: Bundle) -> Codec:

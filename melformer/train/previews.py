@@ -4,7 +4,7 @@ import copy
 
 import torch
 
-from melformer.audio.grid import fold_bpm
+from melformer.audio.grid import beats_per_second, bpm_of, model_tempo
 from melformer.audio.waveform import Waveform
 from melformer.codec.codec import Codec
 from melformer.codec.losses import REFERENCE_BPM
@@ -19,7 +19,7 @@ N_CLIPS, PROMPT_BEATS, NEW_BEATS = 2, 16, 8
 @torch.inference_mode()
 def decoded(codec: Codec, crops: torch.Tensor) -> dict[str, Waveform]:
     """Crops (B, n_beats, work samples) and what the codec makes of them, as heard at 120 BPM."""
-    rate = round(codec.config.work_samples_per_beat * REFERENCE_BPM / 60.0)
+    rate = round(codec.config.samples_per_beat * beats_per_second(REFERENCE_BPM))
     samples = codec(crops).samples
     delay = codec.decoder.delay_samples
     pairs = {"decoded": samples[:, delay:], "loop": crops.flatten(1)[:, :-delay]}
@@ -37,11 +37,11 @@ def continued(
     model.codec, model.transformer = codec, copy.deepcopy(transformer).cpu().eval()
     sounds = {}
     for i, entry in enumerate(held_out.beats.entries[:N_CLIPS]):
-        bpm, factor = fold_bpm(entry["bpm"])
-        rate = round(codec.config.work_samples_per_beat * bpm / 60.0)
+        bpm, factor = model_tempo(entry["bpm"])
+        rate = round(codec.config.samples_per_beat * beats_per_second(bpm))
         codes = loop_codes(held_out.beats.cache, entry)[:PROMPT_BEATS]
         loop = Waveform(codec.decode_loop(torch.from_numpy(codes.astype("int64"))).numpy(), rate)
-        bpm = 60.0 * rate / codec.config.work_samples_per_beat
+        bpm = bpm_of(rate, codec.config.samples_per_beat)
         bar = max(1, round(entry["beats_per_bar"] * factor))
         found = model.generate(loop, NEW_BEATS, seed=0, bpm=bpm, start_s=0.0, beats_per_bar=bar)
         sounds[f"held out {i}/continued"] = found.waveform

@@ -1,41 +1,40 @@
-"""Train the scorer of sources: which prompt beat, and which band of it, sounds as the new codes say.
+"""Training the scorer of sources: which prompt beat, and which band of it, sounds as the new codes say.
 
-    python -m melformer.train.scorer LOOPS MODEL [--loops 160] [--steps 2400] [--cache DIR]
-
-cuts long loops in two, prompt and true continuation, breaks the continuation's perfection (gain, drift, noise, tone,
-another loop), and measures how far every prompt beat's sound and the decoder's are from it, per frame and band. The
-scorer learns to say these distances from codes alone, and to put its trust where the expected distance is least
-(mixing sounds softly instead collapses to "always generate"). MODEL is rewritten with the scorer; its encoder, codes
-and decoder stay as they are, so nothing else needs training again.
+Long loops are cut in two, prompt and true continuation (`melformer.data.source_pairs`), and how far every prompt
+beat's sound and the decoder's are from the truth is measured per frame and band. The scorer learns to predict these
+distances from codes alone, and to put its trust where the expected distance is least (mixing sounds softly instead
+collapses to "always generate"). The codec stays as it is, so the transformer need not be trained again.
 """
 
-import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm, trange
 
+from melformer.audio.waveform import Waveform
 from melformer.codec.codec import Codec
 from melformer.codec.source_scorer import RECENT_BEATS, PromptFeatures, SourceScorer
-from melformer.data.beat_dataset import find_clips, load_clip
-from melformer.data.source_pairs import LOOP_BEATS, Pair, make_pair
-from melformer.errors import MelformerError, RequestError
-from melformer.hub import load_bundle, save_bundle
-from melformer.hub.bundle import CARD_FILE
+from melformer.data.source_pairs import Pair
+from melformer.errors import RequestError
+from melformer.train.distributed import training_device
+from melformer.train.options import TrainOptions
 
-N_BANDS, DIM = 24, 24
 PRIOR = 0.03
 """How strongly the reader of levels is held back, in units of the latents' own variance."""
+HELD_OUT_EVERY = 8
+"""One of so many pairs is not learned from; it measures what was learned."""
+
+Write = Callable[[Path, Codec, dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """A pair as the scorer sees it: new codes against a recorded prompt, and the distances to be said.
+    """A pair as the scorer sees it: new codes against a recorded prompt, and the distances to be predicted.
 
     `latents` (N, F, dim), `codes` (N, F, n_codebooks), `distances` (N, P) of `SourceScorer`, `copy` (N, F, P, n_bands)
     and `decoder` (N, F, n_bands): the true distances in log10 of the level.
@@ -47,6 +46,90 @@ class Lesson:
     distances: Tensor
     copy: Tensor
     decoder: Tensor
+
+    def to(self, device: torch.device) -> "Lesson":
+        return Lesson(self.prompt.to(device), *(part.to(device) for part in (
+            self.latents, self.codes, self.distances, self.copy, self.decoder)))  # fmt: skip
+
+
+class ScorerModule(nn.Module):
+    """What is trained: the scorer, and how sharply its distances are told apart."""
+
+    def __init__(self, scorer: SourceScorer) -> None:
+        super().__init__()
+        self.scorer = scorer
+        self.scorer.reader.requires_grad_(False)
+        self.log_sharpness = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, lesson: Lesson, beats: Sequence[int]) -> dict[str, Tensor]:
+        """Means over some of a pair's beats: the expected distance under the scores, of bands and of whole frames,
+        and how wrong the predicted distances are, for copies and for the decoder."""
+        parts = [self._of_beat(lesson, beat) for beat in beats]
+        losses = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+        return losses | {"total": torch.stack(list(losses.values())).sum()}
+
+    def _of_beat(self, lesson: Lesson, beat: int) -> dict[str, Tensor]:
+        recent = lesson.distances[max(0, beat - RECENT_BEATS) : beat]
+        position, sharpness = lesson.distances.shape[1] + beat, self.log_sharpness.exp()
+        copy, decoder, _ = self.scorer(lesson.prompt, lesson.latents[beat], lesson.codes[beat], position, recent)
+        predicted = torch.cat([copy, decoder[:, None]], dim=1)
+        true = torch.cat([lesson.copy[beat], lesson.decoder[beat][:, None]], dim=1)
+        bands = (torch.softmax(-predicted * sharpness, dim=1) * true).sum(dim=1)
+        whole = (torch.softmax(-predicted.mean(dim=2) * 2.0 * sharpness, dim=1) * true.mean(dim=2)).sum(dim=1)
+        return {
+            "bands": bands.mean(), "frames": whole.mean(),
+            "copy": F.smooth_l1_loss(copy, lesson.copy[beat], beta=0.1),
+            "decoder": F.smooth_l1_loss(decoder, lesson.decoder[beat], beta=0.1),
+        }  # fmt: skip
+
+
+class ScorerTask:
+    """Predict the distances of `batch_size` beats of a random pair; see `melformer.train.trainer.Task`."""
+
+    def __init__(self, codec: Codec, pairs: Sequence[Pair], options: TrainOptions, write: Write) -> None:
+        """`write` puts the codec with its new scorer into a folder. Errors: RequestError for fewer than two pairs,
+        since one is held out."""
+        if len(pairs) < 2:
+            raise RequestError(f"{len(pairs)} loop is too few to train a scorer of sources; give at least 2.")
+        torch.manual_seed(options.seed)
+        self.codec, self.options, self.write = codec, options, write
+        config = codec.config
+        scorer = SourceScorer(
+            config.latent_dim, config.n_source_bands, config.source_dim, codec.quantizer.partials,
+            config.samples_per_beat,
+        )  # fmt: skip
+        every, device = min(HELD_OUT_EVERY, len(pairs)), training_device()
+        learned = [pair for i, pair in enumerate(pairs, 1) if i % every]
+        with torch.no_grad():
+            fit_reader(scorer, codec, learned)
+            self.lessons = [make_lesson(scorer, codec, pair).to(device) for pair in learned]
+            self.held_out = [make_lesson(scorer, codec, pair).to(device) for pair in pairs[every - 1 :: every]]
+        self.module = ScorerModule(scorer).to(device)
+
+    def loss(self, model: nn.Module, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
+        lesson = self.lessons[rng.integers(len(self.lessons))]
+        n_beats = len(lesson.latents)
+        beats = rng.choice(n_beats, min(self.options.batch_size, n_beats), replace=False)
+        return model(lesson, beats.tolist())
+
+    def after_step(self, step: int) -> list[str]:
+        """Nothing is moved by hand."""
+        return []
+
+    @torch.inference_mode()
+    def validate(self) -> dict[str, float]:
+        """The losses of the held-out pairs, all beats."""
+        found = [self.module(lesson, range(len(lesson.latents))) for lesson in self.held_out]
+        return {name: round(float(np.mean([float(one[name]) for one in found])), 4) for name in found[0]}
+
+    def clips(self) -> dict[str, Waveform]:
+        """None: a scorer has no sound of its own."""
+        return {}
+
+    def export(self, directory: Path, record: dict[str, Any]) -> None:
+        """The codec with this scorer, as `write` puts it down."""
+        self.codec.scorer.load_state_dict(self.module.scorer.state_dict())
+        self.write(directory, self.codec, record)
 
 
 def fit_reader(scorer: SourceScorer, codec: Codec, pairs: Sequence[Pair]) -> None:
@@ -66,7 +149,7 @@ def fit_reader(scorer: SourceScorer, codec: Codec, pairs: Sequence[Pair]) -> Non
     scorer.reader.bias.copy_(mean_y - mean_x @ weight)
 
 
-def lesson(scorer: SourceScorer, codec: Codec, pair: Pair) -> Lesson:
+def make_lesson(scorer: SourceScorer, codec: Codec, pair: Pair) -> Lesson:
     """Everything about a pair that does not change while the scorer learns."""
     n_frames = pair.codes.shape[1]
     latents, prompt_latents = (codec.quantizer.colours(codes) for codes in (pair.codes, pair.prompt_codes))
@@ -76,95 +159,3 @@ def lesson(scorer: SourceScorer, codec: Codec, pair: Pair) -> Lesson:
     copy = [pair.truth.distance(pair.prompt.beat(j, n_frames), n_frames) for j in range(len(prompt_latents))]
     decoder = pair.truth.distance(pair.decoded, n_frames)
     return Lesson(prompt, latents, pair.codes, distances / prompt.variance, torch.stack(copy, dim=2), decoder)
-
-
-def loss(scorer: SourceScorer, lesson: Lesson, beat: int, sharpness: Tensor) -> Tensor:
-    """Expected distance under the scores, of bands and of whole frames, and how wrong the said distances are."""
-    recent = lesson.distances[max(0, beat - RECENT_BEATS) : beat]
-    position = lesson.distances.shape[1] + beat
-    copy, decoder, _ = scorer(lesson.prompt, lesson.latents[beat], lesson.codes[beat], position, recent)
-    said = torch.cat([copy, decoder[:, None]], dim=1)
-    true = torch.cat([lesson.copy[beat], lesson.decoder[beat][:, None]], dim=1)
-    bands = (torch.softmax(-said * sharpness, dim=1) * true).sum(dim=1).mean()
-    frames = (torch.softmax(-said.mean(dim=2) * 2.0 * sharpness, dim=1) * true.mean(dim=2)).sum(dim=1).mean()
-    wrong = F.smooth_l1_loss(copy, lesson.copy[beat], beta=0.1)
-    return bands + frames + wrong + F.smooth_l1_loss(decoder, lesson.decoder[beat], beta=0.1)
-
-
-def train_scorer(codec: Codec, pairs: Sequence[Pair], steps: int, seed: int = 0, dim: int = DIM) -> SourceScorer:
-    """A scorer for this codec, trained on pairs; two beats of one pair a step."""
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    sizes = (codec.config.latent_dim, pairs[0].n_bands, dim)
-    scorer = SourceScorer(*sizes, codec.quantizer.partials, codec.config.work_samples_per_beat)
-    with torch.no_grad():
-        fit_reader(scorer, codec, pairs)
-        lessons = [lesson(scorer, codec, pair) for pair in pairs]
-    scorer.reader.requires_grad_(False)
-    log_sharpness = torch.nn.Parameter(torch.tensor(3.0))
-    learning = [parameter for parameter in scorer.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam([*learning, log_sharpness], 3e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, 1e-4)
-    for _ in trange(steps, desc="scorer", unit="step"):
-        drawn = lessons[rng.integers(len(lessons))]
-        beats = rng.choice(len(drawn.latents), min(2, len(drawn.latents)), replace=False)
-        total = torch.stack([loss(scorer, drawn, int(beat), log_sharpness.exp()) for beat in beats]).mean()
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
-        schedule.step()
-    return scorer.eval()
-
-
-def gather(codec: Codec, folder: Path, n_loops: int, cache: Path | None, seed: int = 0) -> list[Pair]:
-    """Pairs from the long loops of a folder, read from `cache` where they stand there already.
-
-    Errors: RequestError when no loop is long enough.
-    """
-    rng = np.random.default_rng(seed)
-    clips = find_clips(folder)
-    pairs: list[Pair] = []
-    for index in tqdm(rng.permutation(len(clips)).tolist(), desc="loops cut in two", unit="loop"):
-        if len(pairs) == n_loops:
-            break
-        path = None if cache is None else cache / f"{clips[index].path.stem}.npz"
-        if path is not None and path.exists():
-            pairs.append(Pair.load(path))
-            continue
-        try:
-            waveform, bpm = load_clip(clips[index])
-            other, _ = load_clip(clips[int(rng.integers(len(clips)))])
-        except MelformerError:
-            continue  # a file that cannot be read teaches nothing
-        if round(waveform.duration_s * bpm / 60.0) >= LOOP_BEATS:
-            pairs.append(make_pair(codec, waveform, bpm, other, N_BANDS, np.random.default_rng([seed, index])))
-            if path is not None:
-                pairs[-1].save(path)
-    if not pairs:
-        raise RequestError(f"{folder} has no loop of {LOOP_BEATS} beats or more to cut in two; give longer ones.")
-    return pairs
-
-
-def main() -> None:
-    """Train a scorer and put it into a model's folder."""
-    parser = argparse.ArgumentParser(description="Train the scorer of sources and put it into a model.")
-    parser.add_argument("loops", type=Path, help="a folder of long loops, as `melformer corpus build` writes")
-    parser.add_argument("model", type=Path, help="the model's folder; it is rewritten")
-    parser.add_argument("--loops", dest="n_loops", type=int, default=160, metavar="N", help="how many loops to use")
-    parser.add_argument("--steps", type=int, default=2_400)
-    parser.add_argument("--cache", type=Path, help="a folder that keeps what is measured of each loop")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    bundle = load_bundle(args.model)
-    bare = {name: tensor for name, tensor in bundle.tensors.items() if not name.startswith("codec.scorer.")}
-    codec = Codec(replace(bundle.config.codec, n_source_bands=0))
-    state = {name.removeprefix("codec."): t for name, t in bare.items() if name.startswith("codec.")}
-    codec.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in state.items()})
-    scorer = train_scorer(codec.eval(), gather(codec, args.loops, args.n_loops, args.cache), args.steps)
-    config = replace(bundle.config, codec=replace(codec.config, n_source_bands=N_BANDS, source_dim=DIM))
-    weights = {f"codec.scorer.{name}": tensor.half() for name, tensor in scorer.state_dict().items()}
-    save_bundle(args.model, config, bare | weights, (args.model / CARD_FILE).read_text(encoding="utf-8"))
-
-
-if __name__ == "__main__":
-    main()

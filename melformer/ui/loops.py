@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from melformer.audio.grid import beat_edges, check_bpm
+from melformer.audio.grid import BeatGrid, check_bpm, seconds_per_beat
 from melformer.audio.io import Waveform, read_waveform
 from melformer.audio.tempo import find_tempo
 from melformer.errors import RequestError
@@ -35,12 +35,12 @@ class PromptLoop:
 
     @property
     def beat_s(self) -> float:
-        return 60.0 / self.prompt.bpm
+        return seconds_per_beat(self.prompt.bpm)
 
     def edges(self, n_new_beats: int = 0) -> Any:
         """Where beats start, counted from the prompt's first sample: int64 (n_beats + n_new_beats + 1,)."""
         prompt = self.prompt
-        return beat_edges(prompt.n_beats + n_new_beats, prompt.bpm, prompt.waveform.sample_rate)
+        return BeatGrid(prompt.bpm, prompt.waveform.sample_rate).edges(prompt.n_beats + n_new_beats)
 
 
 def check_beats_per_bar(value: Any) -> int:

@@ -20,13 +20,13 @@ from melformer.hub.bundle import read_bundle, read_config, save_bundle
 # As small as a configuration may be while every part is there: damage reaches every tensor, and building is quick.
 SMALL = Config(
     CodecConfig(
-        n_codebooks=2, codebook_size=8, codebook_dim=2, latent_dim=8, frame_dim=8, n_encoder_layers=1,
-        n_encoder_latent_layers=1, n_decoder_layers=1, n_decoder_latent_layers=1, frames_per_beat=16, n_fft=7_500,
-        n_bins=60, n_tonal_bins=20, latent_frames_per_beat=4, expansion=1, kernel_size=3,
+        samples_per_beat=6_400, frames_per_beat=16, n_fft=1_200, latent_frames_per_beat=8, n_codebooks=3, n_registers=1,
+        codebook_size=8, codebook_dim=2, latent_dim=8, frame_dim=8, n_encoder_layers=1, n_encoder_latent_layers=1,
+        n_decoder_layers=1, n_decoder_latent_layers=1, expansion=1, kernel_size=3, n_source_bands=2, source_dim=4,
     ),
     TransformerConfig(
         dim=8, n_layers=1, n_heads=2, n_kv_heads=1, context_beats=8, beat_dim=8, n_beat_layers=1, n_beat_heads=2,
-        n_beat_kv_heads=1, embedding_dim=4, pointer_dim=4, hidden_multiple=8, delays=(0, 1), dropout=0.0,
+        n_beat_kv_heads=1, embedding_dim=4, pointer_dim=4, hidden_multiple=8, delays=(0, 1, 1), dropout=0.0,
     ),
 )  # fmt: skip
 

@@ -7,6 +7,7 @@ from itertools import groupby
 
 import numpy as np
 
+from melformer.audio.grid import beats_per_second
 from melformer.corpus import sound_sources
 from melformer.corpus.composition import drumming
 from melformer.corpus.composition.form import Dynamics, Plan, draw_dynamics, draw_transitions, plan_form
@@ -141,7 +142,7 @@ def _feel(
     events: list[Event], frame: Frame, amount: float, loudness: Dynamics, rng: np.random.Generator
 ) -> list[Event]:
     """Dynamics, swing, then a hand's unevenness, then nothing before the start or after the end."""
-    spread = frame.style.human_ms / 1000 * frame.bpm / 60
+    spread = frame.style.human_ms / 1000 * beats_per_second(frame.bpm)
     swung = amount if frame.metre in ("4/4", "5/4", "3/4") else 0.0
     out = []
     for event in events:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.signal import sosfilt
 
+from melformer.audio.grid import BeatGrid, beats_per_second, seconds_per_beat
 from melformer.audio.io import Waveform
 from melformer.corpus.mixing import effects
 from melformer.corpus.passage import Part, Passage, Sweep, stem_of
@@ -19,7 +20,7 @@ _PEAKED = {"kick", "snare", "hats", "perc"}
 
 
 def render(passage: Passage, sample_rate: int = 44_100) -> Waveform:
-    """The finished mix, stereo, exactly round(n_beats · 60 / bpm · sample_rate) samples."""
+    """The finished mix, stereo, whole beats of the passage's grid."""
     linear = _tone_of_master(_mix(passage, sample_rate), passage, sample_rate)
     return _finished(linear * _gain_of_master(linear, passage, sample_rate), sample_rate)
 
@@ -40,7 +41,7 @@ def render_stems(passage: Passage, sample_rate: int = 44_100) -> tuple[Waveform,
 
 def _stems(passage: Passage, sample_rate: int) -> dict[str, Floats]:
     """The stems before the master, each with its own echo and room, (2, n)."""
-    n = round(passage.n_beats * 60.0 / passage.bpm * sample_rate)
+    n = BeatGrid(passage.bpm, sample_rate).edge(passage.n_beats)
     tail = int(min(3.0, 0.5 * passage.duration_s) * sample_rate) if passage.loop else 0
     duck = _duck_curve(passage, n + tail, sample_rate)
     stems = {}
@@ -52,7 +53,7 @@ def _stems(passage: Passage, sample_rate: int) -> dict[str, Floats]:
 
 def _mix(passage: Passage, sample_rate: int) -> Floats:
     """The mix before the master, (2, n)."""
-    n = round(passage.n_beats * 60.0 / passage.bpm * sample_rate)
+    n = BeatGrid(passage.bpm, sample_rate).edge(passage.n_beats)
     tail = int(min(3.0, 0.5 * passage.duration_s) * sample_rate) if passage.loop else 0
     duck = _duck_curve(passage, n + tail, sample_rate)
     return _fold(_mix_parts(passage.parts, passage, n + tail, sample_rate, duck), n)
@@ -98,7 +99,7 @@ def _channel(part: Part, passage: Passage, n: int, sample_rate: int, duck: Float
         sound = sound * _staging(sound, part.name, -6.0, sample_rate)
         sound = effects.crush(sound, fx["crush"], int(fx.get("hold", 1)))
     if fx.get("chorus_s"):
-        sound = effects.chorus(sound, fx["chorus_s"], fx["chorus_beats"] * 60.0 / passage.bpm, sample_rate)
+        sound = effects.chorus(sound, fx["chorus_s"], fx["chorus_beats"] * seconds_per_beat(passage.bpm), sample_rate)
     if fx.get("double_s"):
         sound = effects.doubled(sound, round(fx["double_s"] * sample_rate))
     sound = sound * _staging(sound, part.name, part.gain_db, sample_rate)
@@ -144,13 +145,13 @@ def _place(sound: Floats, pan: float, width: float) -> Floats:
 
 def _gate(n: int, period_beats: float, share: float, bpm: float, sample_rate: int) -> Floats:
     """A fader opened and closed on the beat grid."""
-    turn = (np.arange(n) * (bpm / 60.0 / sample_rate / period_beats)) % 1.0
-    edge = 0.004 * bpm / 60.0 / period_beats
+    turn = (np.arange(n) * (beats_per_second(bpm) / sample_rate / period_beats)) % 1.0
+    edge = 0.004 * beats_per_second(bpm) / period_beats
     return np.clip(np.minimum(turn / edge, (share - turn) / edge), 0.06, 1.0).astype(np.float32)
 
 
 def _apply_sweep(sound: Floats, sweep: Sweep, bpm: float, sample_rate: int) -> Floats:
-    edges = (round(beats * 60.0 / bpm * sample_rate) for beats in (sweep.start_beats, sweep.stop_beats))
+    edges = (BeatGrid(bpm, sample_rate).edge(beats) for beats in (sweep.start_beats, sweep.stop_beats))
     start, stop = (min(edge, sound.shape[1]) for edge in edges)
     if stop - start < 1024:
         return sound
@@ -170,7 +171,7 @@ def _duck_curve(passage: Passage, n: int, sample_rate: int) -> Floats | None:
     kicks = [e for part in passage.parts if part.name == "kick" for e in part.events]
     if not kicks or not any(part.duck for part in passage.parts):
         return None
-    length = max(64, int(passage.master.get("pump_beats", 0.45) * 60.0 / passage.bpm * sample_rate))
+    length = max(64, int(passage.master.get("pump_beats", 0.45) * seconds_per_beat(passage.bpm) * sample_rate))
     shape = 1 - np.linspace(0, 1, length, dtype=np.float32) ** 1.5
     shape *= np.minimum(1, np.arange(length) / (0.002 * sample_rate))
     curve = np.zeros(n, np.float32)
@@ -185,7 +186,7 @@ def _add_sends(total: Floats, to_room: Floats, to_echo: Floats, passage: Passage
     """Mix the shared echo and room into `total`."""
     settings = passage.master
     if to_echo.any():
-        delay = round(settings["echo_beats"] * 60.0 / passage.bpm * sample_rate)
+        delay = BeatGrid(passage.bpm, sample_rate).edge(settings["echo_beats"])
         thin = effects.filtered(to_echo, "highpass", 250.0, sample_rate)
         wet = effects.echo(thin, delay, settings["echo_feedback"], sample_rate)
         total += wet

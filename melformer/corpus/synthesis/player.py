@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from melformer.audio.grid import BeatGrid, beats_per_second, seconds_per_beat
 from melformer.corpus.passage import Event, Part
 from melformer.corpus.synthesis import samples, soundfont
 from melformer.corpus.synthesis.drums import SYNTHS
@@ -18,7 +19,7 @@ _CHOKED = {"hat", "open", "pedal"}
 
 def onset_sample(event: Event, bpm: float, sample_rate: int) -> int:
     """The sample at which an event begins: its beat, rounded once, never summed."""
-    return round(event.start_beats * 60.0 / bpm * sample_rate)
+    return BeatGrid(bpm, sample_rate).edge(event.start_beats)
 
 
 def play(part: Part, bpm: float, n_samples: int, sample_rate: int) -> Floats:
@@ -54,7 +55,7 @@ def _add(buffer: Floats, sound: Floats, start: int, gain: float, end: int | None
 def _sound_key(event: Event, bpm: float, sample_rate: int, alike: bool) -> tuple[tuple, float, float]:
     """What makes two events the same sound, the gain between the velocity asked and the one made, and the latter."""
     step = _LEVELS if alike else max(1, round(event.velocity * _LEVELS))
-    held = round(event.duration_beats * 60.0 / bpm * sample_rate / 256)
+    held = round(event.duration_beats * seconds_per_beat(bpm) * sample_rate / 256)
     level = step / _LEVELS
     return (event.sound, event.pitch, step, held, round(event.bend, 2)), event.velocity / level, level
 
@@ -85,10 +86,10 @@ def _maker(part: Part, bpm: float, sample_rate: int) -> Callable[[Event, float],
     """How this part turns an event into sound."""
     params = dict(part.params)
     if params.get("wobble_beats"):
-        params["wobble_hz"] = bpm / 60.0 / params["wobble_beats"]
+        params["wobble_hz"] = beats_per_second(bpm) / params["wobble_beats"]
 
     def make(event: Event, level: float) -> Floats:
-        n_held = max(64, 256 * round(event.duration_beats * 60.0 / bpm * sample_rate / 256))
+        n_held = max(64, 256 * round(event.duration_beats * seconds_per_beat(bpm) * sample_rate / 256))
         if part.instrument == "drums":
             return _hit(event, params["kit"][event.sound], level, sample_rate)
         if part.instrument == "noises":

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from melformer.audio.grid import beat_edges
+from melformer.audio.grid import BeatGrid, seconds_per_beat
 from melformer.audio.resample import resample
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError
@@ -45,13 +45,13 @@ def beat_features(waveform: Waveform, bpm: float, n_beats: int, lead: Waveform |
     """
     if n_beats < 1:
         raise AudioError(f"features need at least one beat, got {n_beats}")
-    edges = beat_edges(n_beats, bpm, SAMPLE_RATE)
+    edges = BeatGrid(bpm, SAMPLE_RATE).edges(n_beats)
     clip = _fitted(resample(waveform.mono(), SAMPLE_RATE).samples[:, 0], edges[-1])
     before = clip if lead is None else resample(lead.mono(), SAMPLE_RATE).samples[:, 0]
     before = before[-SAMPLE_RATE // 5 :]  # 0.2 s
     whole = np.concatenate([before, clip])
     offset_s = len(before) / SAMPLE_RATE
-    beat_s = 60.0 / bpm
+    beat_s = seconds_per_beat(bpm)
     times = onset_agreement.onset_times(whole, SAMPLE_RATE) - offset_s
     off_grid, grid = _onset_grid(times, beat_s, n_beats)
     mel = mel_spectrogram(clip, SAMPLE_RATE, _N_FFT, 128, N_FINGERPRINT_MELS)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from melformer.audio.grid import beats_per_second
 from melformer.audio.waveform import Waveform
 from melformer.errors import RequestError
 
@@ -55,7 +56,7 @@ def bits_per_second(frames_per_beat: int, n_codebooks: int, codebook_size: int, 
     >>> bits_per_second(16, 8, 1024, bpm=120)
     2560.0
     """
-    return float(frames_per_beat * n_codebooks * np.log2(codebook_size) * bpm / 60.0)
+    return float(frames_per_beat * n_codebooks * np.log2(codebook_size) * beats_per_second(bpm))
 
 
 def stability(encode: Callable[[Waveform], np.ndarray], waveform: Waveform) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from melformer.audio.grid import beat_edges
+from melformer.audio.grid import BeatGrid, beats_per_second
 from melformer.audio.resample import resample
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError
@@ -64,7 +64,7 @@ def score_continuation(
     b = beat_features(new, bpm, n_new, lead=prompt)
     bar = min(beats_per_bar, n_prompt, n_new)
     grid_error = grid_error_ms(b)
-    expected = int(beat_edges(n_prompt + n_new, bpm, new.sample_rate)[-1]) - prompt.n_samples
+    expected = BeatGrid(bpm, new.sample_rate).edge(n_prompt + n_new) - prompt.n_samples
     seam = _seam(played or prompt, new, bpm, n_prompt, n_new)
     return ContinuationScores(
         onset_grid_f1=onset_grid_f1(a.onsets, b.onsets, bar),
@@ -154,7 +154,7 @@ def chroma_cosine(prompt: np.ndarray, new: np.ndarray, beats_per_bar: int) -> fl
 def loudness_drift(prompt: Waveform, new: Waveform, bpm: float, n_new: int) -> float:
     """Largest absolute difference in LU between a block of 16 new beats and the prompt."""
     level = loudness(prompt.samples, prompt.sample_rate)
-    edges = beat_edges(n_new, bpm, new.sample_rate)
+    edges = BeatGrid(bpm, new.sample_rate).edges(n_new)
     blocks = [new.samples[edges[k] : edges[min(k + DRIFT_BEATS, n_new)]] for k in range(0, n_new, DRIFT_BEATS)]
     return max(abs(loudness(block, new.sample_rate) - level) for block in blocks if len(block))
 
@@ -212,7 +212,7 @@ def tempo_error(waveform: Waveform, bpm: float, reach: float = 0.06) -> float:
     used = np.flatnonzero(strength)
     if len(used) < 4:
         return float("nan")
-    cycles = used * onset_agreement.hop_s(SAMPLE_RATE) * bpm / 60.0
+    cycles = used * onset_agreement.hop_s(SAMPLE_RATE) * beats_per_second(bpm)
     ratios = 1.0 + np.linspace(-reach, reach, 1201)
     power = np.zeros(len(ratios))
     for harmonic in (1, 2, 4):
@@ -224,7 +224,7 @@ def _seam(prompt: Waveform, new: Waveform, bpm: float, n_prompt: int, n_new: int
     """Click and jump at the join; NaN where there are too few beats to compare with."""
     channels = min(prompt.n_channels, new.n_channels)
     whole = Waveform(np.concatenate([prompt.samples[:, :channels], new.samples[:, :channels]]), new.sample_rate)
-    edges = beat_edges(n_prompt + n_new, bpm, new.sample_rate)
+    edges = BeatGrid(bpm, new.sample_rate).edges(n_prompt + n_new)
     try:
         seam = seam_quality(whole, prompt.n_samples, edges)
     except AudioError:

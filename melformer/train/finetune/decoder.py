@@ -122,5 +122,5 @@ def _long(loops: list[Sounding]) -> list[Sounding]:
 
 def _sounding(codec: Codec, part: CodedLoop, loop: OwnLoop, folder: Path) -> Sounding:
     """The part of a loop that is learned from, or scored, with its sound."""
-    beats = beats_of(loop, folder, codec.config.work_samples_per_beat)[part.scored_from : len(part.codes)]
+    beats = beats_of(loop, folder, codec.config.samples_per_beat)[part.scored_from : len(part.codes)]
     return Sounding(part.codes[part.scored_from :].astype(np.int64), beats.astype(np.float32).clip(-1.0, 1.0))

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from melformer.audio.waveform import Waveform
 from melformer.codec.codec import Codec
-from melformer.data.beat_dataset import model_beats
 from melformer.data.own_loops import OwnLoop, beats_of
-from melformer.data.tokens import encode_beats, fingerprint
+from melformer.data.tokens import fingerprint
 from melformer.errors import MelformerError, RequestError
 from melformer.files import atomic_path
 from melformer.train.finetune.task import CodedLoop
@@ -35,14 +35,14 @@ def own_material(
         made = []
         for loop in tqdm(loops, desc="your loops", unit="loop"):
             try:
-                beats = beats_of(loop, folder, codec.config.work_samples_per_beat)
+                beats = beats_of(loop, folder, codec.config.samples_per_beat)
             except MelformerError as error:
                 say(f"left out: {loop.file}: {error}")
                 continue
             if len(beats) < MIN_LOOP_BEATS:
                 say(f"left out: {loop.file}: it has {len(beats)} of the {MIN_LOOP_BEATS} model beats that are needed.")
                 continue
-            versions = tuple(encode_beats(codec, (beats * gain).clip(-1.0, 1.0)) for gain in GAINS)
+            versions = tuple(codec.encode(torch.from_numpy(beats * gain)).numpy().astype(np.uint16) for gain in GAINS)
             made.append(CodedLoop(loop.file, versions[0], loop.bpm, loop.beats_per_bar, versions))
         _check_enough(made, folder)
         return made
@@ -80,8 +80,7 @@ def engine_held_out(codec: Codec, cache: Path) -> list[CodedLoop]:
 
 def coded(codec: Codec, name: str, sound: Waveform, bpm: float, beats_per_bar: int) -> CodedLoop:
     """A sound that starts on a beat, in codes."""
-    beats = model_beats(sound, bpm, codec.config.work_samples_per_beat)
-    return CodedLoop(name, encode_beats(codec, beats), bpm, beats_per_bar)
+    return CodedLoop(name, codec.encode_loop(sound, bpm).astype(np.uint16), bpm, beats_per_bar)
 
 
 def _check_enough(loops: Sequence[CodedLoop], folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from melformer.audio.grid import BeatGrid
+from melformer.audio.grid import BeatGrid, seconds_per_beat
 from melformer.audio.io import Waveform, write_waveform
 from melformer.data.own_loops import OwnLoop
 from melformer.errors import RequestError
@@ -115,7 +115,9 @@ def export(
     bundle, report = result.bundle, result.report
     tensors = {name: t for name, t in bundle.tensors.items() if name.startswith("codec.")}
     tensors |= half_precision(decoder) | half_precision(load_file(best), "transformer.")
-    hours, engine_hours = (sum(len(loop.codes) / loop.bpm / 60.0 for loop in loops) for loops in (own, engine))
+    hours, engine_hours = (
+        sum(len(loop.codes) * seconds_per_beat(loop.bpm) / 3_600.0 for loop in loops) for loops in (own, engine)
+    )
     sources = [Source(f"{len(own)} loops of the person who fine-tuned it", "that person's own", hours)]
     if engine:
         sources.append(Source("Melformer's composition engine, against forgetting", "MIT", engine_hours))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from melformer.audio.grid import fold_bpm
+from melformer.audio.grid import model_tempo
 from melformer.config import Config
 from melformer.data.token_dataset import TokenBatch, passage_at
 from melformer.files import atomic_path
@@ -134,7 +134,7 @@ def beat_bits(transformer: BeatTransformer, loop: CodedLoop) -> np.ndarray:
     """Bits of each beat of a loop after the beats before it, (model beats,), as `melformer evaluate` counts them."""
     device = next(transformer.parameters()).device
     codes = torch.from_numpy(loop.codes.astype(np.int64)).to(device)[None]
-    folded, factor = fold_bpm(loop.bpm)
+    folded, factor = model_tempo(loop.bpm)
     positions = torch.arange(codes.shape[1], device=device) % max(1, round(loop.beats_per_bar * factor))
     tempo = torch.tensor([math.log2(folded / 120.0)], device=device)
     conditioning = Conditioning(tempo, positions.clamp_max(UNKNOWN_BAR_POSITION - 1)[None])
