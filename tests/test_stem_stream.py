@@ -1,12 +1,16 @@
 """Continuing in stems: what the pointer plans, what the renderer plays, and what a listener may rely on."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from melformer.audio.grid import BeatGrid
-from melformer.audio.io import Waveform
+from melformer.audio.io import Waveform, read_waveform, write_waveform
 from melformer.audio.tempo import Tempo
+from melformer.cli import main
 from melformer.data.note_units import alikeness
 from melformer.errors import CheckpointError, ConfigError, RequestError
 from melformer.generate.prompt import Prompt
@@ -168,3 +172,21 @@ def test_labels_know_repeats_and_transpositions():
     assert table[1, 1, 0, 7 + 5] == 100 and table[1, 3, 0, 7 + 7] == 100 and table[1, 0, 3, 7 - 7] == 100
     assert table[0, 2, 0, 7] == 100 and table[0, 1, 0].max() == 0
     assert silent[2].all() and not silent[:2].any()
+
+
+def test_the_command_continues_in_stems_and_says_where_from(tmp_path, capsys):
+    source = Path(__file__).parents[1] / "examples" / "techno_132bpm.flac"
+    loop = tmp_path / "beat_132bpm.wav"
+    grid = BeatGrid(132, 44_100)
+    write_waveform(loop, read_waveform(source).slice(0, int(grid.edges(8)[-1])))
+    out, stems = tmp_path / "out.wav", tmp_path / "stems"
+    words = ["--in-stems", "--keep", "drums", "--variation", "1", "--beats", "4", "--stems", str(stems), "--json"]
+    assert main(["continue", str(loop), "-o", str(out), *words]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    sources = facts["takes"][0]["sources"]
+    assert [unit["drums"] for unit in sources] == [{"source": i, "semitones": 0} for i in range(8)]
+    new = read_waveform(out).samples[read_waveform(loop).n_samples :]
+    parts = [read_waveform(file).samples for file in stems.iterdir()]
+    assert np.abs(sum(parts) - new).max() < 1e-4  # the result is in 16 bits
+    assert main(["continue", str(loop), "--keep", "drums"]) == 2
+    assert "--keep goes with --in-stems" in capsys.readouterr().err

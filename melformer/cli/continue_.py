@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from melformer.errors import RequestError
 
 if TYPE_CHECKING:
     from melformer.generate import Continuation, GenerationConfig, Melformer, Prompt
+    from melformer.generate.stem_stream import StemConfig, StemContinuation
+
+    Take = Continuation | StemContinuation
 
 
 def add_parsers(commands: Any) -> None:
@@ -28,6 +32,15 @@ def add_parsers(commands: Any) -> None:
     _add_number(parser, "--top-p", float, None, "P", "draw from the likeliest that sum to P")
     _add_number(parser, "--min-p", float, None, "P", "leave out what is less likely than P times the likeliest")
     _add_number(parser, "--own-sound", float, None, "W", "1: the loop's own sound; 0: decoded")
+    parser.add_argument("--in-stems", action="store_true", help="made of the loop's own drums, bass and other, each "
+                        "going its own way; --variation is then the share of half beats that leave the loop")  # fmt: skip
+    _add_number(
+        parser, "--density", float, None, "D", "with --in-stems: 1 adds no silence, 0 as much as there is room for"
+    )
+    for flag, words in (("--keep", "goes on as in the loop"), ("--mute", "is silent")):
+        parser.add_argument(flag, action="append", choices=("drums", "bass", "other"), default=None, metavar="STEM",
+                            help=f"with --in-stems: a stem that {words}; may be given several times")  # fmt: skip
+    parser.add_argument("--stems", metavar="DIR", help="with --in-stems: also write the new part's stems there")
     parser.add_argument("--close-loop", action="store_true", help="end so that the file can be played round")
     parser.add_argument("--only-new", action="store_true", help="leave the loop itself out of the file")
     parser.add_argument("-o", dest="out", metavar="OUT", help=".wav or .flac (else named after the loop and the seed, "
@@ -62,36 +75,65 @@ def continue_(args: Namespace) -> None:
         files = [takes[0].save(given, only_new=args.only_new)]
     else:
         files = [write_take(take, _named(take, given, args), args) for take in takes]
+    if args.stems is not None:
+        files_of_stems = [file for take in takes for file in _write_stems(take, args.stems)]
+        if not args.json:
+            print("\n".join(map(str, files_of_stems)))
     if args.json:
         print_json(_report(takes, files, seconds))
     else:
         print("\n".join(map(str, files)))
 
 
-def config(args: Namespace) -> "GenerationConfig":
+def config(args: Namespace) -> "GenerationConfig | StemConfig":
     """What the options say of how to draw. Errors: RequestError."""
     from melformer.generate import GenerationConfig
+    from melformer.generate.stem_stream import StemConfig
 
+    of_stems = [name for name in ("density", "keep", "mute", "stems") if getattr(args, name) is not None]
+    if of_stems and not args.in_stems:
+        raise RequestError(f"--{of_stems[0]} goes with --in-stems.")
+    if args.in_stems:
+        if args.close_loop:
+            raise RequestError("--close-loop does not go with --in-stems; leave one of them out.")
+        wanted = ("variation", "density", "temperature", "min_p", "keep", "mute")
+        values = {name: getattr(args, name) for name in wanted if getattr(args, name) is not None}
+        return StemConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
     names = [field.name for field in dataclasses.fields(GenerationConfig)]
     given = {name: getattr(args, name, None) for name in names}
     return GenerationConfig(**{name: value for name, value in given.items() if value is not None})
 
 
-def make_takes(model: "Melformer", prompt: "Prompt", args: Namespace) -> "list[Continuation]":
+def make_takes(model: "Melformer", prompt: "Prompt", args: Namespace) -> "list[Continuation] | list[StemContinuation]":
     """The takes that the options ask for."""
-    progress = Progress(args.beats)
+    from melformer.generate import GenerationConfig
+
+    progress, asked = Progress(args.beats), config(args)
+    seeds = [args.seed + take for take in range(args.takes)]
+    if not isinstance(asked, GenerationConfig):
+        stems = model.stems(prompt)
+        return [model.continue_stems(prompt, args.beats, seed, asked, stems) for seed in seeds]
     return model.generate(
-        prompt, args.beats, seeds=[args.seed + take for take in range(args.takes)], config=config(args),
+        prompt, args.beats, seeds=seeds, config=asked,
         close_loop=args.close_loop, only_new=args.close_loop and args.only_new, progress=progress.show,
     )  # fmt: skip
 
 
-def write_take(take: "Continuation", path: Path, args: Namespace) -> Path:
+def _write_stems(take: "Take", folder: str) -> list[Path]:
+    from melformer.generate.stem_stream import StemContinuation
+    from melformer.stems.export import write_stems
+
+    assert isinstance(take, StemContinuation)
+    name = f"{plain_stem(take.prompt.name)}_{take.prompt.bpm:g}bpm_seed{take.seed}"
+    return list(write_stems(take.stems, take.new, folder, name, take.prompt.bpm).files.values())
+
+
+def write_take(take: "Take", path: Path, args: Namespace) -> Path:
     """Write a take to `path`, or where that is taken beside it; the file."""
     return write_under_free_name(path, lambda free: take.save(free, only_new=args.only_new, replace=False))
 
 
-def _named(take: "Continuation", given: Path | None, args: Namespace) -> Path:
+def _named(take: "Take", given: Path | None, args: Namespace) -> Path:
     """The name of a file that the user has not named in full."""
     prompt = take.prompt
     n_beats = take.n_beats + (0 if args.only_new else prompt.n_beats)
@@ -99,7 +141,7 @@ def _named(take: "Continuation", given: Path | None, args: Namespace) -> Path:
     return path.with_name(f"{path.stem}_seed{take.seed}{path.suffix}")
 
 
-def _report(takes: "list[Continuation]", files: list[Path], seconds: float) -> dict[str, Any]:
+def _report(takes: "Sequence[Take]", files: list[Path], seconds: float) -> dict[str, Any]:
     prompt, first = takes[0].prompt, takes[0]
     return {
         "bpm": prompt.bpm, "bpm_source": prompt.tempo.source, "bpm_confidence": prompt.tempo.confidence,
@@ -112,8 +154,11 @@ def _report(takes: "list[Continuation]", files: list[Path], seconds: float) -> d
     }  # fmt: skip
 
 
-def _facts(take: "Continuation", file: Path) -> dict[str, Any]:
+def _facts(take: "Take", file: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {"file": str(file), "seed": take.seed}
-    if take.ending is not None:
-        facts["seam_surprise"] = round(take.ending.surprise, 3)
+    ending = getattr(take, "ending", None)
+    if ending is not None:
+        facts["seam_surprise"] = round(ending.surprise, 3)
+    if hasattr(take, "facts"):
+        facts["sources"] = take.facts()
     return facts

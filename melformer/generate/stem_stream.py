@@ -3,12 +3,13 @@
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from melformer.audio.grid import BeatGrid
-from melformer.audio.io import Waveform
+from melformer.audio.io import Waveform, exact_encoding, write_waveform
 from melformer.errors import RequestError
 from melformer.generate.planner import Planner, PlanOptions
 from melformer.generate.prompt import Prompt
@@ -143,7 +144,7 @@ class StemStream(Iterator[StemBeat]):
 @dataclass(frozen=True)
 class StemContinuation:
     """A finished continuation in stems: `waveform` is prompt, join and new part; `new` and `stems` the new part and its
-    stems, which add up to it; `sources` the choices of every half model beat."""
+    stems, which add up to it; `sources` the choices of every half model beat, each of drums, bass and other."""
 
     prompt: Prompt
     waveform: Waveform
@@ -152,7 +153,31 @@ class StemContinuation:
     sources: list[tuple[UnitChoice, ...]]
     seed: int
     config: StemConfig
-    compute_s: float = field(default=0.0)
+    n_beats: int
+    compute_s: float = 0.0
+
+    def save(self, path: str | Path, *, only_new: bool = False, replace: bool = True) -> Path:
+        """Write it as `.wav` or `.flac`, the prompt's samples bit for bit and the BPM in the file; the path.
+
+        `only_new` leaves the prompt out. Errors: AudioError for another suffix, OSError on a full disk; FileExistsError
+        without `replace` for a name that is taken.
+        """
+        path = Path(path)
+        encoding = exact_encoding(self.prompt.waveform.samples, path.suffix.lower())
+        part = self.new if only_new else self.waveform
+        write_waveform(path, part, bpm=self.prompt.bpm, encoding=encoding, replace=replace)
+        return path
+
+    def facts(self) -> list[dict[str, dict[str, int | None]]]:
+        """Where every half model beat comes from, ready for JSON: for each stem the half beat of the prompt, counted
+        from 0 (None: silent), and its transposition in semitones."""
+        return [
+            {
+                name: {"source": None if choice.silent else choice.source, "semitones": choice.shift}
+                for name, choice in zip(STEMS, unit)
+            }
+            for unit in self.sources
+        ]
 
 
 def assemble(stream: StemStream, beats: list[StemBeat]) -> StemContinuation:
@@ -167,5 +192,5 @@ def assemble(stream: StemStream, beats: list[StemBeat]) -> StemContinuation:
     whole = Waveform(np.concatenate([head, new.samples]), rate)
     sources = [choice for beat in beats for choice in beat.sources]
     return StemContinuation(
-        prompt, whole, new, stems, sources, stream.seed, stream.config, sum(beat.compute_s for beat in beats)
+        prompt, whole, new, stems, sources, stream.seed, stream.config, len(beats), sum(b.compute_s for b in beats)
     )
