@@ -32,8 +32,8 @@ def add_parsers(commands: Any) -> None:
     _add_number(parser, "--top-p", float, None, "P", "draw from the likeliest that sum to P")
     _add_number(parser, "--min-p", float, None, "P", "leave out what is less likely than P times the likeliest")
     _add_number(parser, "--own-sound", float, None, "W", "1: the loop's own sound; 0: decoded")
-    parser.add_argument("--in-stems", action="store_true", help="made of the loop's own drums, bass and other, each "
-                        "going its own way; --variation is then the share of half beats that leave the loop")  # fmt: skip
+    parser.add_argument("--in-stems", action="store_true", help="made of the loop's own drums, bass and other; "
+                        "--variation is then the share of half beats that leave the loop")  # fmt: skip
     _add_number(
         parser, "--density", float, None, "D", "with --in-stems: 1 adds no silence, 0 as much as there is room for"
     )
@@ -97,7 +97,7 @@ def config(args: Namespace) -> "GenerationConfig | StemConfig":
         if args.close_loop:
             raise RequestError("--close-loop does not go with --in-stems; leave one of them out.")
         wanted = ("variation", "density", "temperature", "min_p", "keep", "mute")
-        values = {name: getattr(args, name) for name in wanted if getattr(args, name) is not None}
+        values: dict[str, Any] = {name: getattr(args, name) for name in wanted if getattr(args, name) is not None}
         return StemConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
     names = [field.name for field in dataclasses.fields(GenerationConfig)]
     given = {name: getattr(args, name, None) for name in names}

@@ -36,7 +36,8 @@ class UnitClip:
     def load(cls, path: Path) -> "UnitClip":
         """Read what `save` wrote."""
         with np.load(path) as file:
-            return cls(*(file[name] for name in _ARRAYS), float(file["bpm"]), int(file["bar"]))
+            arrays = {name: file[name] for name in _ARRAYS}
+            return cls(**arrays, bpm=float(file["bpm"]), bar=int(file["bar"]))
 
     def save(self, path: Path) -> None:
         """Write one .npz, whole or not at all."""
