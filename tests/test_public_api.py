@@ -1,6 +1,7 @@
 """The Python interface: what may be given, what comes back, and what loading a model leaves alone."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import melformer
 from melformer.audio.io import Waveform, read_bpm_tag, read_waveform, write_waveform
 from melformer.config import PRESETS
-from melformer.errors import AudioError, RequestError
+from melformer.errors import AudioError, FormatError, RequestError
 from melformer.generate import GenerationConfig, Melformer, beat_generator
+from melformer.generate.state import VERSION
 from melformer.hub import save_bundle
 from melformer.runtime.packed import PackedLinear, use_bytes, use_floats
 from melformer.runtime.torch_step_decoder import TorchStepDecoder
@@ -66,6 +68,16 @@ def test_each_of_many_takes_can_be_resumed(model: Melformer, tmp_path: Path) -> 
     assert np.array_equal(np.concatenate([beat.codes for beat in more]), longer.codes[4:])
     sound = np.concatenate([second.new.samples, *(beat.waveform.samples for beat in more)])
     assert np.abs(sound - longer.new.samples).max() < 1e-5
+
+
+@pytest.mark.parametrize(("step", "words"), [(-1, "continue the loop again"), (1, "pip install --upgrade")])
+def test_a_stream_that_another_version_saved_is_refused(
+    model: Melformer, tmp_path: Path, step: int, words: str
+) -> None:
+    state = model.generate(loop(), 1, bpm=BPM).state
+    replace(state, facts={**state.facts, "version": VERSION + step}).save(tmp_path / "other.stream")
+    with pytest.raises(FormatError, match=words):
+        model.resume(tmp_path / "other.stream")
 
 
 def test_a_loop_may_come_in_many_ways(model: Melformer, file: Path) -> None:
