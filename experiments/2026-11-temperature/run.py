@@ -1,8 +1,8 @@
-"""How often the eight examples go on with new beats, and get stuck, at several temperatures.
+"""How often the eight examples go on with new beats, and get stuck, at several temperatures and limits.
 
-    python experiments/2026-11-temperature/run.py [--temperatures T …] [--beats N] [--seed S]
+    python experiments/2026-11-temperature/run.py [--configs T,MIN_P …] [--beats N] [--seed S]
 
-Results are added to results.json beside this file, a row for each temperature.
+Results are added to results.json beside this file, a row for each pair of temperature and min_p.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def measure(take: Continuation) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--temperatures", nargs="+", type=float, default=[0.4, 0.6, 0.8, 1.0], metavar="T")
+    parser.add_argument("--configs", nargs="+", default=["1,0.1", "0.6,0.03", "1,0.03"], metavar="T,MIN_P")
     parser.add_argument("--beats", type=int, default=16, metavar="N")
     parser.add_argument("--seed", type=int, default=1, metavar="S")
     args = parser.parse_args()
@@ -43,11 +43,12 @@ def main() -> None:
     model = Melformer.from_pretrained()
     prompts = [model.prompt(path) for path in sorted(shipped_folder("examples").glob("*.flac"))]
     rows = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []
-    for temperature in args.temperatures:
-        config = GenerationConfig(temperature=temperature)
+    for pair in args.configs:
+        temperature, min_p = map(float, pair.split(","))
+        config = GenerationConfig(temperature=temperature, min_p=min_p)
         found = [measure(model.generate(p, args.beats, seed=args.seed, config=config)) for p in prompts]
         means = {name: round(float(np.mean([one[name] for one in found])), 3) for name in found[0]}
-        rows.append({"temperature": temperature, "seed": args.seed, "beats": args.beats, **means})
+        rows.append({"temperature": temperature, "min_p": min_p, "seed": args.seed, "beats": args.beats, **means})
         print(rows[-1], flush=True)
         with atomic_path(RESULTS) as path:
             path.write_text(json.dumps({"loops": [prompt.name for prompt in prompts], "rows": rows}, indent=1) + "\n")
