@@ -28,10 +28,10 @@ class GenerationConfig:
     wherever they fit, 0 decodes everything. Errors: RequestError for a value out of range.
     """
 
-    temperature: float = 0.6
+    temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
-    min_p: float = 0.03
+    min_p: float = 0.1
     variation: float = 0.5
     own_sound: float = 1.0
     novelty: float = 1.0

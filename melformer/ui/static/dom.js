@@ -34,7 +34,7 @@ function barsAndBeats(n, perBar) {
 }
 
 function temperatureWord(t) {
-  return t < 0.3 ? "very safe" : t < 0.5 ? "safe" : t <= 0.75 ? "balanced" : t <= 1.1 ? "lively" : "wild";
+  return t < 0.4 ? "very safe" : t < 0.8 ? "safe" : t <= 1.1 ? "natural" : t <= 1.5 ? "lively" : "wild";
 }
 
 function variationWord(v) {
