@@ -76,8 +76,10 @@ def test_a_candidates_files_are_scored_by_name(folder, tmp_path):
         evaluate(folder, candidate=tmp_path / "missing", parts=("continuation",))
 
 
-def test_some_rows_alone(folder):
-    report = evaluate(folder, parts=("continuation",), systems=["prompt looped", "the truth"])
+def test_some_rows_alone_and_quickly(folder):
+    report = evaluate(folder, parts=("continuation",), systems=["prompt looped", "the truth"], quick=True)
+    assert np.isnan(report.continuation["the truth"].mean_truth.mel_distance)
+    assert report.continuation["prompt looped"].manner["loudness_drift_db"] > 0.0
     assert list(report.continuation) == ["the truth", "prompt looped"]
     for rows in (["the turth"], []):
         with pytest.raises(RequestError, match="best copy of the prompt"):

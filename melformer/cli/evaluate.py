@@ -22,6 +22,7 @@ def add_parsers(commands: Any) -> None:
     parser.add_argument("--beats", type=int, metavar="N", help="continue whole loops by N beats")
     parser.add_argument("--takes", type=int, default=1, metavar="K", help="continue each loop K times, from seed S on")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.add_argument("--quick", action="store_true", help="leave out the continuations' distances to the truth")
     parser.add_argument("--plots", metavar="DIR", help="also write pictures")
     parser.add_argument("--output", "-o", metavar="FILE", help="also write the figures, machine and commit as JSON")
     add_json(parser)
@@ -33,7 +34,8 @@ def evaluate(args: Namespace) -> None:
     model = None if args.no_model else load_model(args)
     report = evaluate(
         args.dir, model, candidate=args.candidate, parts=tuple(args.parts or PARTS), references=not args.no_references,
-        systems=args.systems, limit=args.limit, n_new=args.beats, n_takes=args.takes, seed=args.seed, progress=say,
+        systems=args.systems, limit=args.limit, n_new=args.beats, n_takes=args.takes, seed=args.seed, quick=args.quick,
+        progress=say,
     )  # fmt: skip
     if args.plots:
         from melformer.evaluate.plots import write_plots

@@ -8,7 +8,7 @@ import numpy as np
 from melformer.errors import AudioError
 from melformer.evaluate.bootstrap import Interval, bootstrap, mean_interval
 from melformer.evaluate.metrics.comparison import nanmean
-from melformer.evaluate.metrics.embeddings import mean_cosine, relative_frechet
+from melformer.evaluate.metrics.embeddings import frechet_distances, mean_cosine
 from melformer.evaluate.protocol import LOOPED, TRUTH, CaseScores, by_clip
 from melformer.evaluate.rules import RULES
 
@@ -35,10 +35,9 @@ class _Takes:
     patches: list[list[np.ndarray]]
     new_share: np.ndarray
 
-    def frechet(self, truth: "_Takes", looped: "_Takes", clips: np.ndarray) -> float:
-        """Relative Fréchet distance over the clips of these indices, the mean over takes."""
-        others = [[system.patches[0][i] for i in clips] for system in (truth, looped)]
-        return nanmean([relative_frechet([take[i] for i in clips], *others) for take in self.patches])
+    def drawn(self, clips: np.ndarray) -> list[np.ndarray]:
+        """The patches of the clips of these indices, one array a take."""
+        return [np.concatenate([take[i] for i in clips]) for take in self.patches]
 
     def cosines(self, truth: "_Takes") -> np.ndarray:
         """By clip, the mean over takes."""
@@ -68,7 +67,10 @@ def summarise_embeddings(rows: Mapping[str, list[CaseScores]]) -> dict[str, Embe
 
     def heights(chosen: np.ndarray) -> np.ndarray:
         """(systems, 2): each relative distance, and how far it lies over the rules' line."""
-        values = [system.frechet(truth, looped, chosen) for system in systems.values()]
+        takes = {name: system.drawn(chosen) for name, system in systems.items()}
+        distances = iter(frechet_distances([take for drawn in takes.values() for take in drawn], takes[TRUTH][0]))
+        by_system = {name: nanmean([next(distances) for _ in drawn]) for name, drawn in takes.items()}
+        values = [distance / by_system[LOOPED] for distance in by_system.values()]
         shares = [float(system.new_share[chosen].mean()) for system in systems.values()]
         points = {s: v for name, s, v in zip(systems, shares, values, strict=True) if name in RULES}
         return np.array([[v, v - rules_line(points, s)] for s, v in zip(shares, values, strict=True)])

@@ -203,11 +203,12 @@ def run(
     systems: Mapping[str, System],
     n_takes: int = 1,
     embed: Callable[[Waveform], np.ndarray] | None = None,
+    quick: bool = False,
 ) -> dict[str, list[CaseScores]]:
     """Let every system continue every case, and score it; systems in `DRAWN` do so `n_takes` times.
 
-    `embed` gives an independent listener's embeddings (patches, dim) of what each made.
-    Errors: AudioError when there is no case.
+    `embed` gives an independent listener's embeddings (patches, dim) of what each made. `quick` leaves out distances to
+    the truth, which take most of the time. Errors: AudioError when there is no case.
     """
     rows: dict[str, list[CaseScores]] = {name: [] for name in systems}
     n_cases = 0
@@ -217,13 +218,15 @@ def run(
             for take in range(n_takes if name in DRAWN else 1):
                 answer = system(replace(case, take=take))
                 if answer is not None:
-                    rows[name].append(score(case, answer, embed))
+                    rows[name].append(score(case, answer, embed, quick))
     if not n_cases:
         raise AudioError("there is no loop to continue")
     return {name: scored for name, scored in rows.items() if scored}
 
 
-def score(case: Case, answer: Answer, embed: Callable[[Waveform], np.ndarray] | None = None) -> CaseScores:
+def score(
+    case: Case, answer: Answer, embed: Callable[[Waveform], np.ndarray] | None = None, quick: bool = False
+) -> CaseScores:
     """One answer to one case, brought to the prompt's rate and channels (loudness sums over channels)."""
     new = resample(answer.new, case.prompt.sample_rate)
     if new.n_channels != case.prompt.n_channels:
@@ -232,17 +235,20 @@ def score(case: Case, answer: Answer, embed: Callable[[Waveform], np.ndarray] | 
         case.prompt, new, case.bpm, case.n_prompt, case.n_new, case.beats_per_bar, answer.played
     )
     beats = score_new_beats(case.prompt, new, case.bpm, case.n_prompt, case.n_new)
+    truth = _no_truth() if quick or case.truth is None else _against_truth(case, case.truth, new)
     embedding = embed(new) if embed else None
-    return CaseScores(case.name, scores, beats, _against_truth(case, new), answer.copied_share, embedding)
+    return CaseScores(case.name, scores, beats, truth, answer.copied_share, embedding)
 
 
-def _against_truth(case: Case, new: Waveform) -> TruthScores:
-    if case.truth is None:
-        return TruthScores(*[float("nan")] * len(fields(TruthScores)))
-    n_samples = case.truth.n_samples
+def _no_truth() -> TruthScores:
+    return TruthScores(*[float("nan")] * len(fields(TruthScores)))
+
+
+def _against_truth(case: Case, true: Waveform, new: Waveform) -> TruthScores:
+    n_samples = true.n_samples
     samples = np.pad(new.samples[:n_samples], ((0, max(0, n_samples - new.n_samples)), (0, 0)))
-    scores = compare(case.truth, Waveform(samples, new.sample_rate))
-    both = [beat_features(w, case.bpm, case.n_new, lead=case.prompt) for w in (case.truth, new)]
+    scores = compare(true, Waveform(samples, new.sample_rate))
+    both = [beat_features(w, case.bpm, case.n_new, lead=case.prompt) for w in (true, new)]
     return TruthScores(
         log10_mel_distance=scores.mel_distance / len(MEL_SCALES),
         mel_distance=scores.mel_distance,

@@ -80,13 +80,14 @@ def evaluate(
     n_takes: int = 1,
     beats_per_bar: int = 4,
     seed: int = 0,
+    quick: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Measure a model, another system's files (`candidate`), or the references alone, on a folder of loops.
 
     `n_new` continues whole loops by so many beats instead of cutting them in two. At most the first 64 beats
     of a loop count. `systems` are the rows wanted of the continuation part; `n_takes` seeds from `seed` on are drawn of
-    those that draw. `progress` is told what is being done.
+    those that draw. `quick` leaves out the continuations' distances to the truth. `progress` is told what is done.
     Errors: AudioError for a folder without usable loops, RequestError for an unknown part or row, or a count under 1.
     """
     unknown = set(parts) - set(PARTS)
@@ -112,7 +113,7 @@ def evaluate(
         say(f"continuation: {len(cases)} loops")
         embed, missing = _listener()
         left_out += missing
-        continuation = summarise(continuations.run(cases, found, n_takes, embed))
+        continuation = summarise(continuations.run(cases, found, n_takes, embed, quick))
     if "transformer" in parts and model is not None:
         say("transformer")
         try:

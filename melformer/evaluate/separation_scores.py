@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -215,6 +216,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--no-model", action="store_true", help="the reference points alone")
     parser.add_argument("--engine", type=int, default=0, metavar="N", help="N held-out mixes of the engine")
     parser.add_argument("--songs", type=Path, metavar="DIR", help="set (d)")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N excerpts of songs")
     parser.add_argument(
         "--recombine", type=int, default=0, metavar="N", help="make the next beats of N engine passages"
     )
@@ -226,7 +228,7 @@ def main(argv: list[str] | None = None) -> int:
         results: dict[str, object] = {}
         sets = {
             "engine": engine_mixes(arguments.engine),
-            "songs": song_mixes(arguments.songs) if arguments.songs else (),
+            "songs": islice(song_mixes(arguments.songs), arguments.limit) if arguments.songs else (),
         }
         for name, mixes in sets.items():
             rows = measure_separators(mixes, separators)

@@ -9,24 +9,37 @@ from melformer.errors import AudioError
 REGULARISATION = 1e-4  # on the covariances' diagonal: a hundred patches in 200 dimensions have no full rank
 
 
-def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
+def frechet_distance(rows: np.ndarray, reference: np.ndarray) -> float:
     """Fréchet distance between the normal distributions of two sets (n, dim), (m, dim); 0 for equal sets.
 
-    Kilgour et al. 2019 (arXiv 1812.08466). It depends on the number of patches, so compare only distances of equally
-    many. Errors: AudioError for fewer than two rows, other widths or values that are not finite.
+    Kilgour et al. 2019 (arXiv 1812.08466). It depends on the number of rows, so compare only distances of equally many.
+    Errors: AudioError for fewer than two rows, other widths or values that are not finite.
     """
-    for rows in (a, b):
-        if rows.ndim != 2 or len(rows) < 2 or rows.shape[1] != a.shape[1] or not np.isfinite(rows).all():
-            raise AudioError(f"a Fréchet distance needs two sets of finite rows of one width, got {a.shape}, {b.shape}")
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    size = REGULARISATION * np.eye(a.shape[1])
-    covariance_a, covariance_b = (np.cov(rows.T).reshape(size.shape) + size for rows in (a, b))
-    values, vectors = np.linalg.eigh(covariance_a)
+    return frechet_distances([rows], reference)[0]
+
+
+def frechet_distances(sets: Sequence[np.ndarray], reference: np.ndarray) -> list[float]:
+    """The Fréchet distance of each set to one reference, whose root is taken once. Errors: as `frechet_distance`."""
+    mean, covariance = _moments(reference, reference.shape)
+    values, vectors = np.linalg.eigh(covariance)
     root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-    # the trace of (AB)^½ is that of (A^½ B A^½)^½, whose eigenvalues are real
-    cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ covariance_b @ root), 0.0)).sum()
-    shift = np.square(a.mean(axis=0) - b.mean(axis=0)).sum()
-    return float(max(0.0, shift + np.trace(covariance_a) + np.trace(covariance_b) - 2.0 * cross))
+    distances = []
+    for rows in sets:
+        other_mean, other = _moments(rows, reference.shape)
+        # the trace of (AB)^½ is that of (A^½ B A^½)^½, whose eigenvalues are real
+        cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ other @ root), 0.0)).sum()
+        distance = np.square(mean - other_mean).sum() + np.trace(covariance) + np.trace(other) - 2.0 * cross
+        distances.append(float(max(0.0, distance)))
+    return distances
+
+
+def _moments(rows: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (dim,) and covariance (dim, dim) of rows as wide as `shape`."""
+    if rows.ndim != 2 or len(shape) != 2 or len(rows) < 2 or rows.shape[1] != shape[1] or not np.isfinite(rows).all():
+        raise AudioError(f"a Fréchet distance needs two sets of finite rows of one width, got {rows.shape} and {shape}")
+    rows = rows.astype(np.float64)
+    size = REGULARISATION * np.eye(rows.shape[1])
+    return rows.mean(axis=0), np.cov(rows.T).reshape(size.shape) + size
 
 
 def mean_cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -36,12 +49,3 @@ def mean_cosine(a: np.ndarray, b: np.ndarray) -> float:
     x, y = a.mean(axis=0, dtype=np.float64), b.mean(axis=0, dtype=np.float64)
     size = float(np.linalg.norm(x) * np.linalg.norm(y))
     return float(x @ y / size) if size > 0.0 else float("nan")
-
-
-def relative_frechet(clips: Sequence[np.ndarray], truths: Sequence[np.ndarray], looped: Sequence[np.ndarray]) -> float:
-    """Fréchet distance of a system's clips to the true continuations, over that of the looped prompts: 1 is looping.
-
-    Each is a list of (patches, dim) by clip, in one order.
-    """
-    true = np.concatenate(truths)
-    return frechet_distance(np.concatenate(clips), true) / frechet_distance(np.concatenate(looped), true)
