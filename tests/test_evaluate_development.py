@@ -5,6 +5,7 @@ import pytest
 
 from melformer.errors import RequestError
 from melformer.evaluate.metrics import development as dev
+from melformer.stems.units import UnitChoice
 
 NOTE = np.dtype([("onset", "<i4"), ("instrument", "<i2"), ("pitch", "<i2")])
 PROMPT = [(0, 60), (6, 62), (12, 64), (24, 60), (27, 65), (36, 67)]
@@ -56,6 +57,16 @@ def test_classes_of_sources():
         dev.HALVES, dev.HALVES_TRANSPOSED, dev.HALVES, dev.NEW,
     ]  # fmt: skip
     assert dev.classify_sources(np.array([1, 2]), np.array([0, 0]), 4) == [dev.HALVES]  # runs across a beat's edge
+
+
+def test_classes_of_a_models_choices():
+    loop = [UnitChoice(i) for i in range(4)]
+    silent = [UnitChoice(0, silent=True)] * 4
+    up = [UnitChoice(2, 5), UnitChoice(3, 5), UnitChoice(0), UnitChoice(1)]
+    choices = list(zip(loop, silent, up, strict=True))
+    assert dev.classify_choices(choices + choices[:1], 8) == {
+        "drums": [dev.IN_ORDER] * 2, "bass": [dev.SILENT] * 2, "other": [dev.TRANSPOSED, dev.OTHER_BEAT],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("sources", [[8, 0], [-3, 0], [0, 1, 2]])

@@ -74,18 +74,21 @@ class CaseScores:
     truth: TruthScores
     copied_share: float  # of the frames that were copied from the prompt; NaN for systems that do not say
     embedding: np.ndarray | None = None  # (patches, dim) to an independent listener
+    development: dict[str, list[str]] | None = None  # the class of each new beat by stem, where sources are stated
 
 
 @dataclass(frozen=True)
 class Answer:
     """What a system made of a case: the new part alone, from the prompt's end on.
 
-    `played` is the prompt as the system plays it, if it fades its end into the new part.
+    `played` is the prompt as the system plays it, if it fades its end into the new part. `development` is the class of
+    each new beat by stem (`metrics.development`), from systems that state their sources.
     """
 
     new: Waveform
     copied_share: float = float("nan")
     played: Waveform | None = None
+    development: dict[str, list[str]] | None = None
 
 
 System = Callable[[Case], Answer | None]  # None: it has no answer to this case
@@ -237,7 +240,7 @@ def score(
     beats = score_new_beats(case.prompt, new, case.bpm, case.n_prompt, case.n_new)
     truth = _no_truth() if quick or case.truth is None else _against_truth(case, case.truth, new)
     embedding = embed(new) if embed else None
-    return CaseScores(case.name, scores, beats, truth, answer.copied_share, embedding)
+    return CaseScores(case.name, scores, beats, truth, answer.copied_share, embedding, answer.development)
 
 
 def _no_truth() -> TruthScores:

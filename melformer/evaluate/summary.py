@@ -1,7 +1,9 @@
 """What a system's continuations say together: means over clips, and how sure they are."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -9,10 +11,14 @@ from melformer.evaluate.bootstrap import Interval, mean_interval
 from melformer.evaluate.embedding_summary import EmbeddingSummary, summarise_embeddings
 from melformer.evaluate.metrics.comparison import nanmean
 from melformer.evaluate.metrics.continuation import ContinuationScores, mean_scores
+from melformer.evaluate.metrics.development import SILENT, class_distance, class_shares
 from melformer.evaluate.protocol import LOOPED, TRUTH, CaseScores, TruthScores, by_clip
+from melformer.stems import STEMS
 
 MANNERS = ("groove_similarity", "chroma_cosine", "loudness_drift_db")
 """Scores against the prompt in which a continuation should be as the true one is: looping is too faithful in them."""
+PEOPLE = Path(__file__).parent / "people.json"
+"""How stems go on in music that people wrote: written by tools/development_report.py."""
 NEW_SHARE_OF_INTEREST = 0.2  # floors are compared on clips of which so much is new
 
 
@@ -24,6 +30,14 @@ class BeatSummary:
     loop_again: Interval  # share of clips that are the loop played round
     floor_rise_db: float  # where over 20% is new; NaN where no clip is
     level_jump_db: float  # the largest of all
+
+
+@dataclass(frozen=True)
+class DevelopmentSummary:
+    """What one stem did, from stated sources; `distance` from what people do (total variation, 0 to 1)."""
+
+    shares: dict[str, float]  # by class
+    distance: float
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,7 @@ class ContinuationSystem:
     manner_nearer: dict[str, float]
     beats: BeatSummary
     embedding: EmbeddingSummary | None
+    development: dict[str, DevelopmentSummary]  # by stem; empty for systems that state no sources
     cases: list[CaseScores]
 
 
@@ -64,6 +79,7 @@ def _system(
         manner_nearer={name: _nearer(cases, rows, name) for name in MANNERS},
         beats=_beat_summary(cases),
         embedding=embedding,
+        development=_developments(cases),
         cases=[replace(case, embedding=None) for case in cases],  # large, and no use once they are compared
     )
 
@@ -75,6 +91,17 @@ def _beat_summary(cases: list[CaseScores]) -> BeatSummary:
     floors = [case.beats.floor_rise_db for case in cases if case.beats.new_share > NEW_SHARE_OF_INTEREST]
     jump = max(case.beats.level_jump_db for case in cases)
     return BeatSummary(mean_interval(new), mean_interval(again), nanmean(floors), jump)
+
+
+def _developments(cases: list[CaseScores]) -> dict[str, DevelopmentSummary]:
+    """Over all clips in which the stem sounds at all."""
+    people = json.loads(PEOPLE.read_text(encoding="utf-8"))["people"]
+    classes: dict[str, list[str]] = {stem: [] for stem in STEMS}
+    for case in cases:
+        for stem, found in (case.development or {}).items():
+            classes[stem] += found if set(found) != {SILENT} else []
+    shares = {stem: class_shares(found) for stem, found in classes.items() if found}
+    return {stem: DevelopmentSummary(s, class_distance(s, people[stem])) for stem, s in shares.items()}
 
 
 def _manner(cases: list[CaseScores], rows: Mapping[str, list[CaseScores]], name: str) -> dict[str, list[float]]:

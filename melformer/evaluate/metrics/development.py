@@ -7,12 +7,18 @@ sound, this cannot be fooled by leakage, gain or shifted bars.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from melformer.errors import RequestError
+from melformer.stems import STEMS
+
+if TYPE_CHECKING:
+    from melformer.stems.units import UnitChoice  # needs torch
 
 TICKS_PER_BEAT = 12
+UNITS_PER_BEAT = 2  # of a model's choices
 IN_ORDER, SILENT, OTHER_BEAT, TRANSPOSED = "loop order", "silent", "another beat", "transposed"
 HALVES, HALVES_TRANSPOSED = "halves", "halves transposed"
 QUARTERS, QUARTERS_TRANSPOSED = "quarters", "quarters transposed"
@@ -113,6 +119,20 @@ def _class_of_sources(sources: np.ndarray, shifts: np.ndarray, place: int, units
     if units_per_beat == 2:
         return HALVES_TRANSPOSED if moved else HALVES
     return QUARTERS_TRANSPOSED if moved else QUARTERS
+
+
+def classify_choices(choices: Sequence[Sequence["UnitChoice"]], n_units: int) -> dict[str, list[str]]:
+    """The classes of each stem's new beats from what was chosen for each half beat (one choice a stem, as `STEMS`).
+
+    `n_units` half beats of the prompt were there to choose from; a last beat that is cut in two is left out.
+    """
+    whole = len(choices) // UNITS_PER_BEAT * UNITS_PER_BEAT
+    classes = {}
+    for name, stem in zip(STEMS, zip(*choices[:whole], strict=True), strict=True):
+        sources = np.array([SILENT_UNIT if choice.silent else choice.source for choice in stem])
+        shifts = np.array([choice.shift for choice in stem])
+        classes[name] = classify_sources(sources, shifts, n_units // UNITS_PER_BEAT, UNITS_PER_BEAT)
+    return classes
 
 
 def class_shares(classes: Sequence[str]) -> dict[str, float]:
