@@ -134,7 +134,13 @@ def test_a_folder_goes_on_where_it_stopped(capsys: Capture, folder: Path, monkey
 def test_where_the_results_of_a_folder_may_not_go(capsys: Capture, folder: Path) -> None:
     Path("file").write_text("")
     Path("empty").mkdir()
-    for argv in ((folder,), (folder, "-o", folder), (folder, "-o", "file"), ("empty", "-o", "out")):
+    for argv in (
+        (folder,),
+        (folder, "-o", folder),
+        (folder, "-o", "file"),
+        (folder, "-o", "o.wav"),
+        ("empty", "-o", "out"),
+    ):
         status, out, err = run(capsys, "continue", *argv)
         assert (status, out) == (2, "") and err.count("\n") == 1
     assert not Path("out").exists()

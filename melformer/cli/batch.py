@@ -60,8 +60,8 @@ def output_folder(args: Namespace) -> Path:
     if not args.out:
         raise RequestError(f"{args.loop} is a folder: name another one for the results with -o.")
     out = Path(args.out)
-    if out.exists() and not out.is_dir():
-        raise RequestError(f"{out} is a file; the results of a folder go into a folder.")
+    if not out.is_dir() and (out.exists() or out.suffix.lower() in (".wav", ".flac")):
+        raise RequestError(f"{out} is a file's name; the results of a folder go into a folder.")
     if out.resolve() == Path(args.loop).resolve():
         raise RequestError(f"{out} is the folder of the loops itself; give another one.")
     return out
