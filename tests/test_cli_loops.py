@@ -137,6 +137,7 @@ def test_where_the_results_of_a_folder_may_not_go(capsys: Capture, folder: Path)
     for argv in (
         (folder,),
         (folder, "-o", folder),
+        (folder, "-o", "out", "--in-stems", "--stems", "stems"),
         (folder, "-o", "file"),
         (folder, "-o", "o.wav"),
         ("empty", "-o", "out"),

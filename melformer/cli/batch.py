@@ -26,6 +26,8 @@ def continue_folder(args: Namespace) -> None:
     """
     from melformer.cli.parser import load_model
 
+    if args.stems is not None:
+        raise RequestError("--stems goes with one loop; leave it out for a folder of them.")
     source, out = Path(args.loop), output_folder(args)
     loops = _loops(source, out)
     with only_writer(out):
