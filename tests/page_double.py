@@ -80,6 +80,17 @@ class Stream:
         return State(self.prompt, self.seed, self.index, self.settings)
 
 
+@dataclass(frozen=True)
+class StandInStems:
+    """Parts by name, and which of them sound."""
+
+    parts: dict[str, Waveform]
+    present: tuple[str, ...]
+
+    def __getitem__(self, name: str) -> Waveform:
+        return self.parts[name]
+
+
 @dataclass
 class Model:
     """The public methods that the page uses. `compute_s`: how long a beat takes."""
@@ -88,6 +99,8 @@ class Model:
     n_streams: int = 0
     n_closed: int = 0
     fail_at: int | None = None
+    stems_s: float = 0.0
+    present: tuple[str, ...] = ("drums", "bass", "other")
     streams: list[Stream] = field(default_factory=list)
 
     def prompt(self, loop: Waveform, *, bpm: float, start_s: float | None = None, beats_per_bar: int = 4) -> Any:
@@ -104,6 +117,15 @@ class Model:
         self.streams.append(stream)
         return stream
 
+    def stems(self, waveform: Waveform, bpm: float | None = None) -> Any:
+        """Drums are the loud samples, bass half of the rest: no separation, but parts that add up."""
+        time.sleep(self.stems_s)
+        samples = waveform.samples
+        drums = np.where(np.abs(samples) > 0.25, samples, 0).astype(np.float32)
+        bass = ((samples - drums) * 0.5).astype(np.float32)
+        parts = {"drums": drums, "bass": bass, "other": samples - drums - bass}
+        return StandInStems({name: Waveform(part, waveform.sample_rate) for name, part in parts.items()}, self.present)
+
     def resume(self, state: State | Path, n_beats: int | None = None) -> Stream:
         if isinstance(state, Path):
             state = pickle.loads(state.read_bytes())
@@ -113,8 +135,13 @@ class Model:
         return stream
 
     def takes(
-        self, prompt: Any, n_beats: int, seeds: list[int], settings: Any = None, close_loop: bool = False
-    ) -> list[Any]:
+        self, prompt: Any, n_beats: int, seeds: list[int], settings: Any = None, close_loop: bool = False,
+        progress: Any = None,
+    ) -> list[Any]:  # fmt: skip
+        for k in range(n_beats):
+            time.sleep(self.compute_s * len(seeds))
+            if progress is not None:
+                progress(k + 1)
         return [self._whole(self.stream(prompt, n_beats, seed, settings, close_loop)) for seed in seeds]
 
     def ranked(self, takes: list[Any]) -> list[Any]:

@@ -7,11 +7,50 @@ from typing import Any
 def load(page: Any, n_beats: int = 4, unit: str = "beats") -> None:
     page.get_by_role("button", name="Click 200").click()
     page.wait_for_selector("[data-act=continue]:enabled")
-    page.click("summary:has-text('More settings')")
     page.select_option("#mf-lead", "bar")
     if unit != "endless":
         page.fill("#mf-count", str(n_beats))
     page.select_option("[data-unit]", unit)
+
+
+def open_engine(page: Any) -> None:
+    if page.locator("details.mf-more").get_attribute("open") is None:
+        page.click("summary:has-text('Engine settings')")
+
+
+def make_take(page: Any, n_beats: int = 4) -> None:
+    """Load the example, continue it, and wait until the take is there and silent."""
+    load(page, n_beats)
+    page.click("[data-act=continue]")
+    wait_new(page, n_beats)
+    wait_idle(page)
+    page.wait_for_selector("[data-result]:not([hidden])")
+
+
+def drop_files(page: Any, *files: tuple[str, bytes], at: tuple[float, float] = (400, 300)) -> bool:
+    """Drop files as from the desktop; gives whether the page took them, or would have let the browser open them."""
+    listed = [[name, list(data)] for name, data in files]
+    return page.evaluate(
+        """([files, [x, y]]) => {
+          const carried = new DataTransfer();
+          for (const [name, data] of files) carried.items.add(new File([new Uint8Array(data)], name));
+          const where = document.elementFromPoint(x, y) || document.body;
+          const send = (type) => {
+            const options = { dataTransfer: carried, bubbles: true, cancelable: true, clientX: x, clientY: y };
+            const event = new DragEvent(type, options);
+            where.dispatchEvent(event);
+            return event.defaultPrevented;
+          };
+          return send("dragover") && send("drop");
+        }""",
+        [listed, list(at)],
+    )
+
+
+def notice(page: Any) -> str:
+    """What the page complains about, once it does."""
+    page.wait_for_selector("[data-notice]:not([hidden])")
+    return page.inner_text("[data-error]")
 
 
 def wait_new(page: Any, n_beats: int) -> None:

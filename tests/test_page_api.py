@@ -34,16 +34,17 @@ def loop_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_only_the_two_endpoints_are_public(client: Client) -> None:
+def test_only_the_endpoints_of_the_documents_are_public(client: Client) -> None:
     endpoints = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(endpoints) == {"/continue", "/continue_whole"}
+    assert set(endpoints) == {"/continue", "/continue_whole", "/takes", "/stems"}
 
 
 def test_streamed_beats_equal_the_whole_file(client: Client, loop_path: Path) -> None:
     job = client.submit(handle_file(str(loop_path)), n_beats=5, seed=3, api_name="/continue")
-    loop, *beats = list(job)
+    loop, *beats, end = list(job)
     assert (loop["bpm"], loop["sample_rate"], loop["n_channels"]) == (150.0, 44_100, 2)
     assert [beat["beat"] for beat in beats] == [0, 1, 2, 3, 4]
+    assert end == {"kind": "end", "n_beats": 5, "seed": 3}
     streamed = np.concatenate([np.frombuffer(base64.b64decode(beat["pcm"]), "<i2").reshape(-1, 2) for beat in beats])
     whole = client.predict(handle_file(str(loop_path)), n_beats=5, seed=3, part="new", api_name="/continue_whole")
     path = Path(whole if isinstance(whole, str) else whole["path"])
@@ -53,8 +54,8 @@ def test_streamed_beats_equal_the_whole_file(client: Client, loop_path: Path) ->
 
 def test_what_was_left_of_a_long_file_is_told(client: Client, tmp_path: Path) -> None:
     write_waveform(path := tmp_path / "click_150bpm.wav", loop_samples(310, 150.0, rate=22_050))
-    loop, _ = client.submit(handle_file(str(path)), n_beats=1, api_name="/continue")
-    told = ["The file lasts 124 s; its first 120 s are used.", "The loop has 300 beats; the last 64 are used."]
+    loop, *_ = client.submit(handle_file(str(path)), n_beats=1, api_name="/continue")
+    told = ["Using the first 120 s of 124 s.", "Using the last 16 of 75 bars."]
     assert (loop["messages"], loop["n_beats"]) == (told, 64)
 
 
@@ -99,3 +100,25 @@ def _over_http(url: str, loop: dict) -> str:
     call = f"{url}/gradio_api/call/continue_whole"
     event = httpx.post(call, json={"data": [loop, 2, 0, None, 1.0, 0.5, "whole", "wav", False]}).json()["event_id"]
     return httpx.get(f"{call}/{event}", timeout=30).text
+
+
+def test_too_few_values_are_completed_and_none_is_told(server: Server, loop_path: Path) -> None:
+    with loop_path.open("rb") as file:
+        (path,) = httpx.post(f"{server.url}/gradio_api/upload", files={"files": file}).json()
+    call = f"{server.url}/gradio_api/call/continue"
+    loop = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    event = httpx.post(call, json={"data": [loop, 2]}).json()["event_id"]
+    beats = [line for line in httpx.get(f"{call}/{event}", timeout=30).text.splitlines() if '"kind": "beat"' in line]
+    assert len(beats) == 2  # each once
+    answer = httpx.post(call, json={"data": []})
+    assert answer.status_code == 422 and "loop must be given" in answer.json()["error"]
+
+
+def test_several_takes_and_stems_come_as_files(client: Client, loop_path: Path) -> None:
+    import zipfile
+
+    takes = client.predict(handle_file(str(loop_path)), n_beats=2, n_takes=2, seed=5, api_name="/takes")
+    stems = client.predict(handle_file(str(loop_path)), api_name="/stems")
+    names = [zipfile.ZipFile(one if isinstance(one, str) else one["path"]).namelist() for one in (takes, stems)]
+    assert [name.split("seed")[1] for name in names[0][:2]] == ["5.wav", "6.wav"]
+    assert names[1] == [f"click_150bpm_{stem}.wav" for stem in ("drums", "bass", "other")]

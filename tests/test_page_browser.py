@@ -5,18 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_moves import load, wait_idle, wait_new
+from page_moves import load, notice, open_engine, wait_idle, wait_new
 from page_server import Server
 
 
 def test_a_file_of_the_wrong_kind_gives_a_sentence(page: Any, loops: list[Path]) -> None:
     page.set_input_files("#mf-file", str(loops[1]))
-    error = page.locator("[data-error]:not([hidden])")
-    error.wait_for()
-    assert error.inner_text().startswith("Words.wav") or "words.wav" in error.inner_text()
+    assert notice(page).startswith("words.wav")
     assert "Traceback" not in page.content()
     load(page)  # the page still works
-    assert not error.is_visible()
+    assert not page.is_visible("[data-notice]")
 
 
 def press_stop(page: Any) -> None:
@@ -84,7 +82,8 @@ def test_sounds_change_from_mine_to_neural_while_they_play(page: Any, server: Se
     load(page, unit="endless")
     page.click("[data-act=continue]")
     wait_new(page, 4)
-    page.get_by_text("all neural").click()
+    open_engine(page)
+    page.click("label:has([name=mf-sound][value='0'])")
     page.wait_for_function("melformer.timeline.marks.size === 1")
     assert server.model.streams[-1].settings.own_sound == 0
     page.click("[data-act=stop]")

@@ -4,14 +4,15 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from page_moves import load, wait_idle, wait_new
+from page_moves import load, open_engine, wait_idle, wait_new
 from page_server import Server, open_page
 
 
 def test_a_reload_leaves_the_knobs_as_they_were(page: Any) -> None:
     load(page)
     page.fill("#mf-seed", "123")
-    page.get_by_text("all neural").click()
+    open_engine(page)
+    page.click("label:has([name=mf-sound][value='0'])")
     page.select_option("[data-unit]", "endless")
     page.evaluate(
         "const knob = document.querySelector('#mf-variation'); knob.value = 0.8;"
@@ -35,6 +36,7 @@ def test_after_a_click_space_is_the_transport(page: Any) -> None:
     page.keyboard.press("Space")
     wait_idle(page)
     assert page.evaluate("melformer.state.view.takes.length") == 2
+    open_engine(page)
     page.keyboard.press("Tab")  # by keyboard, space presses what it stands on
     page.focus("[data-act=dice]")
     seed = page.input_value("#mf-seed")
@@ -51,16 +53,16 @@ def test_the_keyboard_stays_on_the_button_that_plays_and_stops(page: Any) -> Non
     assert page.evaluate("document.activeElement.dataset.act") == "stop"
     page.keyboard.press("Enter")
     wait_idle(page)
-    page.wait_for_function("document.activeElement.dataset.act === 'continue'")
+    page.wait_for_function("document.activeElement.dataset.act === 'keep'")
 
 
 def test_tokens_and_all_takes_can_be_taken_away(page: Any, tmp_path: Path) -> None:
     load(page)
     page.click("[data-act=continue]")
     wait_idle(page)
-    page.click("summary[aria-label='More for take 1']")
+    page.click("summary[aria-label='More for Take 1']")
     with page.expect_download() as download:
-        page.get_by_role("button", name="Tokens as PNG of take 1").click()
+        page.get_by_role("button", name="Token image of Take 1").click()
     assert download.value.suggested_filename == "click_200bpm_take1_tokens.png"
     download.value.save_as(tmp_path / "tokens.png")
     assert (tmp_path / "tokens.png").read_bytes().startswith(b"\x89PNG")
@@ -96,14 +98,14 @@ def test_codebooks_can_be_heard_and_rewritten(page: Any) -> None:
     page.wait_for_selector("[data-usage] li")
     assert page.locator("[data-usage] li").count() == 12
     page.click("[data-act=decode]")
-    page.get_by_text("Decoded from 1 codebook of 12").first.wait_for()
+    page.get_by_text("Decoded with 1 of 12 codebooks").first.wait_for()
     beats = page.locator("[data-beats] button")
     beats.nth(0).click()
     beats.nth(2).click()
     page.click("[data-edit=swap]")
     assert beats.nth(0).get_attribute("aria-label").startswith("Beat 1, tokens of beat 3")
     page.click("[data-act=edited]")
-    page.get_by_text("Decoded from the rewritten tokens").first.wait_for()
+    page.get_by_text("Decoded with the rewritten tokens").first.wait_for()
 
 
 def test_the_keyboard_plays_crops_and_saves(page: Any) -> None:
@@ -112,9 +114,8 @@ def test_the_keyboard_plays_crops_and_saves(page: Any) -> None:
     page.keyboard.press("ArrowLeft")
     page.get_by_role("button", name="Crop to bar 1").click()
     page.wait_for_function("melformer.state.loop.n_beats === 4")
-    page.keyboard.press("Escape")
     page.evaluate("document.activeElement.blur()")
-    page.keyboard.press("Space")
+    page.keyboard.press("c")
     wait_new(page, 4)
     wait_idle(page)
     with page.expect_download() as download:

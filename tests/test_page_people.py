@@ -39,14 +39,14 @@ def test_messages_that_never_arrive_are_fetched(page: Any, server: Server) -> No
     page.wait_for_selector("[data-act=keep]:enabled")
     assert page.evaluate("melformer.state.store.nNew") == 8
     wait_idle(page)
-    assert "connection was lost" in page.locator("[data-status]").inner_text()
+    assert "connection dropped" in page.locator("[data-status]").inner_text()
 
 
 def test_a_forgotten_page_begins_again(page: Any, server: Server) -> None:
     load(page)
     server.sessions.forget(page.evaluate("melformer.state.token"))
     page.click("[data-act=continue]")
-    page.get_by_text("left alone for more than 30 minutes").wait_for()
+    page.get_by_text("Session expired after 30 minutes").first.wait_for()
     page.wait_for_selector("[data-stage]", state="hidden")
     page.get_by_role("button", name="Click 200").click()
     page.wait_for_selector("[data-act=continue]:enabled")
@@ -72,7 +72,7 @@ def test_a_second_visitor_waits_and_is_told_so(page: Any, browser: Any, server: 
     second = open_page(browser, server.url)
     load(second)
     second.click("[data-act=continue]")
-    second.wait_for_function("document.querySelector('[data-status]').textContent.includes('You are next')")
+    second.get_by_text("You're next").first.wait_for()
     assert server.sessions.scheduler.n_playing == 1
     page.click("[data-act=stop]")
     wait_new(second, 1)
@@ -90,7 +90,7 @@ def test_a_slow_machine_starts_later_and_does_not_break(page: Any, server: Serve
         scheduler.note_cost(0.5)
     load(page, n_beats=5)
     page.click("[data-act=continue]")
-    page.get_by_text("playing starts in").wait_for()
+    page.get_by_text("so it won't stutter").wait_for()
     page.wait_for_function("melformer.player.playing")
     wait_idle(page)
     assert page.evaluate("melformer.player.starved") == 0
@@ -105,6 +105,42 @@ def test_a_machine_that_falls_behind_pauses_once_and_says_so(page: Any, server: 
     page.click("[data-act=continue]")
     wait_new(page, 4)
     server.model.streams[-1].compute_s = 1.0  # from now on, a beat of 0.3 s takes three times as long
-    page.get_by_text("the machine fell behind").wait_for()
+    page.get_by_text("Buffering…").wait_for()
     wait_idle(page)
     assert page.evaluate("melformer.player.at") == 16 * 13_230  # nothing was dropped
+
+
+def test_who_waits_hears_the_own_loop_meanwhile_and_an_estimate(page: Any, browser: Any, server: Server) -> None:
+    server.model.compute_s = 0.25
+    load(page, unit="endless")
+    page.click("[data-act=continue]")
+    wait_until(lambda: (server.sessions.scheduler.beat_cost_s or 0) > 0.2)
+    second = open_page(browser, server.url)
+    load(second)
+    second.click("[data-act=continue]")
+    second.wait_for_function("melformer.player.playing && melformer.player.played > 3 * 4 * 13230")  # round and round
+    assert second.evaluate("melformer.state.run.started") is False
+    page.click("[data-act=stop]")
+    wait_new(second, 4)
+    second.wait_for_function("melformer.player.at > 8 * 13230")  # and from there into the new part
+    assert second.evaluate("melformer.player.starved") == 0
+    server.model.compute_s = 0.01
+    wait_idle(second)
+    second.context.close()
+
+
+def test_a_tab_opened_from_another_has_a_session_of_its_own(page: Any, server: Server) -> None:
+    load(page, unit="endless")
+    page.click("[data-act=continue]")
+    wait_new(page, 4)
+    with page.context.expect_page() as opened:  # `window.open` copies the session storage, token and all
+        page.evaluate("window.open(location.href)")
+    other = opened.value
+    other.wait_for_selector("[data-ready]")
+    assert other.evaluate("melformer.state.token") != page.evaluate("melformer.state.token")
+    before = page.evaluate("melformer.state.store.nNew")
+    wait_new(page, before + 4)  # the first one plays on
+    assert page.evaluate("melformer.state.run !== null")
+    page.click("[data-act=stop]")
+    wait_idle(page)
+    other.close()

@@ -41,7 +41,7 @@ def wait_ended(page: Any) -> None:
     page.wait_for_function("!melformer.state.run && !melformer.player.playing && melformer.state.view.takes.length")
 
 
-def saved(page: Any, tmp_path: Path, name: str = "Save as WAV take") -> tuple[Path, np.ndarray]:
+def saved(page: Any, tmp_path: Path, name: str = "Save as WAV") -> tuple[Path, np.ndarray]:
     with page.expect_download() as download:
         page.get_by_role("button", name=name).first.click()
     path = tmp_path / download.value.suggested_filename

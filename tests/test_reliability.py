@@ -106,7 +106,7 @@ def test_a_wrong_clock_changes_nothing(
     clock[0] += 59.0
     assert sessions.find(token).takes == {}
     clock[0] += 61.0
-    with pytest.raises(RequestError, match="left alone"):
+    with pytest.raises(RequestError, match="Session expired"):
         sessions.find(token)
 
 

@@ -248,7 +248,7 @@ def test_a_full_disk_ends_with_a_sentence(tmp_path: Path, loop_path: Path) -> No
     session.load(loop_path)
     end = list(session.play({"n_beats": None}))[-1]  # 50 MB are 330 beats of 151 kB
     assert (end["reason"], end["view"]["takes"][0]["n_beats"]) == ("rest", 331)
-    with pytest.raises(RequestError, match="at most 50 MB"):
+    with pytest.raises(RequestError, match="the limit is 50 MB"):
         play(session)
     sessions.close()
     assert not (tmp_path / "sessions").exists()
@@ -281,7 +281,7 @@ def test_calls_answer_with_a_sentence_whatever_comes(sessions: Sessions, loop_pa
     actions = Actions(sessions, [loop_path], tmp_path / "uploads")
     hello = actions.call({"do": "hello"})["ok"]
     token = hello["token"]
-    assert hello["examples"] == ["click_140bpm.wav"]
+    assert [card["name"] for card in hello["examples"]] == ["click_140bpm.wav"]
     assert hello["limits"] == asdict(sessions.limits)
     for bad in (
         None, {}, {"do": "crop"}, {"do": "crop", "token": token}, {"do": "__init__", "token": token},

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from page_server import browsing, open_page
 
 VIEWS: dict[str, dict[str, Any]] = {
-    "light": {"viewport": {"width": 1280, "height": 800}},
-    "dark": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "dark"},
+    "light": {"viewport": {"width": 1440, "height": 900}},
+    "dark": {"viewport": {"width": 1440, "height": 900}, "color_scheme": "dark"},
     "phone": {
         "viewport": {"width": 375, "height": 812}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True,
     },
@@ -39,17 +39,19 @@ def scenes(page: Any) -> Iterator[str]:
     page.click("[data-act=continue]")
     page.wait_for_function(f"melformer.state.store.nNew >= {PLAYED_BEATS}", timeout=WAIT_MS)
     page.evaluate("scrollTo(0, 0)")
+    if page.evaluate("melformer.state.loop.present.length > 1"):
+        page.wait_for_selector("[data-lane]", timeout=WAIT_MS)
     yield "playing"
     page.evaluate("document.querySelector('[data-act=stop]').click()")
     page.wait_for_selector("[data-act=keep]:enabled", timeout=WAIT_MS)
     ask_for(page, 8)  # opens what is folded away
-    page.click("summary[aria-label='More for take 1']")
+    page.click("summary[aria-label='More for Take 1']")
     yield "take"
     page.click("#mf-tab-codes")
     page.wait_for_selector("[data-usage] li", timeout=WAIT_MS)
     page.locator("#mf-books").fill("4")
     page.click("[data-act=decode]")
-    page.get_by_text("Decoded from 4").first.wait_for(timeout=WAIT_MS)
+    page.get_by_text("Decoded with 4").first.wait_for(timeout=WAIT_MS)
     page.locator("[data-beats] button").nth(2).click()
     yield "codebooks"
 

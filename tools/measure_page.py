@@ -69,6 +69,7 @@ def measure_sound(options: argparse.Namespace) -> None:
         ask_for(page, 4)
         page.evaluate(FIRST_SOUND)
         for _ in range(options.times + 1):
+            choose_example(page, "Bossa")  # after a take, the main button extends it
             page.click("[data-act=continue]")
             page.wait_for_function("melformer.state.store.nNew > 0", timeout=WAIT_MS)
             beats.append(page.evaluate("performance.now() - first.clicked"))
@@ -129,6 +130,7 @@ def measure_many(options: argparse.Namespace) -> None:
         choose_example(page, "Bossa")
         ask_for(page, options.beats, "bar")
         for k in range(options.times):
+            choose_example(page, "Bossa")
             page.fill("#mf-seed", str(k))
             page.click("[data-act=continue]")
             page.wait_for_function("!melformer.state.run && melformer.state.view.takes.length", timeout=WAIT_MS)
@@ -154,7 +156,8 @@ def measure_people(options: argparse.Namespace) -> None:
             page.fill("#mf-seed", str(100 + k))
         memory, most_at_once = [host.memory_mb()], 0
         for _ in range(options.rounds):
-            for page in pages:
+            for page, name in zip(pages, names):
+                choose_example(page, name)
                 page.click("[data-act=continue]")
             while any(page.evaluate("Boolean(melformer.state.run)") for page in pages):
                 most_at_once = max(most_at_once, sum(page.evaluate("melformer.player.playing") for page in pages))

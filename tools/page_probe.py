@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 STARTS_WITHIN_S = 120.0
-OWN_FUNCTION = "sayPosition"  # of the page's own script, and of no other
+OWN_FUNCTION = "showProgress"  # of the page's own script, and of no other
 
 # Long tasks since the probe was set, and four times a second how much is ready ahead of what is heard.
 PROBE = """
@@ -93,14 +93,13 @@ def _wait_for(host: Host) -> None:
 
 def choose_example(page: Any, name: str) -> None:
     """Take one of the example loops, by the beginning of its button's label."""
-    page.get_by_role("button", name=name).click()
+    page.locator(f"[data-card^='{name}' i] .mf-card-open").click()
     page.wait_for_selector("[data-act=continue]:enabled", timeout=60_000)
 
 
 def ask_for(page: Any, n_beats: int | None, lead: str = "all") -> None:
     """Set how many beats are added (None: endless), and how much of the loop is played before them."""
-    if page.locator("details.mf-more").get_attribute("open") is None:
-        page.click("summary:has-text('More settings')")
+    page.evaluate("document.querySelector('details.mf-more').open = true")  # the seed is in it
     page.select_option("#mf-lead", lead)
     page.select_option("[data-unit]", "endless" if n_beats is None else "beats")
     if n_beats is not None:

@@ -19,6 +19,7 @@ MIN_BPM, MAX_BPM = 40.0, 240.0
 MAX_BEATS = 1_000_000
 MIN_MODEL_BPM = 90.0
 SECONDS_PER_MINUTE = 60
+TOLD_FROM_S = 0.02  # what is skipped, trimmed or padded below this is not worth a sentence
 PAD_AT_MOST_BEATS = 0.25  # a longer gap before the continuation would be heard as a hole
 
 
@@ -186,8 +187,8 @@ def fit_to_grid(waveform: Waveform, bpm: float, start_s: float = 0.0) -> GridFit
     n_beats = math.floor(grid.beats_in(n_left) + PAD_AT_MOST_BEATS)
     if n_beats < 1:
         raise TempoError(
-            f"{n_left / rate:.2f} s of audio are no whole beat at {grid.bpm:g} BPM "
-            f"({seconds_per_beat(grid.bpm):.2f} s): give a longer loop or a higher BPM"
+            f"{n_left / rate:.2f} s is less than a beat at {grid.bpm:g} BPM ({seconds_per_beat(grid.bpm):.2f} s): "
+            "use a longer loop or a higher BPM"
         )
     n_samples = int(grid.edges(n_beats)[-1])
     samples = waveform.samples[start : start + n_samples]
@@ -218,9 +219,9 @@ def check_start(waveform: Waveform, start_s: float) -> float:
 
 
 def _fit_message(n_added: int, start: int, n_beats: int, grid: BeatGrid) -> str | None:
-    rate, beats = grid.sample_rate, f"{n_beats} beat{'s' if n_beats > 1 else ''} at {grid.bpm:g} BPM"
-    parts = [f"started {start / rate:.3f} s into the clip"] if start else []
-    if abs(n_added) > 1:  # one sample is the rounding of an edge
-        amount = f"{abs(n_added) / rate:.3f} s" if abs(n_added) >= rate / 1000 else f"{abs(n_added)} samples"
-        parts.append(f"{'padded with' if n_added > 0 else 'trimmed by'} {amount} at the end to {beats}")
-    return ("The loop was " + " and ".join(parts) + ".") if parts else None
+    rate, beats = grid.sample_rate, f"{n_beats} beat{'s' if n_beats > 1 else ''}"
+    parts = [f"skipped {start / rate:.2f} s at the start"] if start >= TOLD_FROM_S * rate else []
+    if abs(n_added) >= TOLD_FROM_S * rate:
+        what = "padded the end by" if n_added > 0 else "trimmed the end by"
+        parts.append(f"{what} {abs(n_added) / rate:.2f} s to {beats}")
+    return (" and ".join(parts) + ".").capitalize() if parts else None

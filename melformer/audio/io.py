@@ -164,7 +164,7 @@ def _read_samples(file: soundfile.SoundFile, name: str, max_s: float) -> np.ndar
         blocks.append(block)
         n_read += len(block)
     if n_read > limit:
-        raise AudioError(f"{name} is longer than the limit of {limit / rate:g} s: cut out the loop first")
+        raise AudioError(f"{name} is longer than the limit of {limit / rate:g} s: trim it first")
     if not n_read:
         raise AudioError(f"{name} holds no audio: its header is followed by no samples")
     return np.concatenate(blocks)

@@ -33,7 +33,7 @@ def open_regular(path: Path) -> BinaryIO:
         return os.fdopen(descriptor, "rb")
     os.close(descriptor)
     raise AudioError(
-        f"{path.name or path} is {'empty' if stat.S_ISREG(info.st_mode) else 'not a file'}: give an audio file"
+        f"{path.name or path} is empty" if stat.S_ISREG(info.st_mode) else f"{path.name or path} is not a file"
     )
 
 
@@ -56,7 +56,7 @@ def check_kind(file: BinaryIO, name: str) -> None:
     if _is_chunked(head):
         _check_codec(file, name)
     elif not (mp3 or head[:4] in (b"fLaC", b"OggS")):
-        raise AudioError(f"{name} is not audio that is read here: give wav, flac, ogg, opus, mp3 or aiff")
+        raise AudioError(f"{name} isn't a supported audio file: use WAV, AIFF, FLAC, MP3, OGG or Opus")
 
 
 def chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:

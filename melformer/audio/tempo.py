@@ -70,7 +70,8 @@ def _find_bpm(
     if named and (detected is None or detected.probability < _SURE or _is_multiple(detected.bpm, named[0])):
         return named[0], "file name", 0.6
     if detected is None:
-        raise TempoError(f"no tempo can be heard in {waveform.duration_s:.2f} s of audio: give its BPM")
+        seconds = f"{waveform.duration_s:.2f} s"
+        raise TempoError(f"can't find a tempo in {seconds} of audio: use at least a bar, or give its BPM")
     return _rounder(detected, waveform), "detected", detected.probability
 
 

@@ -1,24 +1,27 @@
 """What the page can ask for between two streams: one entry point, and each mistake a sentence."""
 
 import logging
+import re
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from melformer.errors import MelformerError, RequestError
 from melformer.generate import GenerationConfig
+from melformer.ui.example_cards import ExampleLoops
 from melformer.ui.explain import codebook_usage, decode_rewritten, decode_with, spectrum
-from melformer.ui.exports import export_all, export_take
-from melformer.ui.loops import check_beats_per_bar
+from melformer.ui.exports import export_all, export_stem, export_stems, export_take, file_name, loop_file_name
+from melformer.ui.loops import PromptLoop, check_beats_per_bar, open_loop
 from melformer.ui.requests import real_number, whole_number
 from melformer.ui.session import Session
 from melformer.ui.sessions import Sessions
+from melformer.ui.stem_jobs import PcmStems
 
 logger = logging.getLogger(__name__)
-SURPRISE = "Something went wrong here and was written to the log. Your loop and takes are kept: please try again."
+SURPRISE = "Something went wrong on the server. Your loop and takes are safe: try again."
 MAX_BEATS_AT_ONCE = 64
 
 
@@ -31,7 +34,7 @@ class Actions:
 
     def __init__(self, sessions: Sessions, examples: list[Path], uploads: Path) -> None:
         self.sessions = sessions
-        self.examples = {path.name: path for path in examples}
+        self.examples = ExampleLoops(examples)
         self.uploads = uploads
         self.writing = threading.Lock()  # a long take needs much memory while it is written: one at a time
 
@@ -66,8 +69,8 @@ class Actions:
             session = self.sessions.find(token)
         limits = asdict(self.sessions.limits)
         defaults = asdict(GenerationConfig())
-        names = list(self.examples)
-        return {"token": token, "view": session.view(), "limits": limits, "defaults": defaults, "examples": names}
+        cards = self.examples.cards()
+        return {"token": token, "view": session.view(), "limits": limits, "defaults": defaults, "examples": cards}
 
     def _find(self, data: dict[str, Any]) -> Session:
         try:
@@ -83,16 +86,24 @@ class Actions:
                 return path
         raise RequestError("The file did not arrive. Please choose it again.")
 
-    def example(self, name: Any) -> Path:
-        if not isinstance(name, str) or name not in self.examples:
+    def example(self, session: Session, name: Any, beats_per_bar: int) -> PromptLoop:
+        """An example's loop, opened once for all. Errors: RequestError when there is none of this name."""
+        if not isinstance(name, str) or name not in self.examples.paths:
             raise RequestError(f"There is no example named {str(name)[:80]}.")
-        return self.examples[name]
+
+        def open_path(path: Path, bar: int) -> PromptLoop:
+            with session.scheduler.turn():
+                return replace(open_loop(session.model, path, session.limits, bar), example=path.name)
+
+        return self.examples.loop(name, beats_per_bar, open_path)
 
 
 def sentence(error: Exception) -> str:
-    """An error's message as a sentence that begins with a capital and ends with a full stop."""
-    words = str(error).strip() or "That did not work"
-    return words[0].upper() + words[1:] + ("" if words[-1] in ".!?" else ".")
+    """An error's message as a sentence: a capital in front (but a file's name stays as it is) and a full stop."""
+    words = str(error).strip() or "That didn't work"
+    if not re.match(r"\S+\.[A-Za-z0-9]{1,5}\b", words):
+        words = words[0].upper() + words[1:]
+    return words + ("" if words[-1] in ".!?" else ".")
 
 
 def _take(data: dict[str, Any]) -> int:
@@ -104,7 +115,8 @@ def _load(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
 
 
 def _example(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
-    return session.load(actions.example(data.get("name")), check_beats_per_bar(data.get("beats_per_bar", 4)))
+    loop = actions.example(session, data.get("name"), check_beats_per_bar(data.get("beats_per_bar", 4)))
+    return session.open(loop)
 
 
 def _crop(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
@@ -114,7 +126,22 @@ def _crop(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
 
 def _retime(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
     bpm = real_number(data.get("bpm"), "The BPM")
-    return session.retime(bpm, check_beats_per_bar(data.get("beats_per_bar", 4)))
+    n_bars = data.get("n_bars")
+    return session.retime(
+        bpm,
+        check_beats_per_bar(data.get("beats_per_bar", 4)),
+        shift_s=real_number(data.get("shift_s", 0.0), "The shift"),
+        n_bars=None if n_bars is None else whole_number(n_bars, "The number of bars", 1, 512),
+        tapped=data.get("tapped") is True,
+    )
+
+
+def _name(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
+    return session.name_take(_take(data), str(data.get("name") or ""))
+
+
+def _mark(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
+    return session.mark_take(_take(data), data.get("on") is True)
 
 
 def _beats(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
@@ -142,7 +169,32 @@ def _export(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
 
 def _zip(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
     with actions.writing:
-        return str(export_all(list(session.takes.values()), session.folder))
+        return str(export_all(list(session.takes.values()), session.folder, str(data.get("part", "whole"))))
+
+
+def _export_stem(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
+    stems, name = _stems(session, data)
+    with actions.writing:
+        return str(export_stem(stems, str(data.get("stem")), name, session.folder, _loop(session, data)))
+
+
+def _export_stems(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
+    stems, name = _stems(session, data)
+    with actions.writing:
+        return str(export_stems(stems, name, session.folder, _loop(session, data)))
+
+
+def _loop(session: Session, data: dict[str, Any]) -> PromptLoop:
+    return session.need_loop() if data.get("take") is None else session.need_take(_take(data)).loop
+
+
+def _stems(session: Session, data: dict[str, Any]) -> tuple[PcmStems, str]:
+    stems = session.stems_of(data.get("take"), wait_s=60.0)
+    if not isinstance(stems, PcmStems):
+        raise RequestError("The stems aren't ready yet. Try again in a moment.")
+    if data.get("take") is None:
+        return stems, loop_file_name(session.need_loop())
+    return stems, file_name(session.need_take(_take(data)), "")
 
 
 def _explain(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
@@ -168,8 +220,15 @@ ACTIONS: dict[str, Callable[[Actions, Session, dict[str, Any]], Any]] = {
     "retime": _retime,
     "crop": _crop,
     "use": lambda actions, session, data: session.use_take(_take(data)),
+    "rename": _name,
+    "favourite": _mark,
+    "reopen": lambda actions, session, data: session.reopen(str(data.get("key"))),
+    "stems": lambda actions, session, data: session.stems(data),
+    "export_stem": _export_stem,
+    "export_stems": _export_stems,
     "remove": lambda actions, session, data: session.remove_take(_take(data)),
     "undo": lambda actions, session, data: session.undo(),
+    "redo": lambda actions, session, data: session.redo(),
     "beats": _beats,
     "steer": _steer,
     "stop": _stop,

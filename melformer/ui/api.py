@@ -1,7 +1,8 @@
-"""The API for scripts: `/continue` streams beats, `/continue_whole` gives a file."""
+"""The API for scripts: `/continue` streams beats; `/continue_whole`, `/takes` and `/stems` give files."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -9,17 +10,22 @@ import gradio as gr
 from melformer.errors import MelformerError, RequestError
 from melformer.generate import GenerationConfig
 from melformer.ui.actions import Actions, sentence
-from melformer.ui.exports import export_take
+from melformer.ui.exports import export_all, export_stems, export_take, loop_file_name
+from melformer.ui.loops import check_beats_per_bar
 from melformer.ui.session import Session
 from melformer.ui.sessions import Sessions
+from melformer.ui.stem_jobs import PcmStems
+
+SETTINGS = ("n_beats", "seed", "temperature", "variation", "close_loop", "top_k", "top_p", "own_sound")
+STEMS_WAIT_S = 120.0
 
 
 def add_api(sessions: Sessions, actions: Actions) -> None:
-    """Register both endpoints in the blocks that are being built."""
+    """Register the endpoints in the blocks that are being built."""
     endpoints = Endpoints(sessions, actions)
     options: dict[str, Any] = {"concurrency_limit": sessions.limits.queue, "concurrency_id": "model"}
-    gr.api(endpoints.continue_stream, api_name="continue", **options)
-    gr.api(endpoints.continue_whole, api_name="continue_whole", **options)
+    for name, function in API.items():
+        gr.api(getattr(endpoints, function.__name__), api_name=name, **options)
 
 
 class Endpoints:
@@ -38,15 +44,21 @@ class Endpoints:
         temperature: float = GenerationConfig.temperature,
         variation: float = 0.5,
         close_loop: bool = False,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        own_sound: float = 1.0,
+        beats_per_bar: int = 4,
     ) -> Iterator[dict]:
-        """Continue a loop: one object a beat, samples and codes as base64; the first tells the format."""
+        """Continue a loop: the format, one object a beat with samples and codes as base64, and an end."""
+        request = _request(locals())
         with self._session(keep_files=False) as session:
-            self._load(session, loop, bpm)
+            self._load(session, loop, bpm, beats_per_bar)
             yield _format(session)
-            request = _request(n_beats, seed, temperature, variation, close_loop)
             for message in session.play(request):
                 if message["kind"] in ("waiting", "beat"):
                     yield message
+            # Gradio sends the last message twice; this one may be.
+            yield {"kind": "end", "n_beats": session.need_take(1).n_beats, "seed": session.need_take(1).seed}
 
     def continue_whole(
         self,
@@ -59,15 +71,52 @@ class Endpoints:
         part: str = "whole",
         kind: str = "wav",
         close_loop: bool = False,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        own_sound: float = 1.0,
+        beats_per_bar: int = 4,
     ) -> dict:
-        """Continue a loop and give the file, with the loop or only the new beats: wav, wav24, flac, tiaf."""
+        """Continue a loop and give the file, with the loop or only the new part: wav, wav24, flac, tiaf."""
+        request = _request(locals())
         with self._session(keep_files=True) as session:
-            self._load(session, loop, bpm)
-            request = _request(n_beats, seed, temperature, variation, close_loop)
+            self._load(session, loop, bpm, beats_per_bar)
             for _ in session.play(request):
                 pass
-            path = export_take(session.need_take(1), session.folder, kind, part)
-            return gr.FileData(path=str(path), orig_name=path.name).model_dump()
+            return _file(export_take(session.need_take(1), session.folder, kind, part))
+
+    def takes(
+        self,
+        loop: dict,
+        n_beats: int = 16,
+        seed: int = 0,
+        bpm: float | None = None,
+        temperature: float = GenerationConfig.temperature,
+        variation: float = 0.5,
+        n_takes: int = 3,
+        part: str = "whole",
+        close_loop: bool = False,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        own_sound: float = 1.0,
+        beats_per_bar: int = 4,
+    ) -> dict:
+        """Several takes with seeds that follow each other: a ZIP of WAV files, and `takes.json` about them."""
+        request = {**_request(locals()), "n_takes": n_takes}
+        with self._session(keep_files=True) as session:
+            self._load(session, loop, bpm, beats_per_bar)
+            for _ in session.choose(request):
+                pass
+            return _file(export_all(list(session.takes.values()), session.folder, part))
+
+    def stems(self, loop: dict, bpm: float | None = None) -> dict:
+        """Drums, bass and other of a loop: a ZIP of WAV files that add up to it."""
+        with self._session(keep_files=True) as session:
+            self._load(session, loop, bpm, 4)
+            stems = session.stems_of(None, wait_s=STEMS_WAIT_S)
+            if not isinstance(stems, PcmStems):
+                raise RequestError("This server has no model that separates stems, or it took too long.")
+            prompt_loop = session.need_loop()
+            return _file(export_stems(stems, loop_file_name(prompt_loop), session.folder, prompt_loop))
 
     @contextmanager
     def _session(self, keep_files: bool) -> Iterator[Session]:
@@ -80,18 +129,29 @@ class Endpoints:
         finally:
             self.sessions.forget(token, keep_files)
 
-    def _load(self, session: Session, loop: Any, bpm: float | None) -> None:
-        session.load(self.actions.uploaded(loop.get("path") if isinstance(loop, dict) else loop))
+    def _load(self, session: Session, loop: Any, bpm: float | None, beats_per_bar: Any) -> None:
+        path = self.actions.uploaded(loop.get("path") if isinstance(loop, dict) else loop)
+        session.load(path, check_beats_per_bar(beats_per_bar))
         if bpm is not None:
-            session.retime(bpm, 4)
+            session.retime(bpm, session.need_loop().beats_per_bar)
 
 
-def _request(n_beats: Any, seed: Any, temperature: Any, variation: Any, close_loop: Any) -> dict[str, Any]:
-    if n_beats is None:
-        raise RequestError("The number of beats must be given; only the page plays endlessly.")
-    return {
-        "n_beats": n_beats, "seed": seed, "temperature": temperature, "variation": variation, "close_loop": close_loop,
-    }  # fmt: skip
+API: dict[str, Callable[..., Any]] = {
+    "continue": Endpoints.continue_stream,
+    "continue_whole": Endpoints.continue_whole,
+    "takes": Endpoints.takes,
+    "stems": Endpoints.stems,
+}
+
+
+def _request(values: dict[str, Any]) -> dict[str, Any]:
+    if values["n_beats"] is None:
+        raise gr.Error("n_beats must be given: only the page plays endlessly.", print_exception=False)
+    return {name: values[name] for name in SETTINGS}
+
+
+def _file(path: Path) -> dict[str, Any]:
+    return gr.FileData(path=str(path), orig_name=path.name).model_dump()
 
 
 def _format(session: Session) -> dict[str, Any]:

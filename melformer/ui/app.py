@@ -17,17 +17,20 @@ from starlette.middleware import Middleware
 from melformer.errors import MelformerError, RequestError
 from melformer.files import shipped_folder
 from melformer.ui.actions import SURPRISE, Actions, sentence
-from melformer.ui.api import add_api
-from melformer.ui.component import make_instrument, page_styles
+from melformer.ui.api import API, add_api
+from melformer.ui.api_calls import ApiCalls
+from melformer.ui.component import STATIC, make_instrument, page_styles
 from melformer.ui.limits import Limits
 from melformer.ui.memory import use_one_heap
 from melformer.ui.middleware import Guard
+from melformer.ui.page_head import PageHead
 from melformer.ui.session import Session
 from melformer.ui.sessions import Sessions
 
 logger = logging.getLogger(__name__)
 EXAMPLES = shipped_folder("examples")
-TITLE = "Melformer: drop in a loop, hear it go on"
+TITLE = "Melformer: drop in a loop, hear what comes next"
+DESCRIPTION = "It plays the next bars with the sounds of your loop, locked to your tempo."
 PORT = 7860
 WARM_UP_BEATS = 8
 
@@ -95,7 +98,14 @@ def launch_options(limits: Limits) -> dict[str, Any]:
         "footer_links": ["api"],
         "show_error": False,
         "run_history": False,
-        "app_kwargs": {"middleware": [Middleware(Guard)]},
+        "favicon_path": str(STATIC / "mark.svg"),
+        "app_kwargs": {
+            "middleware": [
+                Middleware(Guard),
+                Middleware(PageHead, title=TITLE, description=DESCRIPTION),
+                Middleware(ApiCalls, endpoints=API),
+            ]
+        },
     }
 
 

@@ -9,7 +9,10 @@ import gradio as gr
 
 STATIC = Path(__file__).parent / "static"
 # In this order: each may use what stands before it.
-SCRIPTS = ("dom", "store", "player", "timeline", "open", "run", "takes", "codes", "fields", "keys", "main")
+SCRIPTS = (
+    "dom", "store", "player", "drawing", "timeline", "transport", "media", "region", "record", "open", "grid",
+    "lanes", "run", "takes", "share", "codes", "fields", "keys", "main",
+)  # fmt: skip
 
 
 def read_static(name: str) -> str:
@@ -17,7 +20,11 @@ def read_static(name: str) -> str:
 
 
 def page_html() -> str:
-    return read_static("page.html").replace("@codes@", read_static("codes.html"))
+    """The markup, with its parts put in: the second tab, the icons and the mark."""
+    page = read_static("page.html")
+    for part, name in (("@codes@", "codes.html"), ("@icons@", "icons.html"), ("@mark@", "mark.svg")):
+        page = page.replace(part, read_static(name))
+    return page
 
 
 def page_styles() -> str:

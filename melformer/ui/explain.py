@@ -45,7 +45,7 @@ def decode_with(model: Any, loop: PromptLoop, n_codebooks: Any) -> dict[str, Any
     most = loop.prompt.codes.shape[-1]
     n_codebooks = whole_number(n_codebooks, "The number of codebooks", 1, most)
     decoded = model.reconstruct(loop.prompt.waveform, loop.prompt.bpm, n_codebooks=n_codebooks)
-    words = f"Decoded from {n_codebooks} codebook{'s' if n_codebooks > 1 else ''} of {most}"
+    words = f"Decoded with {n_codebooks} of {most} codebooks"
     return _packed(decoded, loop, words)
 
 
@@ -56,14 +56,14 @@ def decode_rewritten(model: Any, loop: PromptLoop, order: Any) -> dict[str, Any]
         raise RequestError(f"A rewritten loop needs its {n_beats} beats in order.")
     codes = np.asarray(loop.prompt.codes)
     if codes.shape[0] % n_beats:
-        raise RequestError("At this tempo two beats share their tokens; halve the BPM to rewrite them.")
+        raise RequestError("At this tempo two beats share their tokens. Halve the BPM to rewrite them.")
     per_beat = codes.shape[0] // n_beats
     rewritten = codes.copy()
     for k, item in enumerate(order):
         source = whole_number(item.get("from"), "A beat", 0, n_beats - 1)
         beat = codes[source * per_beat : (source + 1) * per_beat]
         rewritten[k * per_beat : (k + 1) * per_beat] = beat[::-1, ::-1] if item.get("reversed") else beat
-    return _packed(model.decode_codes(loop.prompt, rewritten), loop, "Decoded from the rewritten tokens")
+    return _packed(model.decode_codes(loop.prompt, rewritten), loop, "Decoded with the rewritten tokens")
 
 
 def _packed(decoded: Waveform, loop: PromptLoop, words: str) -> dict[str, Any]:

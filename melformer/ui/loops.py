@@ -5,19 +5,23 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from melformer.audio.grid import BeatGrid, check_bpm, seconds_per_beat
+from melformer.audio.grid import MAX_BPM, MIN_BPM, BeatGrid, check_bpm, seconds_per_beat
 from melformer.audio.io import Waveform, read_waveform
 from melformer.audio.tempo import find_tempo
-from melformer.errors import RequestError
+from melformer.errors import RequestError, TempoError
 from melformer.ui.limits import Limits
 
 BEATS_PER_BAR = (2, 3, 4, 5, 6, 7, 8, 9, 12)
 READ_AT_MOST_S = 600.0
+SHORT_S = 1.0  # of less, nobody wants to hear at which tempo it is no whole beat
 
 
 @dataclass(frozen=True)
 class PromptLoop:
-    """A prompt, the audio it was cut from (`start_s` in, for cutting it anew), and what the user is told."""
+    """A prompt, the audio it was cut from (`start_s` in, for cutting it anew), and what the user is told.
+
+    `example`: the name of the example that it is, as a whole.
+    """
 
     name: str
     raw: Waveform
@@ -27,6 +31,7 @@ class PromptLoop:
     confidence: float
     messages: tuple[str, ...]
     start_s: float = 0.0
+    example: str = ""
     key: str = field(default_factory=lambda: uuid4().hex)
 
     @property
@@ -45,17 +50,26 @@ class PromptLoop:
 
 def check_beats_per_bar(value: Any) -> int:
     if value not in BEATS_PER_BAR:
-        raise RequestError(f"A bar has one of {', '.join(map(str, BEATS_PER_BAR))} beats, not {value}.")
+        raise RequestError(f"Beats per bar can be {', '.join(map(str, BEATS_PER_BAR))}, not {str(value)[:40]}.")
     return int(value)
 
 
 def open_loop(model: Any, path: Path, limits: Limits, beats_per_bar: int = 4) -> PromptLoop:
     """Read a file and make it a prompt. Errors: AudioError, TempoError."""
     raw = read_waveform(path, max_s=READ_AT_MOST_S)
+    try:
+        return _open_waveform(model, raw, path, limits, beats_per_bar)
+    except TempoError:
+        if raw.duration_s >= SHORT_S:
+            raise
+        raise TempoError(f"Too short ({raw.duration_s:.2f} s): use at least a beat, ideally a bar.") from None
+
+
+def _open_waveform(model: Any, raw: Waveform, path: Path, limits: Limits, beats_per_bar: int) -> PromptLoop:
     tempo = find_tempo(raw, path=path)
     messages = []
     if raw.duration_s > limits.prompt_s:
-        messages.append(f"The file lasts {raw.duration_s:.0f} s; its first {limits.prompt_s} s are used.")
+        messages.append(f"Using the first {limits.prompt_s} s of {raw.duration_s:.0f} s.")
         raw = raw.slice(0, round(limits.prompt_s * raw.sample_rate))
     prompt = model.prompt(raw, bpm=tempo.bpm, start_s=tempo.start_s, beats_per_bar=beats_per_bar)
     told = (*messages, *prompt.messages)
@@ -69,35 +83,86 @@ def shorten(model: Any, loop: PromptLoop, limits: Limits) -> PromptLoop:
     if n_beats <= limits.prompt_beats:
         return loop
     kept = max(1, limits.prompt_beats // loop.beats_per_bar) * loop.beats_per_bar
-    note = f"The loop has {n_beats} beats; the last {kept} are used."
+    whole = n_beats % loop.beats_per_bar == 0 == kept % loop.beats_per_bar
+    last = str(kept // loop.beats_per_bar) if whole else length_words(kept, loop.beats_per_bar)
+    note = f"Using the last {last} of {length_words(n_beats, loop.beats_per_bar)}."
     return crop_loop(model, loop, n_beats - kept, n_beats, note)
 
 
 def crop_loop(model: Any, loop: PromptLoop, first: int, last: int, note: str | None = None) -> PromptLoop:
     """Keep beats [first, last). Errors: RequestError when nothing or too much is asked for."""
     if not 0 <= first < last <= loop.prompt.n_beats:
-        raise RequestError(f"Beats {first + 1} to {last} are not in the loop; it has {loop.prompt.n_beats}.")
+        raise RequestError(f"Beats {first + 1} to {last} aren't in the loop; it has {loop.prompt.n_beats}.")
     edges = loop.edges()
     raw = loop.prompt.waveform.slice(int(edges[first]), int(edges[last]))
     prompt = model.prompt(raw, bpm=loop.prompt.bpm, start_s=0.0, beats_per_bar=loop.beats_per_bar)
-    told = (*loop.messages, note) if note else (f"Cropped to beats {first + 1} to {last}.",)
+    told = (*loop.messages, note) if note else (f"Cropped to {range_words(first, last, loop.beats_per_bar)}.",)
     return PromptLoop(loop.name, raw, prompt, loop.beats_per_bar, loop.source, loop.confidence, told)
 
 
-def retime_loop(model: Any, loop: PromptLoop, bpm: float, beats_per_bar: int, limits: Limits) -> PromptLoop:
-    """The same audio on another grid. Errors: TempoError, RequestError."""
+def retime_loop(
+    model: Any, loop: PromptLoop, bpm: float, beats_per_bar: int, limits: Limits, shift_s: float = 0.0
+) -> PromptLoop:
+    """The same audio on another grid, which begins `shift_s` later. Errors: TempoError, RequestError."""
     bpm, beats_per_bar = check_bpm(bpm), check_beats_per_bar(beats_per_bar)
-    same = abs(bpm - loop.prompt.bpm) < 1e-9
-    prompt = model.prompt(loop.raw, bpm=bpm, start_s=loop.start_s, beats_per_bar=beats_per_bar)
+    start_s = loop.start_s + shift_s
+    if start_s < -1e-9:
+        raise RequestError("The grid already starts at the beginning of the file.")
+    start_s = max(0.0, start_s)
+    same = abs(bpm - loop.prompt.bpm) < 1e-9 and not shift_s
+    prompt = model.prompt(loop.raw, bpm=bpm, start_s=start_s, beats_per_bar=beats_per_bar)
     source, confidence = (loop.source, loop.confidence) if same else ("you", 1.0)
     told = tuple(prompt.messages)
-    again = PromptLoop(loop.name, loop.raw, prompt, beats_per_bar, source, confidence, told, loop.start_s)
+    example = "" if shift_s else loop.example
+    again = PromptLoop(loop.name, loop.raw, prompt, beats_per_bar, source, confidence, told, start_s, example)
     return shorten(model, again, limits)
+
+
+def bpm_of_bars(loop: PromptLoop, n_bars: int, beats_per_bar: int) -> float:
+    """The tempo at which the whole file, from its first beat on, has so many bars. Errors: RequestError."""
+    seconds = loop.raw.duration_s - loop.start_s
+    bpm = 60.0 * n_bars * beats_per_bar / seconds
+    if not MIN_BPM <= bpm <= MAX_BPM:
+        raise RequestError(
+            f"{n_bars} bars of {beats_per_bar} in {seconds:.1f} s would be {bpm:.0f} BPM; "
+            f"the tempo must be {MIN_BPM:g}–{MAX_BPM:g} BPM."
+        )
+    return bpm
+
+
+def snap_bpm(bpm: float, seconds: float, beats_per_bar: int, most_beats: int) -> float:
+    """The tempo nearest to a tapped one at which `seconds` are whole bars, or else whole beats.
+
+    Fingers are some percent off, so a bar line within 6% and a beat within 2.5% are taken for what was meant; in a
+    recording of more than `most_beats` every tempo is near some beat, which says nothing.
+    """
+    beats = bpm * seconds / 60.0
+    if beats > most_beats:
+        return bpm
+    for step, tolerance in ((beats_per_bar, 0.06), (1, 0.025)):
+        n_beats = step * round(beats / step)
+        if n_beats and abs(n_beats / beats - 1) <= tolerance:
+            return 60.0 * n_beats / seconds
+    return bpm
+
+
+def length_words(n_beats: int, beats_per_bar: int) -> str:
+    """`4 bars`, or `15 beats` where they are no whole bars."""
+    whole = n_beats % beats_per_bar == 0
+    number, unit = (n_beats // beats_per_bar, "bar") if whole else (n_beats, "beat")
+    return f"{number} {unit}{'' if number == 1 else 's'}"
+
+
+def range_words(first: int, last: int, beats_per_bar: int) -> str:
+    if first % beats_per_bar or last % beats_per_bar:
+        return f"beats {first + 1}–{last}"
+    first, last = first // beats_per_bar + 1, last // beats_per_bar
+    return f"bar {first}" if first == last else f"bars {first}–{last}"
 
 
 def loop_of_take(model: Any, loop: PromptLoop, whole: Waveform, number: int, limits: Limits) -> PromptLoop:
     """A take, prompt and new beats together, as the loop to continue from."""
     prompt = model.prompt(whole, bpm=loop.prompt.bpm, start_s=0.0, beats_per_bar=loop.beats_per_bar)
-    note = f"Take {number} is the loop now."
+    note = f"Take {number} is now your loop."
     again = PromptLoop(loop.name, whole, prompt, loop.beats_per_bar, loop.source, loop.confidence, (note,))
     return shorten(model, again, limits)

@@ -69,9 +69,9 @@ def read_request(data: dict[str, Any], limits: Limits) -> GenerationRequest:
     keep = data.get("keep")
     close_loop = data.get("close_loop", False)
     if not isinstance(close_loop, bool):
-        raise RequestError(f"Closing the loop is wanted or not (true or false), not {str(close_loop)[:40]}.")
+        raise RequestError(f"close_loop must be true or false, not {str(close_loop)[:40]}.")
     if close_loop and (n_beats is None or keep is not None):
-        raise RequestError("To close the loop, give a number of beats and begin with Continue.")
+        raise RequestError("To close the loop, give a number of beats and start a new take.")
     return GenerationRequest(
         n_beats=None if n_beats is None else whole_number(n_beats, "The number of beats", 1, limits.beats),
         seed=whole_number(data.get("seed", 0), "The seed", 0, MAX_SEED),

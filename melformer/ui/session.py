@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from melformer.errors import RequestError
+from melformer.ui.batch_run import BatchRun
 from melformer.ui.limits import Limits
-from melformer.ui.loops import PromptLoop, crop_loop, loop_of_take, open_loop, retime_loop
+from melformer.ui.loops import PromptLoop, bpm_of_bars, crop_loop, loop_of_take, open_loop, retime_loop, snap_bpm
 from melformer.ui.requests import MAX_SEED, GenerationRequest, read_request, read_settings, whole_number
 from melformer.ui.scheduler import QueuedStream, Scheduler
+from melformer.ui.stem_jobs import WAIT_S, PcmStems, StemJobs
 from melformer.ui.stream_run import StreamRun
 from melformer.ui.take_store import TakeStore
 from melformer.ui.takes import Take
@@ -19,6 +21,9 @@ from melformer.ui.view import end_sentence, view_loop, view_of
 from melformer.ui.wire import pack_beat
 
 STOP_WAIT_S = 2.0
+MAX_NAME = 60
+MAX_STEMS_S = 180.0
+"""Of a longer take no stems are made afterwards: it would hold the machine up for others."""
 
 
 class Session:
@@ -27,13 +32,17 @@ class Session:
     `folder` holds the session's files and is removed with it.
     """
 
-    def __init__(self, model: Any, scheduler: Scheduler, limits: Limits, folder: Path, paced: bool = True) -> None:
+    def __init__(
+        self, model: Any, scheduler: Scheduler, limits: Limits, folder: Path, paced: bool = True,
+        stem_jobs: StemJobs | None = None,
+    ) -> None:  # fmt: skip
         self.model = model
         self.scheduler = scheduler
         self.limits = limits
         self.paced = paced
         self.store = TakeStore(folder, limits.kept_takes)
-        self._running: StreamRun | None = None
+        self.stem_jobs = stem_jobs or StemJobs(model)
+        self._running: StreamRun | BatchRun | None = None
 
     @property
     def folder(self) -> Path:
@@ -57,10 +66,23 @@ class Session:
             loop = open_loop(self.model, path, self.limits, beats_per_bar)
         return self._put(loop)
 
-    def retime(self, bpm: float, beats_per_bar: int) -> dict[str, Any]:
+    def open(self, loop: PromptLoop) -> dict[str, Any]:
+        """Take a loop that is ready, such as an example's."""
+        return self._put(loop)
+
+    def retime(
+        self, bpm: float, beats_per_bar: int, shift_s: float = 0.0, n_bars: int | None = None, tapped: bool = False
+    ) -> dict[str, Any]:
+        """Put the loop on another grid: at a tempo (a `tapped` one snaps to the loop's length), `shift_s` later, or
+        at the tempo that makes it `n_bars` long."""
         loop = self.need_loop()
+        if n_bars is not None:
+            bpm = bpm_of_bars(loop, n_bars, beats_per_bar)
+        elif tapped:
+            seconds = loop.raw.duration_s - loop.start_s
+            bpm = snap_bpm(bpm, seconds, beats_per_bar, self.limits.prompt_beats)
         with self.scheduler.turn():
-            again = retime_loop(self.model, loop, bpm, beats_per_bar, self.limits)
+            again = retime_loop(self.model, loop, bpm, beats_per_bar, self.limits, shift_s)
         return self._put(again)
 
     def crop(self, first: int, last: int) -> dict[str, Any]:
@@ -81,11 +103,58 @@ class Session:
         self.store.remove(number)
         return self.view()
 
+    def name_take(self, number: int, name: str) -> dict[str, Any]:
+        self.store.change(replace(self.need_take(number), name=" ".join(name.split())[:MAX_NAME]))
+        return self.view()
+
+    def mark_take(self, number: int, favourite: bool) -> dict[str, Any]:
+        """A favourite is the last to go when there are too many takes."""
+        self.store.change(replace(self.need_take(number), favourite=favourite))
+        return self.view()
+
     def undo(self) -> dict[str, Any]:
         """Go back to the loop and the takes before the last change. Errors: RequestError when there is none."""
         self.stop()
         self.store.undo()
         return self.view()
+
+    def redo(self) -> dict[str, Any]:
+        """Take back the last undo. Errors: RequestError when there is none."""
+        self.stop()
+        self.store.redo()
+        return self.view()
+
+    def reopen(self, key: str) -> dict[str, Any]:
+        """Go back to the loop of an earlier take."""
+        self.stop()
+        self.store.reopen(key)
+        return self.view()
+
+    def stems(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The stems of the loop, or of a take's new beats from `first` on; `pending` while they are in the making."""
+        found = self.stems_of(data.get("take"), str(data["key"]) if "key" in data else None)
+        if found is False:
+            return {"pending": True}
+        if not isinstance(found, PcmStems):
+            return {"present": []}
+        if data.get("take") is None:
+            return found.packed()
+        loop = self.need_take(data["take"]).loop
+        first = loop.prompt.n_beats + whole_number(data.get("first", 0), "A beat", 0, 1_000_000)
+        edges = loop.edges(max(0, first - loop.prompt.n_beats))
+        return found.part(int(edges[first])).packed()
+
+    def stems_of(self, number: Any, key: str | None = None, wait_s: float = WAIT_S) -> "PcmStems | bool | None":
+        """Of a take (None: of the loop, the current one or that with this key): the stems, None where there are none,
+        False while they are in the making."""
+        if number is None:
+            loop = self.need_loop() if key is None else self._loop_of(key)
+            return self.stem_jobs.wait(loop.key, loop.prompt.waveform, loop.prompt.bpm, wait_s)
+        take = self.need_take(whole_number(number, "The take", 1, 1_000_000))
+        if take.loop.prompt.waveform.duration_s + take.n_new_samples / take.tape.sample_rate > MAX_STEMS_S:
+            return None
+        name = f"{take.loop.key} {take.tape.path.name} {take.n_beats}"
+        return self.stem_jobs.wait(name, take.whole(), take.loop.prompt.bpm, wait_s)
 
     def play(self, data: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Continue the loop, or keep going after a take: messages for the page, a beat at a time."""
@@ -104,7 +173,7 @@ class Session:
     def steer(self, data: dict[str, Any]) -> None:
         """Change the knobs of the running stream, from the next beat on. Errors: RequestError."""
         settings = read_settings(data)
-        if self._running is not None:
+        if isinstance(self._running, StreamRun):
             self._running.steer(settings)
 
     def stop(self) -> None:
@@ -117,24 +186,32 @@ class Session:
         request = read_request(data, self.limits)
         n_takes = whole_number(data.get("n_takes", 2), "The number of takes", 1, self.limits.batch)
         if request.n_beats is None:
-            raise RequestError("Several takes at once need a number of beats; endless is for one take.")
+            raise RequestError("Choose a number of bars or beats: endless is for one take.")
         loop = self.need_loop()
+        self.settle()
         player = QueuedStream(None, request.n_beats * n_takes * (self.scheduler.beat_cost_s or 0.1))
         seeds = [(request.seed + k) % (MAX_SEED + 1) for k in range(n_takes)]
+        batch = self._running = BatchRun(self.model, loop, request, seeds)
         try:
             for place in self.scheduler.enter(player):
                 yield {"kind": "waiting", "place": place.place, "wait_s": place.wait_s}
-            yield {"kind": "making", "n_takes": n_takes}
-            with self.scheduler.turn():
-                made = self.model.takes(
-                    loop.prompt, request.n_beats, seeds=seeds, settings=request.settings, close_loop=request.close_loop
-                )
-                best = self.model.ranked(made)[0].seed
+                if batch.reason:
+                    break
+            else:
+                yield {"kind": "making", "n_takes": n_takes}
+                with self.scheduler.turn():
+                    batch.make()
         finally:
             self.scheduler.leave(player)
-        numbers = self.store.keep_whole(loop, made)
-        numbers.insert(0, numbers.pop(seeds.index(best)))  # the page offers the first
-        yield {"kind": "end", "reason": "chosen", "message": "", "takes": numbers, "view": self.view()}
+            batch.finished.set()
+            with self.store.lock:
+                if self._running is batch:
+                    self._running = None
+        numbers = self.store.keep_whole(loop, batch.made) if batch.made else []
+        if batch.best is not None:
+            numbers.insert(0, numbers.pop(seeds.index(batch.best)))  # the page offers the first
+        words = "" if numbers else "Stopped: no takes were generated."
+        yield {"kind": "end", "reason": "chosen", "message": words, "takes": numbers, "view": self.view()}
 
     def settle(self) -> None:
         """Stop the stream and wait until its take is whole; a reloaded page begins with this."""
@@ -147,30 +224,34 @@ class Session:
         """Beats [first, last) of a take once more, for a page that missed some."""
         take = self.need_take(number)
         return [
-            pack_beat(k, take.beat(k), take.codes[k], take.join if k == 0 else None)
+            pack_beat(k, take.beat(k), take.codes[k], take.join if k == 0 else None, take.sources[k])
             for k in range(max(0, first), min(last, take.n_beats))
         ]
 
     def need_take(self, number: int) -> Take:
         if number not in self.takes:
-            raise RequestError(f"Take {number} is not here any more.")
+            raise RequestError(f"Take {number} is gone.")
         return self.takes[number]
 
     def loop_view(self, key: str) -> dict[str, Any]:
         """The loop, or an earlier one that a take was made from, with its samples."""
+        return view_loop(self._loop_of(key))
+
+    def _loop_of(self, key: str) -> PromptLoop:
         loops = [self.loop, *(take.loop for take in self.takes.values())]
         for loop in loops:
             if loop is not None and loop.key == key:
-                return view_loop(loop)
-        raise RequestError("This loop is not here any more.")
+                return loop
+        raise RequestError("That loop is gone. Open it again.")
 
     def view(self) -> dict[str, Any]:
         with self.store.lock:
-            return view_of(self.loop, self.takes.values(), self.store.can_undo, self.is_running)
+            store = self.store
+            return view_of(self.loop, self.takes.values(), store.can_undo, store.can_redo, self.is_running)
 
     def need_loop(self) -> PromptLoop:
         if self.loop is None:
-            raise RequestError("Choose a loop first: drop a file, or try one of the examples.")
+            raise RequestError("Choose a loop first: drop in a file, or try one of the examples.")
         return self.loop
 
     def _put(self, loop: PromptLoop) -> dict[str, Any]:
@@ -200,15 +281,15 @@ class Session:
         used_mb = self.store.used_mb()
         if used_mb > self.limits.session_mb:
             raise RequestError(
-                f"Your takes fill {used_mb:.0f} MB; at most {self.limits.session_mb} MB are kept here. "
-                "Save what you like as a ZIP, then open this page in a new tab."
+                f"Your takes fill {used_mb:.0f} MB; the limit is {self.limits.session_mb} MB. "
+                "Save what you like as a ZIP, then delete takes."
             )
 
     def _extendable(self, take: Take) -> Take:
         if len(take.codes) == take.n_beats:
             return take
         tape = take.tape.fork(self.store.next_tape(), take.n_new_samples)  # an undone extension stays as it was
-        return replace(take, tape=tape, codes=take.codes[: take.n_beats])
+        return replace(take, tape=tape, codes=take.codes[: take.n_beats], sources=take.sources[: take.n_beats])
 
     def _open_stream(self, request: GenerationRequest, take: Take) -> Any:
         if request.keep is None:

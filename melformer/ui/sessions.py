@@ -12,6 +12,7 @@ from melformer.errors import RequestError
 from melformer.ui.limits import Limits
 from melformer.ui.scheduler import Scheduler
 from melformer.ui.session import Session
+from melformer.ui.stem_jobs import StemJobs
 
 
 class Sessions:
@@ -22,6 +23,7 @@ class Sessions:
         self.limits = limits
         self.folder = folder
         self.scheduler = Scheduler(limits.players, limits.queue)
+        self.stem_jobs = StemJobs(model)
         self._clock = clock
         self._sessions: dict[str, tuple[Session, float]] = {}
         self._leftovers: list[tuple[Path, float]] = []
@@ -36,7 +38,7 @@ class Sessions:
                 # Who plays now is spared as long as somebody does not.
                 self._forget(min(self._sessions, key=self._last_use))
             folder = self.folder / secrets.token_hex(16)
-            session = Session(self.model, self.scheduler, self.limits, folder, paced)
+            session = Session(self.model, self.scheduler, self.limits, folder, paced, self.stem_jobs)
             self._sessions[token] = (session, self._clock())
         return token
 
@@ -46,8 +48,7 @@ class Sessions:
             self._forget_old()
             if not isinstance(token, str) or token not in self._sessions:
                 raise RequestError(
-                    f"This page was left alone for more than {self.limits.session_minutes} minutes, "
-                    "so its loop and takes were cleared. Choose a loop to begin again."
+                    f"Session expired after {self.limits.session_minutes} minutes. Choose a loop to start again."
                 )
             session, _ = self._sessions[token]
             self._sessions[token] = (session, self._clock())
@@ -70,6 +71,7 @@ class Sessions:
 
     def close(self) -> None:
         """Forget everybody and remove every file."""
+        self.stem_jobs.close()
         with self._lock:
             for token in list(self._sessions):
                 self._forget(token)

@@ -12,7 +12,7 @@ from melformer.ui.limits import Limits
 from melformer.ui.requests import GenerationRequest
 from melformer.ui.scheduler import QueuedStream, Scheduler
 from melformer.ui.takes import Take
-from melformer.ui.wire import code_columns, pack_beat
+from melformer.ui.wire import beat_sources, code_columns, pack_beat
 
 # A machine that needs more than this share of real time uses the whole lead-in to get ahead.
 COMFORTABLE_LOAD = 0.5
@@ -70,10 +70,11 @@ class StreamRun:
                 yield message
                 self._wait_for_the_listener(self.take.n_beats - first)
         finally:
-            with self.scheduler.turn():
-                stream.state().save(self.take.state_path)
-            self.take = replace(self.take, state=self.take.state_path)
-            self.keep_take(self)
+            if self.take.n_beats:  # stopped before its first beat, there is no take
+                with self.scheduler.turn():
+                    stream.state().save(self.take.state_path)
+                self.take = replace(self.take, state=self.take.state_path)
+                self.keep_take(self)
 
     def _next_beat(self, stream: Any) -> dict[str, Any] | None:
         if self.settings is not None:
@@ -90,6 +91,7 @@ class StreamRun:
             beat.waveform.samples,
             self.take.codes[self.take.n_beats - 1],
             self.take.join if self.take.n_beats == 1 else None,
+            self.take.sources[self.take.n_beats - 1],
         )
         return {
             "kind": "beat",
@@ -106,8 +108,14 @@ class StreamRun:
         take = self.take
         take.tape.append(beat.waveform.samples)
         take.codes.append(code_columns(beat.codes))
+        take.sources.append(beat_sources(beat, take.loop.prompt))
         join = take.join if take.n_beats else np.asarray(stream.join, dtype=np.float32)
-        self.take = replace(take, n_beats=take.n_beats + 1, join=join, state=None)
+        begun_with = take.begun_with
+        if stream.settings != take.settings and begun_with is None:
+            begun_with = take.settings
+        self.take = replace(
+            take, n_beats=take.n_beats + 1, join=join, state=None, settings=stream.settings, begun_with=begun_with
+        )
         self.keep_take(self)
 
     def _length_s(self) -> float | None:

@@ -1,6 +1,7 @@
 """What one visitor keeps: the loop, its takes, and the way back to what they were before the last changes."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ class TakeStore:
         self.takes: dict[int, Take] = {}
         self.lock = threading.RLock()
         self._past: list[tuple[PromptLoop | None, dict[int, Take]]] = []
+        self._undone: list[tuple[PromptLoop | None, dict[int, Take]]] = []
         self._n_takes = 0
         self._n_tapes = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -32,28 +34,61 @@ class TakeStore:
     def can_undo(self) -> bool:
         return bool(self._past)
 
+    @property
+    def can_redo(self) -> bool:
+        return bool(self._undone)
+
     def put(self, loop: PromptLoop) -> None:
         with self.lock:
             self.remember()
             self.loop = loop
 
-    def remember(self) -> None:
-        """`undo` leads back to how things are now."""
+    def reopen(self, key: str) -> None:
+        """Make the loop of a take the current one again; looking around is no step to undo. Errors: RequestError."""
         with self.lock:
-            self._past = [*self._past, (self.loop, dict(self.takes))][-UNDO_STEPS:]
+            for loop in (take.loop for take in self.takes.values()):
+                if loop.key == key:
+                    self.loop = loop
+                    return
+        raise RequestError("That loop is gone. Open it again.")
+
+    def remember(self) -> None:
+        """`undo` leads back to how things are now; before the first loop there is nothing to go back to."""
+        with self.lock:
+            self._undone = []
+            if self.loop is not None:
+                self._past = [*self._past, (self.loop, dict(self.takes))][-UNDO_STEPS:]
 
     def undo(self) -> None:
         """Go back to the loop and the takes before the last change. Errors: RequestError when there is none."""
         with self.lock:
             if not self._past:
                 raise RequestError("There is nothing to undo.")
+            self._undone.append((self.loop, dict(self.takes)))
             self.loop, self.takes = self._past.pop()
+
+    def redo(self) -> None:
+        """Take back the last `undo`. Errors: RequestError when there was none, or something has changed since."""
+        with self.lock:
+            if not self._undone:
+                raise RequestError("There is nothing to redo.")
+            self._past.append((self.loop, dict(self.takes)))
+            self.loop, self.takes = self._undone.pop()
 
     def keep(self, take: Take) -> None:
         with self.lock:
+            old = self.takes.get(take.number)
+            if old is not None:  # it may have been named while it played
+                take = replace(take, name=old.name, favourite=old.favourite)
             self.takes = {**self.takes, take.number: take}
             while len(self.takes) > self.kept_takes:
-                self.takes = {key: self.takes[key] for key in sorted(self.takes)[1:]}
+                plain = [key for key in sorted(self.takes) if not self.takes[key].favourite and key != take.number]
+                self.takes.pop((plain or sorted(self.takes))[0])
+
+    def change(self, take: Take) -> None:
+        """Keep a take under another name or mark; no step to undo."""
+        with self.lock:
+            self.takes = {**self.takes, take.number: take}
 
     def keep_whole(self, loop: PromptLoop, made: list[Any]) -> list[int]:
         """Keep finished continuations; gives the numbers of their takes."""
@@ -72,13 +107,14 @@ class TakeStore:
     def drop_takes(self) -> None:
         """Forget all takes and the way back; files that were saved stay."""
         with self.lock:
-            self.takes, self._past = {}, []
+            self.takes, self._past, self._undone = {}, [], []
             self.sweep()
 
     def sweep(self) -> None:
         """Remove the tapes and states that no take, and no step back, needs any more."""
         with self.lock:
-            kept = [take for _, takes in [*self._past, (self.loop, self.takes)] for take in takes.values()]
+            steps = [*self._past, *self._undone, (self.loop, self.takes)]
+            kept = [take for _, takes in steps for take in takes.values()]
             needed = {take.tape.path for take in kept} | {take.state for take in kept}
             for path in [*self.folder.glob("tape*.f32"), *self.folder.glob("tape*.state")]:
                 if path not in needed:

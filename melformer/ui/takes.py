@@ -1,6 +1,6 @@
 """A take: a loop, a seed, and the beats that were made after it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ class Take:
 
     `codes`: one uint16 (n_columns, n_codebooks) a beat. `state`: the file that resumes the stream after the last beat
     (some MB each, too many for memory); where it is None, the seed makes the same beats again. `closed`: its last bar
-    leads back to the loop's first.
+    leads back to the loop's first. `begun_with`: the settings of its first beat, where they were changed while it
+    played. `sources`: for each beat where it came from (`wire.beat_sources`), None where nobody knows.
     """
 
     number: int
@@ -33,6 +34,10 @@ class Take:
     join: np.ndarray | None = None
     state: Path | None = None
     closed: bool = False
+    begun_with: Any = None
+    sources: list[Any] = field(default_factory=list)
+    name: str = ""
+    favourite: bool = False
 
     @property
     def state_path(self) -> Path:
@@ -76,6 +81,7 @@ def whole_take(number: int, loop: PromptLoop, continuation: Any, tape_path: Path
     tape = Tape(tape_path, new.n_channels, new.sample_rate)
     tape.append(new.samples)
     join = continuation.waveform.samples[max(0, prompt.n_samples - round(JOIN_S * new.sample_rate)) : prompt.n_samples]
+    sources = getattr(continuation, "sources", None)
     return Take(
         number=number,
         loop=loop,
@@ -86,4 +92,5 @@ def whole_take(number: int, loop: PromptLoop, continuation: Any, tape_path: Path
         n_beats=continuation.n_beats,
         join=np.array(join),
         closed=continuation.ending is not None,
+        sources=[None] * continuation.n_beats if sources is None else list(sources),
     )

@@ -9,15 +9,15 @@ from melformer.ui.wire import code_columns, pack_codes, pcm16, text
 
 END_SENTENCES = {
     "done": "",
-    "stopped": "Stopped. Keep going picks up from here.",
+    "stopped": "Press Extend to carry on.",
     "left": "",
-    "rest": "An endless stream rests here. Keep going plays on.",
-    "others": "Somebody is waiting, so the endless stream makes way here. Keep going queues again.",
+    "rest": "Paused after {n_beats:,} beats. Press Extend to carry on.",
+    "others": "Someone is waiting, so your stream has paused. Press Extend to rejoin the queue.",
 }
 
 
 def end_sentence(performance: Any) -> str:
-    return END_SENTENCES.get(performance.reason, "")
+    return END_SENTENCES.get(performance.reason, "").format(n_beats=performance.take.n_beats)
 
 
 def view_loop(loop: PromptLoop) -> dict[str, Any]:
@@ -25,6 +25,7 @@ def view_loop(loop: PromptLoop) -> dict[str, Any]:
     waveform = loop.prompt.waveform
     return {
         "name": loop.name,
+        "example": loop.example,
         "bpm": loop.prompt.bpm,
         "source": loop.source,
         "confidence": round(float(loop.confidence), 2),
@@ -42,12 +43,23 @@ def view_loop(loop: PromptLoop) -> dict[str, Any]:
 
 def view_take(take: Take) -> dict[str, Any]:
     """A line in the list of takes; its samples are fetched when they are wanted."""
+    begun_with = take.begun_with
     return {
         "number": take.number,
+        "name": take.name,
+        "favourite": take.favourite,
         "seed": take.seed,
         "n_beats": take.n_beats,
         "temperature": take.settings.temperature,
         "variation": take.settings.variation,
+        "own_sound": take.settings.own_sound,
+        "top_k": take.settings.top_k,
+        "top_p": take.settings.top_p,
+        "steered": None
+        if begun_with is None
+        else {"temperature": begun_with.temperature, "variation": begun_with.variation},
+        "closed": take.closed,
+        "beats_per_bar": take.loop.beats_per_bar,
         "loop_key": take.loop.key,
         "loop_name": take.loop.name,
         "bpm": take.loop.prompt.bpm,
@@ -55,11 +67,14 @@ def view_take(take: Take) -> dict[str, Any]:
     }
 
 
-def view_of(loop: PromptLoop | None, takes: Iterable[Take], can_undo: bool, running: bool) -> dict[str, Any]:
+def view_of(
+    loop: PromptLoop | None, takes: Iterable[Take], can_undo: bool, can_redo: bool, running: bool
+) -> dict[str, Any]:
     """The whole session but for samples: loops are sent apart, by their key, since they are large."""
     return {
         "loop_key": None if loop is None else loop.key,
         "takes": [view_take(take) for take in takes],
         "can_undo": can_undo,
+        "can_redo": can_redo,
         "running": running,
     }

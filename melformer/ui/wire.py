@@ -1,11 +1,13 @@
 """What travels to the browser: PCM16 and codes as base64, and the numbers around them."""
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from melformer.audio.io import to_integers
+from melformer.stems import STEMS
 
 
 def pcm16(samples: np.ndarray) -> np.ndarray:
@@ -32,11 +34,59 @@ def pack_codes(columns: np.ndarray) -> dict[str, Any]:
     return {"data": text(columns), "columns": int(columns.shape[0]), "codebooks": int(columns.shape[1])}
 
 
-def pack_beat(index: int, samples: np.ndarray, columns: np.ndarray, join: np.ndarray | None) -> dict[str, Any]:
-    """One new beat: its index among the new ones, PCM16, codes, and with beat 0 the joined end of the prompt."""
+def beat_sources(beat: Any, prompt: Any) -> dict[str, list[dict[str, Any]]] | None:
+    """Where a new beat came from: for each stem (or `mix`, where stems are not told apart) its parts in order of time.
+
+    A part has its `share` of the beat, the beat that it was copied `from` (None: synthesised), the `shift` in
+    semitones, and whether it was `moved` within the beat. None where the model does not say.
+    """
+    told = getattr(beat, "sources", None)
+    if isinstance(told, dict):
+        return told
+    if told:
+        return _unit_sources(told)
+    lags = getattr(beat, "lags", None)
+    if lags is None or not np.size(lags):
+        return None
+    lags = np.asarray(lags).reshape(-1)
+    factor = float(prompt.model_beats_per_beat)
+    places = prompt.n_beats + beat.index + (np.arange(len(lags)) + 0.5) / len(lags)
+    origins = [None if lag <= 0 else int(np.floor(place - lag / factor)) for place, lag in zip(places, lags)]
+    parts: list[dict[str, Any]] = []
+    for origin in origins:
+        if parts and parts[-1]["from"] == origin:
+            parts[-1]["share"] += 1 / len(lags)
+        else:
+            parts.append({"from": origin, "share": 1 / len(lags), "shift": 0, "moved": False})
+    return {"mix": [{**part, "share": round(part["share"], 4)} for part in parts]}
+
+
+def _unit_sources(units: Sequence[Sequence[Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The half beats of one beat (`UnitChoice` of drums, bass and other each) as parts; neighbours from one beat become
+    one part."""
+    sources: dict[str, list[dict[str, Any]]] = {name: [] for name in STEMS}
+    for place, unit in enumerate(units):
+        for name, choice in zip(STEMS, unit):
+            moved = not choice.silent and (choice.source - place) % len(units) != 0
+            origin = None if choice.silent else int(choice.source // len(units))
+            part = {"from": origin, "shift": int(choice.shift), "moved": bool(moved), "silent": bool(choice.silent)}
+            parts = sources[name]
+            if parts and {key: parts[-1][key] for key in part} == part:
+                parts[-1]["share"] = round(parts[-1]["share"] + 1 / len(units), 4)
+            else:
+                parts.append({**part, "share": round(1 / len(units), 4)})
+    return sources
+
+
+def pack_beat(
+    index: int, samples: np.ndarray, columns: np.ndarray, join: np.ndarray | None, sources: Any = None
+) -> dict[str, Any]:
+    """One new beat: its index among the new ones, PCM16, codes, with beat 0 the joined end of the prompt, and where
+    it came from."""
     return {
         "beat": index,
         "pcm": text(pcm16(samples)),
         "codes": pack_codes(columns),
         "join": None if join is None else text(pcm16(join)),
+        "sources": sources,
     }

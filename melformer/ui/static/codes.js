@@ -48,13 +48,13 @@ function drawSpectrum(which, spectrum) {
 }
 
 async function listenTo(what, data) {
-  silence();
+  stopSound();
   const loop = state.loop;
   if (!loop) return;
   player.unlock(loop.sample_rate, loop.n_channels);
-  codesStatus("Decoding …");
+  codesStatus("Decoding…");
   const decoded = await call(what, data);
-  if (!decoded) return codesStatus("That did not work.");
+  if (!decoded) return codesStatus("That didn't work. Try again.");
   drawSpectrum("decoded", decoded.spectrum);
   setText(find("[data-decoded]"), decoded.words);
   codesStatus(decoded.words);

@@ -1,5 +1,6 @@
-// The knobs: what their values mean in words, and that a reload leaves them as they were.
+// The knobs: what their values mean in words, presets over them, and that a reload leaves them as they were.
 const KEPT_FIELDS = ["mf-count", "mf-variation", "mf-temperature", "mf-seed", "mf-lead", "mf-topk", "mf-topp", "mf-takes", "mf-close", "mf-volume"];
+const FEELS = { tight: {}, fresh: {}, wild: {} }; // around the server's defaults
 
 function wireFields() {
   const words = { "mf-temperature": (v) => `${trim(v)}, ${temperatureWord(v)}`, "mf-variation": (v) => `${Math.round(v * 100)}%, ${variationWord(v)}` };
@@ -9,13 +10,39 @@ function wireFields() {
     input.addEventListener("input", show);
     show();
   }
-  for (const id of ["#mf-temperature", "#mf-variation", "#mf-topk", "#mf-topp"]) find(id).addEventListener("input", steer);
+  for (const id of ["#mf-temperature", "#mf-variation"]) find(id).addEventListener("input", () => { showFeel(); steer(); });
+  for (const id of ["#mf-topk", "#mf-topp"]) find(id).addEventListener("input", steer);
   findAll("[name=mf-sound]").forEach((one) => one.addEventListener("change", steer));
+  findAll("[name=mf-feel]").forEach((one) => one.addEventListener("change", () => setFeel(one.value)));
   find("#mf-volume").addEventListener("input", (event) => player.setVolume(Number(event.target.value)));
-  find("[data-loop-play]").addEventListener("change", (event) => { player.repeat = event.target.checked; player.feed(); });
-  find("[data-unit]").addEventListener("change", (event) => { find("#mf-count").disabled = event.target.value === "endless"; });
-  find("#mf-bpm").addEventListener("change", (event) => setTempo(Number(event.target.value)));
-  find("#mf-bar").addEventListener("change", () => state.loop && setTempo(state.loop.bpm));
+  find("[data-loop-play]").addEventListener("change", (event) => setRepeat(event.target.checked));
+  find("[data-unit]").addEventListener("change", showUnit);
+}
+
+function setFeel(name) {
+  find("#mf-variation").value = FEELS[name].variation;
+  find("#mf-temperature").value = FEELS[name].temperature;
+  showKnobs();
+  steer();
+}
+
+/** The preset whose values stand in the knobs, if any. */
+function showFeel() {
+  const { variation, temperature } = knobs();
+  for (const one of findAll("[name=mf-feel]")) one.checked = FEELS[one.value].variation === variation && FEELS[one.value].temperature === temperature;
+}
+
+function showUnit() {
+  const unit = find("[data-unit]").value, field = find("#mf-count");
+  field.disabled = unit === "endless";
+  const perBar = state.loop ? state.loop.beats_per_bar : 4;
+  field.max = unit === "bars" ? Math.floor(state.limits.beats / perBar) : state.limits.beats;
+}
+
+function showKnobs() {
+  findAll("output[data-for]").forEach((output) => find(`#${output.dataset.for}`).dispatchEvent(new Event("input")));
+  showFeel();
+  showUnit();
 }
 
 /** The settings' defaults are written once, on the server. */
@@ -23,8 +50,10 @@ function setKnobs(values) {
   for (const [id, name] of [["#mf-temperature", "temperature"], ["#mf-variation", "variation"], ["#mf-topk", "top_k"], ["#mf-topp", "top_p"]]) {
     find(id).value = values[name];
   }
+  const { variation, temperature } = values, near = (x) => Math.round(20 * x) / 20; // the slider's steps
+  Object.assign(FEELS, { tight: { variation: 0.25, temperature: near(0.75 * temperature) }, fresh: { variation, temperature }, wild: { variation: 0.9, temperature: near(1.5 * temperature) } });
   find(`[name=mf-sound][value="${values.own_sound < 0.5 ? 0 : 1}"]`).checked = true;
-  findAll("output[data-for]").forEach((output) => find(`#${output.dataset.for}`).dispatchEvent(new Event("input")));
+  showKnobs();
 }
 
 /** Everything that keeps its value over a reload, by a name of its own. */
@@ -51,4 +80,5 @@ function recallFields() {
     input.dispatchEvent(new Event("input"));
     input.dispatchEvent(new Event("change")); // does not bubble: nothing is kept anew
   }
+  showFeel();
 }

@@ -1,115 +1,69 @@
 // Wires the page together.
-const SAY_EVERY_MS = 150;
 const state = {
-  token: null, view: null, limits: { beats: 256, upload_mb: 20 }, loop: null, store: null, run: null, lastRun: 0, busy: false,
-  loops: new Map(), stores: new Map(), missed: [], taps: [], costs: [], crop: { first: 0, last: 1 }, note: "",
+  token: null, view: null, limits: { beats: 256, upload_mb: 20, prompt_beats: 64 }, loop: null, store: null, run: null, lastRun: 0, busy: false, loading: 0,
+  loops: new Map(), stores: new Map(), missed: [], taps: [], costs: [], files: [], example: null, range: null, cursor: 0, note: "", offline: false,
 };
 const player = new Player((what) => report(what));
-const timeline = new Timeline(element, (k) => touchBeat(k));
-timeline.onTouchTwice = playFrom;
-timeline.onLayout = () => { placeHandles(); showPosition(); };
-window.melformer = { state, player, timeline };
+const timeline = new Timeline(element);
+Object.assign(timeline.on, {
+  seek: seekBeat, play: playFrom, range: setRange, choose: showBeat, spoken: () => announce(find("[data-readout]").textContent),
+  layout: () => { placeBraces(); placeLaneHeads(); showPosition(); },
+});
+player.range = (store) => rangeFrames(store);
+window.melformer = { state, player, timeline, lanes };
 
-function touchBeat(k) {
-  if (state.run) return; // a stream that plays is not interrupted by a stray touch
-  const beat = state.store.beats[k];
-  player.play(state.store, beat.start, Math.min(beat.start + beat.frames, state.store.playable));
-}
+const TOUCH_HINT = "Top: waveform. Bottom: the model's tokens. Click a beat to hear it, double-click to play from there.";
 
-function playFrom(k) {
-  if (!state.run) player.play(state.store, state.store.beats[k].start).then(refresh);
-}
-
-function report(what) {
-  showPosition();
-  if (what === "position") sayPosition();
-  if (what === "ended") refresh();
-}
-
-function showPosition() {
-  if (state.store && player.store === state.store) timeline.place(player.position(), player.moving ? player.limit() : null);
-  else if (state.store) timeline.place(0);
-}
-
-let saidAt = 0;
-function sayPosition() {
-  const store = state.store, now = performance.now();
-  if (now - saidAt < SAY_EVERY_MS) return;
-  saidAt = now;
-  if (!store || player.store !== store || (state.run && !state.run.started)) return;
-  const k = store.beatAt(player.at), fresh = k - store.loop.n_beats;
-  const parts = [fresh < 0 ? `Your loop, beat ${k + 1} of ${store.loop.n_beats}` : `New beat ${fresh + 1}${endlessOr(store)}`];
-  if (state.run && state.run.costs.length) {
-    const cost = state.run.costs.slice(-16).reduce((a, b) => a + b, 0) / Math.min(16, state.run.costs.length);
-    parts.push(`${Math.max(0, player.aheadSeconds()).toFixed(1)} s ready ahead`);
-    if (cost > 0) parts.push(`made at ${Math.max(0.1, 60 / store.loop.bpm / cost).toFixed(cost > 60 / store.loop.bpm / 10 ? 1 : 0)}× real time`);
-  }
-  if (player.starved) parts.push(`the machine fell behind: ${(player.starved / store.rate).toFixed(2)} s of silence`);
-  status(parts.join(" · "));
-}
-
-function endlessOr(store) {
-  if (state.run && state.run.asked.n_beats === null) return "";
-  return ` of ${state.run ? state.run.first + state.run.asked.n_beats : store.nNew}`;
-}
-
-/** What can be pressed, and one sentence on where things stand. */
-function refresh() {
-  const { loop, store, run, view } = state;
-  const take = view && store && view.takes.find((one) => one.number === store.take);
-  const active = Boolean(run) || player.playing;
-  act("continue").disabled = !loop || state.busy;
-  swapMain(active); // once it is enabled: nothing else can have the focus
-  act("keep").disabled = !take || !take.n_beats || state.busy;
-  act("another").disabled = !loop || !view || (run ? !run.started || !run.asked : !view.takes.length);
-  act("choose").disabled = !loop || state.busy;
-  act("undo").disabled = !view || !view.can_undo || state.busy;
-  placeHandles();
-  if (take && store.nNew) state.stores.set(store.take, store);
-  if (active) return;
-  if (!loop) status("");
-  else if (take) status(`Take ${take.number}: ${plural(take.n_beats, "new beat")}, seed ${take.seed}. ${state.note || ""}`);
-  else status("Ready. Continue plays your loop and goes on from it.");
-}
-
-/** Continue and Stop share one place; who pressed one by keyboard stands on the other. */
-function swapMain(active) {
-  const [shown, gone] = active ? [act("stop"), act("continue")] : [act("continue"), act("stop")];
-  const focused = document.activeElement === gone;
-  gone.hidden = true;
-  shown.hidden = false;
-  if (focused) shown.focus({ preventScroll: true });
+function showBeat(k) {
+  const store = state.store;
+  if (k < 0) return setText(find("[data-readout]"), TOUCH_HINT);
+  const beat = store.beats[k], perBar = store.loop.beats_per_bar;
+  const tokens = Array.from(beat.codes.data.subarray(0, Math.min(8, beat.codes.codebooks))).join(" ");
+  const origin = beat.isNew ? originWords(beat, perBar) || "new part" : "your loop";
+  setText(find("[data-readout]"), `Bar ${barAndBeat(k, perBar)} · ${origin} · tokens ${tokens}`);
 }
 
 function wireButtons() {
   const todo = {
-    continue: () => continueLoop(), stop, keep: keepGoing, another: anotherTake, crop, tap, choose: chooseTakes, zip: saveAll,
-    half: () => setTempo(state.loop.bpm / 2), double: () => setTempo(state.loop.bpm * 2), theme: switchTheme,
+    continue: () => continueLoop(), stop, keep: keepGoing, another: anotherTake, crop, choose: chooseTakes, zip: saveAll, play: togglePlay, start: toStart, skip: skipToNew,
+    whole: () => setRange(0, Infinity), theme: switchTheme, share, record: openRecorder, "record-start": startRecording, "stems-zip": saveStems,
+    wav: () => save(state.store.take, "wav"), flac: () => save(state.store.take, "flac"), rename: () => renameTake(takeOf(state.store.take)),
     dice: () => { find("#mf-seed").value = Math.floor(Math.random() * 10000); },
-    undo: async () => { silence(); await adoptAll(await call("undo")); },
+    undo: () => travel("undo"), redo: () => travel("redo"),
   };
   for (const [name, run] of Object.entries(todo)) act(name).addEventListener("click", run);
-  findAll("[data-handle]").forEach(wireHandle);
+  findAll("[data-handle]").forEach(wireBrace);
+  find(".mf-skip").addEventListener("click", (event) => {
+    event.preventDefault(); // not an address: the page may be served below another one
+    find("#mf-player").focus();
+  });
+  findAll("dialog [data-close]").forEach((button) => button.addEventListener("click", () => button.closest("dialog").close(button.dataset.close)));
   wireTabs();
 }
 
-/** After undo the shown take may be gone, or shorter: show the loop, or the take as it now is. */
-async function adoptAll(view) {
-  if (!view) return;
+/** After undo or redo the shown take may be gone, or shorter: show the loop, or the take as it now is. */
+async function travel(what) {
+  stopSound();
   const number = state.store ? state.store.take : 0;
+  const view = await call(what);
+  if (!view) return;
   state.loop = null;
   await adopt(view);
-  if (view.takes.some((take) => take.number === number)) await showTake(number, false);
+  if (view.takes.some((take) => take.number === number && take.loop_key === view.loop_key)) await showTake(number);
 }
 
 function wireTabs() {
   const tabs = findAll("[role=tab]");
-  const open = (tab) => tabs.forEach((one) => {
-    one.setAttribute("aria-selected", String(one === tab));
-    one.tabIndex = one === tab ? 0 : -1;
-    find(`#${one.getAttribute("aria-controls")}`).hidden = one !== tab;
-    if (one === tab && one.id === "mf-tab-codes") openCodes();
-  });
+  const open = (tab) => {
+    showError("");
+    tabs.forEach((one) => {
+      one.setAttribute("aria-selected", String(one === tab));
+      one.tabIndex = one === tab ? 0 : -1;
+      find(`#${one.getAttribute("aria-controls")}`).hidden = one !== tab;
+    });
+    if (tab.id === "mf-tab-codes") openCodes();
+    else timeline.layout();
+  };
   tabs.forEach((tab, k) => {
     tab.addEventListener("click", () => open(tab));
     tab.addEventListener("keydown", (event) => {
@@ -120,19 +74,12 @@ function wireTabs() {
   });
 }
 
-function wireDrop() {
-  const drop = find("[data-drop]"), input = find("#mf-file");
-  input.addEventListener("change", () => { openFile(input.files[0]); input.value = ""; });
-  element.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("mf-over"); });
-  element.addEventListener("dragleave", () => drop.classList.remove("mf-over"));
-  element.addEventListener("drop", (event) => { event.preventDefault(); drop.classList.remove("mf-over"); openFile(event.dataTransfer.files[0]); });
-}
-
-/** A menu closes when something in it, or elsewhere, is pressed. */
+/** A menu closes when something in it, or elsewhere, is pressed; what is pressed repeatedly leaves it open. */
 function wireMenus() {
   document.addEventListener("click", (event) => {
     for (const menu of findAll(".mf-menu[open]")) {
-      if (!menu.contains(event.target) || event.target.closest("button")) menu.open = false;
+      const button = event.target.closest("button");
+      if (!menu.contains(event.target) || (button && !button.hasAttribute("data-stay"))) menu.open = false;
     }
   });
 }
@@ -145,50 +92,78 @@ function switchTheme() {
 }
 
 function showTheme() {
-  setText(act("theme"), isDark() ? "Light" : "Dark");
   act("theme").setAttribute("aria-label", isDark() ? "Switch to light colours" : "Switch to dark colours");
   timeline.recolour();
 }
 
-function exampleButton(name) {
-  const words = name.replace(/\.[a-z]+$/, "").replace(/_/g, " ").replace(/ (\d+)bpm/i, " $1");
-  return make("button", { type: "button", class: "mf-plain", title: name, onclick: () => openWith("example", { name }) }, words[0].toUpperCase() + words.slice(1));
-}
-
-/** The server has forgotten this page: a new session, and an empty desk. */
+/** The server has forgotten this page: a new session. */
 async function beginAgain() {
-  silence();
+  stopSound();
   remember("sessionStorage", "melformer-token", "");
   Object.assign(state, { run: null, busy: false, loops: new Map(), stores: new Map(), missed: [] });
+  lanes.asked.clear();
   await hello();
 }
 
+/** A tab that was opened from another has a copy of its token: the first keeps the session, the other begins its own. */
+const heldTokens = new Set();
+async function ownToken(token) {
+  if (!token || !navigator.locks || heldTokens.has(token)) return token;
+  return new Promise((resolve) => {
+    const giveUp = new AbortController();
+    const timer = setTimeout(() => giveUp.abort(), 1500); // a reload frees the lock at once
+    navigator.locks.request(`melformer ${token}`, { signal: giveUp.signal }, () => {
+      clearTimeout(timer);
+      heldTokens.add(token);
+      resolve(token);
+      return new Promise(() => {}); // held until the tab is gone
+    }).catch(() => resolve(null));
+  });
+}
+
 async function hello() {
-  const answer = await call("hello", { token: recall("sessionStorage", "melformer-token") });
-  if (!answer) return;
+  const answer = await call("hello", { token: await ownToken(recall("sessionStorage", "melformer-token")) });
+  if (!answer) return null;
+  await ownToken(answer.token);
   state.token = answer.token;
   state.limits = answer.limits;
   setKnobs(answer.defaults);
   recallFields();
   remember("sessionStorage", "melformer-token", answer.token);
   find("#mf-takes").max = answer.limits.batch;
-  find("[data-examples]").replaceChildren(...findAll("[data-examples] > span"), ...answer.examples.map(exampleButton));
+  setText(find("[data-upload-mb]"), answer.limits.upload_mb);
+  find("[data-examples]").replaceChildren(...answer.examples.map(exampleCard));
   await adopt(answer.view);
   const last = answer.view.takes[answer.view.takes.length - 1];
-  if (last) await showTake(last.number, false);
+  if (last) await showTake(last.number);
+  return answer;
+}
+
+/** There is something to see and hear before any choice: a shared take's loop, or the first example. */
+async function welcome() {
+  const answer = await hello();
+  if (!answer) return;
+  const link = readLink(), names = answer.examples.map((one) => one.name);
+  if (link) await openLink(link, names);
+  if (!state.loop && names.length) await openExample(names[0]);
 }
 
 const chosenTheme = recall("localStorage", "melformer-theme");
 if (chosenTheme) document.body.classList.toggle("dark", chosenTheme === "dark");
 watch("value", () => receive(props.value));
+wireNotices();
 wireFields();
 keepFields();
 wireButtons();
+wireGrid();
 wireDrop();
+wireDragOut();
+wireRegion();
 wireKeys();
 wireMenus();
 wireCodes();
 showTheme();
+showBeat(-1);
 new MutationObserver(showTheme).observe(document.body, { attributes: true, attributeFilter: ["class"] });
 setInterval(watchRun, 1000);
-hello().then(() => element.setAttribute("data-ready", ""));
+welcome().then(() => element.setAttribute("data-ready", ""));

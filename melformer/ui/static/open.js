@@ -1,4 +1,4 @@
-// The loop: choosing, dropping, tempo, cropping.
+// The loop: examples, files that are chosen or dropped, and what is said about them.
 async function rememberLoop(key) {
   if (!state.loops.has(key)) {
     const view = await call("loop", { key });
@@ -21,165 +21,145 @@ async function adopt(view) {
   refresh();
 }
 
+/** A change of the loop: nothing else may begin until it is there. */
+async function change(what, data) {
+  state.loading += 1;
+  refresh();
+  const view = await call(what, data);
+  state.loading -= 1;
+  if (view) await adopt(view);
+  refresh();
+  return view;
+}
+
+/** One file is opened; of several, the others wait as cards beside it. */
+async function openFiles(list) {
+  const files = Array.from(list || []);
+  if (!files.length) return;
+  for (const file of files) if (!state.files.some((one) => one.name === file.name && one.size === file.size)) state.files.push(file);
+  showFileCards();
+  await openFile(files[0]);
+}
+
 async function openFile(file) {
-  if (!file) return;
   showError("");
-  if (file.size > state.limits.upload_mb * 1e6) {
-    showError(`${file.name} has ${Math.ceil(file.size / 1e6)} MB; at most ${state.limits.upload_mb} MB can be opened here. Cut out the loop first.`);
-    return;
-  }
-  status(`Reading ${file.name} …`);
+  stopSound();
+  state.loading += 1;
+  status(`Reading ${file.name}…`);
+  refresh();
   try {
-    const uploaded = await upload(file);
+    const ready = await prepareFile(file);
+    if (!ready) return;
+    const uploaded = await upload(ready);
     await openWith("load", { path: uploaded.path });
   } catch (error) {
-    showError(`${file.name} could not be uploaded. Check the connection and try again.`);
+    if (error.forPeople) showError(error.message);
+    else showError(`${file.name} couldn't be uploaded. Check the connection and try again.`);
+  } finally {
+    state.loading -= 1;
     refresh();
   }
 }
 
+async function openExample(name, andPlay = false) {
+  const same = state.example === name && state.store && state.store.take <= 0;
+  if (andPlay && same && player.playing && player.store === state.store) return pause();
+  if (andPlay && same && state.loop) return togglePlay();
+  if (andPlay && state.store) unlockSound(state.store); // inside the click, or the browser refuses later
+  await openWith("example", { name });
+  if (andPlay && state.example === name) play(0);
+}
+
 async function openWith(what, data) {
-  silence();
-  if (data.name) status(`Reading ${data.name} …`);
-  const view = await call(what, { ...data, beats_per_bar: Number(find("#mf-bar").value) });
-  if (view) {
-    showError("");
-    await adopt(view);
-    announce(`${state.loop.name}, ${barsAndBeats(state.loop.n_beats, state.loop.beats_per_bar)} at ${trim(state.loop.bpm)} BPM.`);
-  } else refresh();
+  stopSound();
+  if (data.name) status(`Reading ${data.name}…`);
+  const view = await change(what, { ...data, beats_per_bar: Number(find("#mf-bar").value) });
+  if (!view) return;
+  showError("");
+  if (state.store && state.store.take > 0) showLoop(state.loop); // the same loop again, after its takes
+  announce(`${state.loop.name}, ${barsOrBeats(state.loop.n_beats, state.loop.beats_per_bar)} at ${trim(state.loop.bpm)} BPM.`);
+  refresh();
 }
 
 function showLoop(loop) {
-  state.loop = loop;
-  state.store = new Store(loop, 0);
+  const store = new Store(loop, 0);
+  Object.assign(state, { loop, store, example: loop.example || null, cursor: 0, range: null, note: "" });
+  markCards();
+  store.shareStems();
   find("[data-mf]").classList.add("mf-has-loop");
-  find("[data-explain]").hidden = true;
-  find("[data-loop]").hidden = false;
-  find("[data-stage]").hidden = false;
+  for (const name of ["[data-stage]", "[data-bar]", "[data-feel]"]) find(name).hidden = false;
   setText(find("[data-name]"), loop.name);
   const seconds = (loop.edges[loop.n_beats] / loop.sample_rate).toFixed(1);
   const channels = { 1: "mono", 2: "stereo" }[loop.n_channels] || `${loop.n_channels} channels`;
-  setText(find("[data-facts]"), `${barsAndBeats(loop.n_beats, loop.beats_per_bar)} · ${seconds} s · ${loop.sample_rate / 1000} kHz ${channels}`);
-  find("#mf-bpm").value = trim(loop.bpm);
-  find("#mf-bar").value = loop.beats_per_bar;
-  setText(find("[data-source]"), sourceWords(loop));
+  setText(find("[data-facts]"), `${barsOrBeats(loop.n_beats, loop.beats_per_bar)} · ${seconds} s · ${loop.sample_rate / 1000} kHz ${channels}`);
+  showGrid(loop);
   find("[data-notes]").replaceChildren(...loop.messages.map((text) => make("li", {}, text)));
-  timeline.show(state.store);
-  resetCrop();
+  timeline.show(store);
+  showLanes();
   showPosition();
   codesChanged();
+  fetchStems(store);
 }
 
 function hideLoop() {
-  state.loop = null;
-  state.store = null;
-  for (const name of ["[data-loop]", "[data-stage]"]) find(name).hidden = true;
-  find("[data-explain]").hidden = false;
-  find("[data-mf]").classList.remove("mf-has-loop");
+  Object.assign(state, { loop: null, store: null, example: null });
+  for (const name of ["[data-stage]", "[data-bar]", "[data-feel]", "[data-result]"]) find(name).hidden = true;
+  find("[data-mf]").classList.remove("mf-has-loop", "mf-has-result");
 }
 
-function sourceWords(loop) {
-  if (loop.source === "you" || loop.source === "argument") return "as you set it";
-  const sure = loop.confidence >= 0.9 ? "certain" : loop.confidence >= 0.6 ? "fairly sure" : "please check";
-  const from = { "file name": "read from the file name", metadata: "read from the file", detected: "heard in the loop" }[loop.source] || loop.source;
-  return `${from} · ${sure} (${Math.round(loop.confidence * 100)}%)`;
+// Cards: the examples, and the visitor's own files.
+function exampleTitle(name) {
+  const words = name.replace(/\.[a-z0-9]+$/i, "").replace(/[_ ]*\d+(\.\d+)?[ _]*bpm/i, "").replace(/_/g, " ").trim() || name;
+  return words[0].toUpperCase() + words.slice(1);
 }
 
-async function setTempo(bpm) {
-  if (!state.loop) return;
-  const perBar = Number(find("#mf-bar").value);
-  if (!(bpm >= 40 && bpm <= 240)) {
-    showError(`The tempo must lie between 40 and 240 BPM, not ${trim(bpm)}.`);
-    find("#mf-bpm").value = trim(state.loop.bpm);
-    return;
-  }
-  if (Math.abs(bpm - state.loop.bpm) < 1e-9 && perBar === state.loop.beats_per_bar) return;
-  showError("");
-  silence();
-  const view = await call("retime", { bpm, beats_per_bar: perBar });
-  if (view) await adopt(view);
-  else find("#mf-bpm").value = trim(state.loop.bpm);
+function outlineSvg(outline) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  const n = outline.length;
+  svg.setAttribute("viewBox", `0 0 ${n} 32`);
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("aria-hidden", "true");
+  svg.setAttribute("class", "mf-card-wave");
+  path.setAttribute("d", outline.map((level, k) => `M${k + 0.5} ${16 - 15 * level}V${16.5 + 15 * level}`).join(""));
+  svg.append(path);
+  return svg;
 }
 
-/** The median of the last taps' distances: one early tap does not matter. */
-function tap() {
-  const now = performance.now();
-  if (now - (state.taps[state.taps.length - 1] || 0) > 2500) state.taps = [];
-  state.taps.push(now);
-  const gaps = state.taps.slice(1).map((t, k) => t - state.taps[k]).slice(-8).sort((a, b) => a - b);
-  if (gaps.length < 3) return setText(find("[data-source]"), `tap ${plural(3 - gaps.length, "more time")}`);
-  const bpm = 60000 / gaps[gaps.length >> 1];
-  find("#mf-bpm").value = trim(bpm);
-  setText(find("[data-source]"), `tapped · ${trim(bpm)} BPM`);
-  clearTimeout(state.tapTimer);
-  state.tapTimer = setTimeout(() => setTempo(Math.round(bpm * 10) / 10), 1500);
+function exampleCard(example) {
+  const title = exampleTitle(example.name), bpm = example.bpm ? `${trim(example.bpm)} BPM` : "";
+  const open = make("button", { type: "button", class: "mf-card-open", title: example.name, "aria-label": `${title} ${trim(example.bpm)} BPM`, onclick: () => openExample(example.name) },
+    make("strong", {}, title), make("span", { class: "mf-hint" }, bpm));
+  return make("li", { class: "mf-card", "data-card": example.name }, outlineSvg(example.outline), playButton("example", example.name, `example ${title}`, () => openExample(example.name, true)), open);
 }
 
-// Cropping: two handles on the bar lines of the loop.
-function barEdges() {
-  const { n_beats: n, beats_per_bar: bar } = state.loop;
-  const edges = [];
-  for (let k = 0; k < n; k += bar) edges.push(k);
-  return [...edges, n];
+function showFileCards() {
+  for (const card of findAll("[data-file-card]")) card.remove();
+  if (state.files.length < 2) return;
+  find("[data-examples]").prepend(...state.files.map((file) => make("li", { class: "mf-card mf-card-file", "data-file-card": file.name },
+    make("button", { type: "button", class: "mf-card-open", "aria-label": `Open ${file.name}`, onclick: () => openFile(file) }, make("strong", {}, exampleTitle(file.name)), make("span", { class: "mf-hint" }, "your file")))));
 }
 
-function resetCrop() {
-  state.crop = { first: 0, last: barEdges().length - 1 };
-  placeHandles();
+function markCards() {
+  for (const card of findAll("[data-card]")) card.toggleAttribute("data-current", card.dataset.card === state.example);
 }
 
-function placeHandles() {
-  const shown = state.store && state.store.loop === state.loop && !state.busy && barEdges().length > 2;
-  const edges = state.loop ? barEdges() : [0];
-  for (const name of ["first", "last"]) {
-    const handle = find(`[data-handle="${name}"]`);
-    handle.hidden = !shown;
-    if (!shown) continue;
-    handle.style.transform = `translateX(${edges[state.crop[name]] * timeline.beatWidth}px)`;
-    const top = timeline.tokenTop - handle.offsetHeight - 10; // low on the outline, so that beats above can be touched
-    handle.style.top = `${top}px`;
-    handle.style.setProperty("--up", `${timeline.barRow - top}px`);
-    handle.style.setProperty("--line", `${timeline.height - timeline.barRow}px`);
-    handle.setAttribute("aria-valuemax", edges.length - 1);
-    handle.setAttribute("aria-valuenow", name === "first" ? state.crop.first + 1 : state.crop.last);
-  }
-  timeline.kept = shown ? [edges[state.crop.first], edges[state.crop.last]] : null;
-  timeline.redraw();
-  const cropped = shown && (state.crop.first > 0 || state.crop.last < edges.length - 1);
-  act("crop").hidden = !cropped;
-  if (cropped) setText(act("crop"), state.crop.last - state.crop.first === 1 ? `Crop to bar ${state.crop.last}` : `Crop to bars ${state.crop.first + 1} to ${state.crop.last}`);
-}
-
-function moveHandle(name, bar) {
-  const top = barEdges().length - 1;
-  if (name === "first") state.crop.first = Math.max(0, Math.min(bar, state.crop.last - 1));
-  else state.crop.last = Math.min(top, Math.max(bar, state.crop.first + 1));
-  placeHandles();
-}
-
-function wireHandle(handle) {
-  const name = handle.dataset.handle;
-  handle.addEventListener("pointerdown", (event) => {
-    handle.setPointerCapture(event.pointerId);
-    event.stopPropagation();
-  });
-  handle.addEventListener("pointermove", (event) => {
-    if (!handle.hasPointerCapture(event.pointerId)) return;
-    const box = timeline.scroll.getBoundingClientRect();
-    const beat = (event.clientX - box.left + timeline.scroll.scrollLeft) / timeline.beatWidth;
-    moveHandle(name, Math.round(beat / state.loop.beats_per_bar));
-  });
-  handle.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step) return;
+/** Anywhere on the page a file may be dropped; the browser never opens it in the page's place. */
+function wireDrop() {
+  const input = find("#mf-file"), veil = find("[data-veil]");
+  input.addEventListener("change", () => { openFiles(input.files); input.value = ""; });
+  const hasFiles = (event) => event.dataTransfer && Array.from(event.dataTransfer.types || []).includes("Files");
+  window.addEventListener("dragover", (event) => {
+    if (!hasFiles(event)) return;
     event.preventDefault();
-    event.stopPropagation();
-    moveHandle(name, state.crop[name] + step);
+    veil.hidden = false;
   });
-}
-
-async function crop() {
-  const edges = barEdges();
-  silence();
-  await adopt(await call("crop", { first: edges[state.crop.first], last: edges[state.crop.last] }));
+  window.addEventListener("dragleave", (event) => { if (!event.relatedTarget) veil.hidden = true; });
+  window.addEventListener("drop", (event) => {
+    veil.hidden = true;
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    lastTouched = find("[data-open]");
+    openFiles(event.dataTransfer.files);
+  });
+  document.addEventListener("paste", (event) => { if (event.clipboardData && event.clipboardData.files.length) openFiles(event.clipboardData.files); });
 }

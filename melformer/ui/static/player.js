@@ -9,7 +9,10 @@ class Player {
     this.run = 0;
     this.playing = false;
     this.repeat = false;
+    this.range = () => null; // of what is repeated: frames [from, to), or null for all there is
+    this.gains = [1, 1, 1];
     this.volume = 1;
+    this.joinLeft = 0;
     this.at = 0;
     this.starved = 0;
     this.heardAt = 0;
@@ -40,7 +43,8 @@ class Player {
     await context.audioWorklet.addModule(url);
     URL.revokeObjectURL(url);
     this.node = new AudioWorkletNode(context, "melformer-fifo", { numberOfInputs: 0, outputChannelCount: [channels] });
-    this.node.port.onmessage = (event) => this.hear(event.data);
+    this.node.port.onmessage = (event) => this.receive(event.data);
+    this.node.port.postMessage({ gains: this.gains });
     this.node.connect(gain);
     gain.connect(context.destination);
   }
@@ -57,6 +61,7 @@ class Player {
     this.playing = true;
     this.starved = 0;
     this.catchingUp = false;
+    this.cutting = false;
     this.at = frame;
     this.pushed = 0;
     this.played = 0;
@@ -66,27 +71,54 @@ class Player {
     this.gain.gain.value = this.volume;
     this.node.port.postMessage({ clear: run });
     this.feed();
+    this.report("started");
+  }
+
+  /** What is played round from the cursor on: frames [from, to); null when playing goes straight on. */
+  round() {
+    if (this.until !== Infinity) return null;
+    if (this.store.waiting) return [0, this.store.newStart];
+    if (!this.repeat) return null;
+    const range = this.range(this.store);
+    if (range) return this.cursor <= range[1] && range[1] <= this.store.playable ? range : null;
+    return this.store.complete ? [0, this.store.frames] : null;
   }
 
   feed() {
-    if (!this.playing || !this.store) return;
+    if (!this.playing || !this.store || this.cutting) return;
     if (this.catchingUp && !this.caughtUp()) return;
     this.catchingUp = false;
     const ahead = FEED_AHEAD_S * this.store.rate;
     while (this.pushed - this.played < ahead) {
-      const chunk = this.store.chunk(this.cursor, this.until);
-      if (!chunk) {
-        if (!this.atEnd()) return;
-        if (!this.repeat || this.until !== Infinity) return this.node.port.postMessage({ last: true });
-        this.cursor = 0;
-        this.first = 0;
+      const round = this.round();
+      const chunk = this.store.chunk(this.cursor, round ? round[1] : this.until);
+      if (!chunk && round) {
+        this.cursor = this.first = round[0];
         continue;
+      }
+      if (!chunk) {
+        if (this.atEnd()) this.node.port.postMessage({ last: true });
+        return;
       }
       const frames = chunk.pcm.length / chunk.channels;
       this.cursor += frames;
       this.pushed += frames;
       this.node.port.postMessage(chunk, [chunk.pcm.buffer]);
     }
+  }
+
+  /** What is played round has changed, or stems have come: queue anew whatever follows the chunk that sounds. */
+  requeue() {
+    if (!this.playing || this.cutting || !this.node) return;
+    this.cutting = true;
+    this.node.port.postMessage({ cut: true });
+  }
+
+  /** The first new beat is there and the loop is played round: go on into it at the loop's end, over its join. */
+  leaveRound() {
+    this.store.waiting = false;
+    this.joinLeft = Math.ceil(HOLD_S * this.store.rate);
+    this.requeue();
   }
 
   /** After a gap, several beats are waited for: one long pause is better than many short ones. */
@@ -96,15 +128,24 @@ class Player {
 
   atEnd() { return this.cursor >= this.until || (this.store.complete && this.cursor >= this.store.frames); }
 
-  hear(message) {
+  receive(message) {
     if (message.run !== this.run || !this.playing) return;
+    if (message.cut) {
+      this.cutting = false;
+      this.pushed = message.pushed;
+      if (message.next !== undefined) this.cursor = message.next;
+      const late = this.joinLeft && this.cursor > this.store.newStart - this.joinLeft; // past the place of the join
+      if (late) this.cursor = this.first = 0;
+      this.joinLeft = 0;
+      return this.feed();
+    }
     if (message.at !== undefined) this.at = message.at;
     this.heardAt = message.time;
     this.heard = message.played > 0;
     this.played = message.played;
     if (message.starved > this.starved) this.catchingUp = true;
     this.starved = message.starved;
-    if (this.played === this.pushed && this.atEnd() && !(this.repeat && this.until === Infinity)) {
+    if (this.played === this.pushed && !this.cutting && this.atEnd() && !this.round()) {
       this.playing = false;
       this.report("ended");
       return;
@@ -136,6 +177,12 @@ class Player {
     this.gain.gain.cancelScheduledValues(now);
     this.gain.gain.setValueAtTime(this.gain.gain.value, now);
     this.gain.gain.linearRampToValueAtTime(volume, now + 0.02); // ends exactly at `volume`: full volume stays bit-exact
+  }
+
+  /** Of drums, bass and other, each 0 … 1; heard at once. */
+  setGains(gains) {
+    this.gains = gains;
+    if (this.node) this.node.port.postMessage({ gains });
   }
 
   /** Fall silent within a few milliseconds, without a click. */

@@ -1,7 +1,7 @@
-// A run: one stream of new beats from the server, from Continue or Keep going to its end.
+// A run: one stream of new beats from the server, from Continue or Extend to its end.
 const SILENT_MS = 3000;
 
-function wish() {
+function readRequest() {
   const perBar = state.loop.beats_per_bar;
   const unit = find("[data-unit]").value;
   const count = Number(find("#mf-count").value) * (unit === "bars" ? perBar : 1);
@@ -13,46 +13,55 @@ function knobs() {
   return { temperature: value("#mf-temperature"), variation: value("#mf-variation"), own_sound: value("[name=mf-sound]:checked"), top_k: value("#mf-topk"), top_p: value("#mf-topp") };
 }
 
-function checkWish(asked) {
-  const most = state.limits.beats;
+/** Lengths are answered in the unit they were asked in. */
+function checkRequest(asked) {
+  const most = state.limits.beats, perBar = state.loop.beats_per_bar, bars = find("[data-unit]").value === "bars";
+  const unit = bars ? "bar" : "beat", limit = bars ? Math.floor(most / perBar) : most, given = find("#mf-count").value;
   if (asked.close_loop && (asked.n_beats === null || asked.n_beats < 2)) {
-    showError("To close the loop, add a number of beats or bars from 2 on: it has to end somewhere.");
+    showError(`To end ready to loop, add at least ${bars ? "1 bar" : "2 beats"}.`, find("#mf-count"));
     return false;
   }
-  if (asked.n_beats === null || (Number.isInteger(asked.n_beats) && asked.n_beats >= 1 && asked.n_beats <= most)) return true;
-  showError(`Add from 1 to ${most} beats at a time, or choose Endless; ${asked.n_beats} is not possible.`);
+  if (asked.n_beats === null) return true;
+  if (given === "" || asked.n_beats < 1) showError(`Add at least 1 ${unit}.`, find("#mf-count"));
+  else if (asked.n_beats > most) showError(`You can add up to ${plural(limit, unit)} at a time.`, find("#mf-count"));
+  else if (!Number.isInteger(asked.n_beats)) showError(`Add a whole number of ${bars ? "beats" : "beats, not " + given}.`, find("#mf-count"));
+  else return true;
   return false;
 }
 
 function secondsOf(loop, frames) { return frames / loop.sample_rate; }
 
-function continueLoop(leadBar = false) {
-  if (!state.loop) return;
-  const asked = wish();
-  if (!checkWish(asked)) return;
+function continueLoop(mostLead = "all") {
+  if (!state.loop || state.loading) return;
+  const asked = readRequest();
+  if (!checkRequest(asked)) return;
   const store = new Store(state.loop, -1);
-  const fromBeat = leadBar || find("#mf-lead").value === "bar" ? Math.max(0, state.loop.n_beats - state.loop.beats_per_bar) : 0;
-  const from = store.beats[fromBeat].start;
+  store.shareStems();
+  const order = ["none", "beat", "bar", "all"], lead = find("#mf-lead").value;
+  const from = leadFrom(store, order[Math.min(order.indexOf(lead), order.indexOf(mostLead))]);
   begin(store, from, { ...asked, lead_in_s: secondsOf(state.loop, store.frames - from) });
 }
 
 function keepGoing() {
   const store = state.store;
-  if (!store || store.take < 1 || state.run) return;
-  const asked = { ...wish(), close_loop: false };
-  if (!checkWish(asked)) return;
-  const sounding = player.playing && player.store === store && player.until === Infinity;
+  if (!store || store.take < 1 || state.run || state.loading) return;
+  const asked = { ...readRequest(), close_loop: false };
+  if (!checkRequest(asked)) return;
+  const sounding = player.playing && player.store === store && player.until === Infinity && !player.repeat;
   const from = store.beats[Math.max(0, store.beats.length - store.loop.beats_per_bar)].start;
   const left = store.frames - (sounding ? player.at : from);
   begin(store, sounding ? null : from, { ...asked, keep: store.take, lead_in_s: secondsOf(store.loop, left) });
 }
 
+/** Another idea over the same loop: a seed that no take of it has yet, unless one was typed in. */
 function anotherTake() {
   if (!state.loop) return;
-  const last = state.run ? state.run.asked : state.view.takes[state.view.takes.length - 1];
-  const seed = Number(find("#mf-seed").value);
-  if (last && last.seed === seed) find("#mf-seed").value = (seed + 1) % 2147483648;
-  continueLoop(true);
+  const used = state.view.takes.filter((take) => take.loop_key === state.loop.key).map((take) => take.seed);
+  if (state.run && state.run.asked) used.push(state.run.asked.seed);
+  let seed = Number(find("#mf-seed").value);
+  while (used.includes(seed)) seed = (seed + 1) % 2147483648;
+  find("#mf-seed").value = seed;
+  continueLoop("bar");
 }
 
 /** Sound may only begin inside a click, and not every browser plays every rate. */
@@ -62,8 +71,8 @@ function unlockSound(store) {
     return true;
   } catch (error) {
     showError(window.isSecureContext
-      ? `This browser cannot play ${store.rate} Hz. Use a loop at 44100 or 48000 Hz.`
-      : "Browsers play this sound only over https, or on the machine itself at http://127.0.0.1. Open the page that way.");
+      ? `This browser can't play ${store.rate} Hz. Use a loop at 44100 or 48000 Hz.`
+      : "Browsers only play sound over https, or on this computer at http://127.0.0.1. Open the page that way.");
     return false;
   }
 }
@@ -79,17 +88,19 @@ function leaveRun() {
 function begin(store, from, asked) {
   showError("");
   const run = ++state.lastRun;
-  if (from !== null) silence();
+  if (from !== null) stopSound();
   if (!unlockSound(store)) return;
   if (state.run) leaveRun();
-  state.run = { run, store, from, asked, started: false, first: store.nNew, costs: [], healing: false, lastMessage: performance.now() };
+  state.run = { run, store, from, asked, started: false, first: store.nNew, costs: [], fetching: false, lastMessage: performance.now() };
   state.busy = true;
   state.store = store;
+  state.range = null;
+  if (from !== null) state.cursor = from;
   store.expect(store.beats.length - store.loop.n_beats + (asked.n_beats || 4 * store.loop.beats_per_bar));
   timeline.show(store);
   timeline.follow = true;
-  status("Starting …");
-  announce("Playing. New beats follow your loop.");
+  status("Starting…");
+  announce("Playing. The new part follows your loop.");
   trigger("play", { token: state.token, run, ...asked });
   refresh();
 }
@@ -99,8 +110,8 @@ function receive(message) {
   const current = state.run;
   if (!message || !current || message.run !== current.run) return;
   current.lastMessage = started;
-  if (message.kind === "waiting") return showPlace(message);
-  if (message.kind === "making") return status(`Making ${message.n_takes} takes …`);
+  if (message.kind === "waiting") return showPlace(current, message);
+  if (message.kind === "making") return showMaking(message);
   if (message.kind === "error") return fail(message.message);
   if (message.kind === "start" || message.kind === "beat") start(current, message);
   if (message.kind === "beat") takeBeat(current, message);
@@ -109,10 +120,15 @@ function receive(message) {
   if (state.costs.length > 4096) state.costs.shift();
 }
 
-function showPlace(message) {
+/** In the queue: the loop is played round meanwhile, and the new part joins at its end. */
+function showPlace(current, message) {
   const wait = message.wait_s === null ? "" : `, about ${Math.max(1, Math.round(message.wait_s))} s`;
-  const sentence = message.place === 1 ? `You are next${wait}.` : `${message.place - 1} before you${wait}.`;
-  status(`The machine is playing for somebody else. ${sentence}`);
+  const ahead = message.place === 1 ? "You're next" : `${message.place - 1} ${message.place === 2 ? "person" : "people"} ahead of you`;
+  status(`Server busy. ${ahead}${wait}.${current.choosing ? "" : " Your loop plays until then."}`);
+  if (current.from === null || current.queued || current.choosing) return;
+  current.queued = true;
+  current.store.waiting = current.store.nNew === 0;
+  player.play(current.store, current.from);
 }
 
 function start(current, message) {
@@ -122,9 +138,12 @@ function start(current, message) {
   refresh();
   if (current.from === null) return player.feed();
   const wait = prebuffer(current, message.cost_s);
+  if (current.queued) {
+    current.leaveAt = performance.now() + wait * 1000;
+    return;
+  }
   if (wait <= 0.05) return player.play(current.store, current.from);
-  current.waitUntil = performance.now() + wait * 1000;
-  status(`This machine needs longer for a beat than the beat lasts, so playing starts in ${wait.toFixed(1)} s and then does not break.`);
+  status(`The server is slower than real time. Buffering ${wait.toFixed(1)} s so it won't stutter.`);
   current.timer = setTimeout(() => state.run === current && player.play(current.store, current.from), wait * 1000);
 }
 
@@ -139,20 +158,21 @@ function prebuffer(current, cost) {
 
 async function takeBeat(current, message) {
   const store = current.store;
-  if (message.beat > store.nNew) return heal(current, message);
+  if (message.beat > store.nNew) return fetchMissing(current, message);
   if (!store.add(message)) return;
   current.costs.push(message.compute_s || 0);
   if (store.planned < store.nNew) store.planned = store.nNew + store.loop.beats_per_bar * 4;
   markChange(store, message);
+  if (store.waiting && performance.now() >= (current.leaveAt || 0)) player.leaveRound();
   player.feed();
   timeline.layout();
 }
 
 /** The page can miss a message when two arrive at once; the server still has the beats. */
-async function heal(current, message) {
+async function fetchMissing(current, message) {
   state.missed.push(message);
-  if (current.healing) return;
-  current.healing = true;
+  if (current.fetching) return;
+  current.fetching = true;
   while (state.missed.length) {
     const next = state.missed[0];
     while (next.beat > current.store.nNew) {
@@ -163,7 +183,7 @@ async function heal(current, message) {
     if (next.pcm) current.store.add(next);
     state.missed.shift();
   }
-  current.healing = false;
+  current.fetching = false;
   player.feed();
   timeline.layout();
 }
@@ -177,52 +197,71 @@ function markChange(store, message) {
 async function finish(current, message) {
   if (message.reason === "chosen") return finishChoice(message);
   const taken = message.view.takes.find((take) => take.number === current.store.take);
-  if (taken && taken.n_beats > current.store.nNew) await heal(current, { take: taken.number, beat: taken.n_beats });
-  current.store.finish();
+  if (taken && taken.n_beats > current.store.nNew) await fetchMissing(current, { take: taken.number, beat: taken.n_beats });
+  endRun(current);
+  if (state.loading || state.store !== current.store) return refresh(); // another loop is on its way, and its view with it
+  if (!current.store.nNew) current.store.take = 0; // stopped before the first beat: nothing was kept
+  state.note = message.message;
+  announce(message.message || `Take ${current.store.take} is ready: ${newPart(current.store.nNew, current.store.loop.beats_per_bar)}.`);
+  await adopt(message.view);
+  timeline.show(current.store);
+  fetchStems(current.store);
+}
+
+function endRun(current) {
+  clearTimeout(current.timer);
+  const waited = current.store && current.store.waiting;
+  if (current.store) current.store.finish();
   state.run = null;
   state.busy = false;
   state.missed = [];
+  if (waited && current.store.nNew) player.leaveRound();
+  else if (waited) stopSound();
   player.feed();
-  announce(message.message || `Take ${current.store.take} is ready: ${plural(current.store.nNew, "new beat")}.`);
-  state.note = message.message;
-  await adopt(message.view);
-  timeline.show(current.store);
 }
 
 function fail(sentence) {
   const current = state.run;
-  clearTimeout(current.timer);
-  current.store.finish();
-  state.run = null;
-  state.busy = false;
-  silence();
+  endRun(current);
+  stopSound();
+  if (current.store && current.store.take < 0) current.store.take = 0;
   showError(sentence);
+  refresh();
   call("view").then(adopt);
 }
 
 async function stop() {
-  silence();
-  if (!state.run) return refresh();
-  clearTimeout(state.run.timer);
-  status("Stopping …");
+  stopSound();
+  const current = state.run;
+  if (!current) return refresh();
+  clearTimeout(current.timer);
+  status("Stopping…");
   await call("stop");
+  if (state.offline && state.run === current) loseRun(current);
 }
 
 /** A connection can break without a word: a run that has been silent is looked up. */
 async function watchRun() {
   const current = state.run;
-  if (!current || performance.now() - current.lastMessage < SILENT_MS) return;
+  if (!current) return;
+  if (state.offline && !player.moving && current.started && !current.choosing) return loseRun(current);
+  if (state.offline && player.catchingUp) return loseRun(current);
+  if (performance.now() - current.lastMessage < SILENT_MS) return;
   const view = await call("view");
   if (!view || state.run !== current || performance.now() - current.lastMessage < SILENT_MS) return;
-  if (find("[data-error]").textContent === NO_ANSWER) showError("");
-  if (view.running || !current.store) return;
-  const message = { reason: "lost", view, message: "The connection was lost for a moment. Keep going picks up from here." };
-  if (view.takes.some((take) => take.number === current.store.take)) finish(current, message);
-  else fail("The page is busy just now. Please try again in a minute.");
+  if (view.running) return;
+  const message = { reason: "lost", view, message: "The connection dropped for a moment. Press Extend to carry on." };
+  if (current.choosing) finishLostChoice(current, view);
+  else if (view.takes.some((take) => take.number === current.store.take)) finish(current, message);
+  else fail("The server is full right now. Try again in a minute.");
 }
 
-function silence() {
-  player.stop();
+/** Cut off, and all that had arrived is played: stop here instead of counting silence. */
+function loseRun(current) {
+  stopSound();
+  endRun(current);
+  state.note = "The connection dropped. What you heard is kept: press Extend to carry on.";
+  refresh();
 }
 
 let steerTimer = 0;

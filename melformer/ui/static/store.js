@@ -7,6 +7,7 @@ function decodeBytes(text) {
 }
 const decodePcm = (text) => new Int16Array(decodeBytes(text).buffer);
 const decodeCodes = (codes) => ({ ...codes, data: new Uint16Array(decodeBytes(codes.data).buffer) });
+const STEMS = ["drums", "bass", "other"];
 const OUTLINE_BINS = 48;
 const HOLD_S = 0.031; // the server's join is 30 ms: so much of the loop's end waits for the first new beat
 
@@ -26,6 +27,15 @@ function outlineOf(pcm, channels) {
   return bins;
 }
 
+/** The stems of one beat. Drums and bass travel; `other` is the rest, so that all three add up to the mix, bit for bit. */
+function stemsOf(mix, drums, bass, channels) {
+  const other = new Int32Array(mix.length);
+  for (let k = 0; k < mix.length; k++) other[k] = mix[k] - (drums ? drums[k] : 0) - (bass ? bass[k] : 0);
+  const outlines = {};
+  for (const [name, pcm] of Object.entries({ drums, bass, other })) if (pcm) outlines[name] = outlineOf(pcm, channels);
+  return { drums, bass, outlines };
+}
+
 function sliceColumns(codes, first, last) {
   return { codebooks: codes.codebooks, columns: last - first, data: codes.data.subarray(first * codes.codebooks, last * codes.codebooks) };
 }
@@ -35,6 +45,7 @@ class Loop {
     Object.assign(this, view);
     this.pcm = decodePcm(view.pcm);
     this.codes = decodeCodes(view.codes);
+    this.present = []; // the stems that sound in it, once they are known
     const perBeat = this.codes.columns / this.n_beats;
     this.beats = [];
     for (let k = 0; k < this.n_beats; k++) {
@@ -55,6 +66,7 @@ class Store {
     this.held = 0;
     this.planned = 0;
     this.complete = true;
+    this.waiting = false; // for a turn: meanwhile the loop plays round
   }
 
   get nNew() { return this.beats.length - this.loop.n_beats; }
@@ -63,6 +75,7 @@ class Store {
     return last.start + last.frames;
   }
   get playable() { return this.frames - this.held; }
+  get newStart() { return this.loop.edges[this.loop.n_beats]; }
 
   /** New beats are expected: the end of the loop waits for its join. */
   expect(planned) {
@@ -73,6 +86,7 @@ class Store {
 
   finish() {
     this.complete = true;
+    this.waiting = false;
     this.planned = 0;
     if (this.nNew === 0) this.held = 0;
   }
@@ -81,11 +95,41 @@ class Store {
     if (message.beat !== this.nNew) return false;
     if (message.join !== null) this.join(decodePcm(message.join));
     const pcm = decodePcm(message.pcm);
-    this.beats.push({
+    const beat = {
       pcm, codes: decodeCodes(message.codes), start: this.frames, frames: pcm.length / this.channels,
-      isNew: true, outline: outlineOf(pcm, this.channels),
-    });
+      isNew: true, outline: outlineOf(pcm, this.channels), sources: message.sources || null,
+    };
+    if (message.stems) this.addStems(beat, message.stems);
+    this.beats.push(beat);
     return true;
+  }
+
+  addStems(beat, stems) {
+    const read = (name) => (stems[name] ? decodePcm(stems[name]) : null);
+    beat.stems = stemsOf(beat.pcm, read("drums"), read("bass"), this.channels);
+  }
+
+  /** The stems of the beats from `first` on: drums and bass as one stretch of PCM each. */
+  setStems(first, stems) {
+    const pcm = {};
+    for (const name of ["drums", "bass"]) pcm[name] = stems[name] ? decodePcm(stems[name]) : null;
+    const origin = this.beats[first].start;
+    for (let k = first; k < this.beats.length; k++) {
+      const beat = this.beats[k];
+      const cut = (one) => one && one.subarray((beat.start - origin) * this.channels, (beat.start + beat.frames - origin) * this.channels);
+      const drums = cut(pcm.drums), bass = cut(pcm.bass);
+      if ([drums, bass].some((one) => one && one.length !== beat.pcm.length)) return;
+      beat.stems = stemsOf(beat.pcm, drums, bass, this.channels);
+    }
+  }
+
+  /** Take over the loop's stems, which may have come after this was made. */
+  shareStems() {
+    for (let k = 0; k < this.loop.n_beats; k++) {
+      const own = this.beats[k], of = this.loop.beats[k].stems;
+      if (!of || own.stems) continue;
+      own.stems = own.pcm === this.loop.beats[k].pcm ? of : stemsOf(own.pcm, of.drums, of.bass, this.channels);
+    }
   }
 
   join(pcm) {
@@ -93,6 +137,7 @@ class Store {
     last.pcm = Int16Array.from(last.pcm);
     last.pcm.set(pcm, last.pcm.length - pcm.length);
     last.outline = outlineOf(last.pcm, this.channels);
+    if (last.stems) last.stems = stemsOf(last.pcm, last.stems.drums, last.stems.bass, this.channels);
     this.held = 0;
   }
 
@@ -108,10 +153,12 @@ class Store {
 
   /** Samples from `frame` to the end of its beat, as far as they may be heard; null when there are none yet. */
   chunk(frame, stop) {
-    const limit = Math.min(this.playable, stop);
+    const limit = Math.min(this.waiting && frame >= this.playable ? this.frames : this.playable, stop);
     if (frame >= limit) return null;
     const beat = this.beats[this.beatAt(frame)];
     const end = Math.min(beat.start + beat.frames, limit);
-    return { at: frame, channels: this.channels, pcm: beat.pcm.slice((frame - beat.start) * this.channels, (end - beat.start) * this.channels) };
+    const cut = (pcm) => pcm && pcm.slice((frame - beat.start) * this.channels, (end - beat.start) * this.channels);
+    const stems = beat.stems ? [cut(beat.stems.drums), cut(beat.stems.bass)] : null;
+    return { at: frame, channels: this.channels, pcm: cut(beat.pcm), stems };
   }
 }

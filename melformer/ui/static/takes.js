@@ -1,32 +1,59 @@
-// The list of takes: play, compare, save, use as the loop.
+// The takes: play, compare, name, save, drag out, continue from.
+function takeOf(number) { return state.view && state.view.takes.find((one) => one.number === number); }
+function takeName(take) { return take.name || `Take ${take.number}`; }
+
 function showTakes() {
   const takes = state.view ? state.view.takes : [];
   find("[data-takes]").hidden = takes.length === 0;
   find("[data-take-list]").replaceChildren(...takes.slice().reverse().map(takeRow));
+  showPlaying();
+}
+
+function takeWords(take) {
+  const knob = (name, show) => (take.steered && take.steered[name] !== take[name] ? `${show(take.steered[name])} → ${show(take[name])}` : show(take[name]));
+  const words = [newPart(take.n_beats, take.beats_per_bar), `seed ${take.seed}`, `variation ${knob("variation", (v) => `${Math.round(v * 100)}%`)}`, `temperature ${knob("temperature", trim)}`];
+  if (state.loop && take.loop_key !== state.loop.key) words.unshift(`${take.loop_name}, ${trim(take.bpm)} BPM`);
+  return words.join(" · ");
 }
 
 function takeRow(take) {
   const current = state.store && state.store.take === take.number;
-  const words = `seed ${take.seed} · ${plural(take.n_beats, "new beat")} · variation ${Math.round(take.variation * 100)}% · temperature ${trim(take.temperature)}`;
-  const button = (label, name, todo) => make("button", { type: "button", class: "mf-plain", "aria-label": `${name} take ${take.number}`, onclick: todo }, label);
-  const row = make("li", current ? { "aria-current": "true" } : {},
-    make("button", { type: "button", class: "mf-play", "aria-label": `Play take ${take.number}`, onclick: () => showTake(take.number, true) }, "Play"),
-    make("div", { class: "mf-take" }, make("strong", {}, `Take ${take.number}`), make("span", { class: "mf-hint" }, words)),
-    button("WAV", "Save as WAV", () => save(take.number, "wav")),
-    button("FLAC", "Save as FLAC", () => save(take.number, "flac")),
-    make("details", { class: "mf-menu" }, make("summary", { "aria-label": `More for take ${take.number}` }, "More"),
+  const button = (label, name, todo, kind = "mf-quiet") => make("button", { type: "button", class: kind, "aria-label": `${name} ${takeName(take)}`, onclick: todo }, label);
+  const star = button("", take.favourite ? "Unmark" : "Mark as favourite:", () => call("favourite", { take: take.number, on: !take.favourite }).then(adopt), "mf-star");
+  star.append(icon(take.favourite ? "starred" : "star"));
+  star.setAttribute("aria-pressed", String(Boolean(take.favourite)));
+  return make("li", { "aria-current": current ? "true" : undefined },
+    playButton("take", take.number, `take ${take.number}`, () => playTake(take.number)),
+    make("button", { type: "button", class: "mf-take", "aria-label": `Show ${takeName(take)}`, onclick: () => showTake(take.number) }, make("strong", {}, takeName(take)), make("span", { class: "mf-hint" }, takeWords(take))),
+    star,
+    button("WAV", "Save as WAV:", () => save(take.number, "wav")),
+    button("FLAC", "Save as FLAC:", () => save(take.number, "flac")),
+    make("details", { class: "mf-menu" }, make("summary", { "aria-label": `More for ${takeName(take)}` }, "More"),
       make("div", {},
-        button("24-bit WAV", "Save as 24-bit WAV", () => save(take.number, "wav24")),
-        button(".tiaf", "Save as .tiaf", () => save(take.number, "tiaf")),
-        button("Tokens as PNG", "Tokens as PNG of", () => savePicture(take.number)),
-        button("Use as the loop", "Use as the loop:", () => useTake(take.number)),
-        button("Remove", "Remove", () => call("remove", { take: take.number }).then(adopt)))));
-  return row;
+        button("Rename", "Rename", () => renameTake(take)),
+        button("Continue from this", "Continue from", () => useTake(take.number)),
+        button("24-bit WAV", "Save as 24-bit WAV:", () => save(take.number, "wav24")),
+        button(".tiaf", "Save as .tiaf:", () => save(take.number, "tiaf")),
+        button("Token image", "Token image of", () => savePicture(take.number)),
+        button("Delete take", "Delete", () => removeTake(take.number)))));
+}
+
+/** A round button that plays, and pauses what it started. */
+function playButton(kind, of, label, todo) {
+  const button = make("button", { type: "button", class: "mf-round", "data-play": kind, "data-of": of, "data-label": label, "aria-label": `Play ${label}`, onclick: todo });
+  button.append(icon("play"), icon("pause"));
+  return button;
+}
+
+function playTake(number) {
+  if (state.store && state.store.take === number && player.playing && player.store === state.store) return pause();
+  if (state.store && state.store.take === number) return togglePlay();
+  return showTake(number, true);
 }
 
 /** The store of a take: the one at hand, or fetched beat by beat, as after a reload. */
 async function storeOf(number) {
-  const take = state.view.takes.find((one) => one.number === number);
+  const take = takeOf(number);
   if (!take) return null;
   let store = state.stores.get(number);
   if (state.store && state.store.take === number) store = state.store;
@@ -42,41 +69,104 @@ async function storeOf(number) {
   return store;
 }
 
-async function showTake(number, play) {
+/** Show a take, and its loop with it: what stands above the timeline is always what the timeline shows. */
+async function showTake(number, andPlay = false) {
   if (state.run) return;
-  if (play && state.store && !unlockSound(state.store)) return;
+  if (andPlay && state.store && !unlockSound(state.store)) return;
   const store = await storeOf(number);
   if (!store) return;
+  if (state.view.loop_key !== store.loop.key) {
+    const view = await call("reopen", { key: store.loop.key });
+    if (!view) return;
+    state.view = view;
+  }
   // Takes of one loop are compared at the same place: another one goes on where this one was.
   const same = player.playing && player.until === Infinity && player.store.loop === store.loop;
   const from = same && player.at < store.frames ? player.at : 0;
-  state.store = store;
-  state.note = "";
+  if (!same) stopSound();
+  if (state.loop !== store.loop) showLoop(store.loop);
+  store.shareStems();
+  Object.assign(state, { store, note: "", cursor: from, range: null });
   timeline.show(store);
   timeline.follow = true;
   showTakes();
-  if (play) player.play(store, from);
+  if (andPlay) player.play(store, from);
   refresh();
+  fetchStems(store);
 }
 
+/** What can be done with the take that is shown stands right under the transport, in view. */
+function showResult(take) {
+  const box = find("[data-result]");
+  box.hidden = !take || !take.n_beats;
+  find("[data-mf]").classList.toggle("mf-has-result", !box.hidden);
+  if (box.hidden) return;
+  setText(find("[data-result-name]"), takeName(take));
+  setText(find("[data-result-facts]"), `${newPart(take.n_beats, take.beats_per_bar)} · seed ${take.seed}`);
+  act("stems-zip").hidden = !hasStems(state.store);
+}
+
+function part() { return find("#mf-part").value + (find("[data-looped]").checked ? "-looped" : ""); }
+
 async function save(number, kind) {
-  const looped = find("[data-looped]").checked ? "-looped" : "";
-  const path = await call("export", { take: number, kind, part: find("#mf-part").value + looped });
-  if (path) {
-    download(path);
-    announce(`${path.split("/").pop()} is saved.`);
-  }
+  const path = await call("export", { take: number, kind, part: part() });
+  if (!path) return;
+  download(path);
+  announce(`${path.split("/").pop()} is saved.`);
 }
 
 async function saveAll() {
-  const path = await call("zip");
+  const path = await call("zip", { part: part() });
   if (path) download(path);
 }
 
+/** Dragged out of the page, the take is a file; it has to exist before the drag begins. */
+function wireDragOut() {
+  const handle = act("drag");
+  const name = () => `${state.store && state.store.take} ${state.store && state.store.nNew} ${part()}`;
+  const ready = { name: "", path: null };
+  const prepare = async () => {
+    if (!state.store || state.store.take < 1 || ready.name === name() || state.run) return;
+    Object.assign(ready, { name: name(), path: null });
+    ready.path = await call("export", { take: state.store.take, kind: "wav", part: part() });
+  };
+  for (const event of ["pointerenter", "focus", "pointerdown"]) handle.addEventListener(event, prepare);
+  handle.addEventListener("dragstart", (event) => {
+    if (!ready.path || ready.name !== name()) return event.preventDefault();
+    const address = addressOf(ready.path);
+    event.dataTransfer.effectAllowed = "copy";
+    event.dataTransfer.setData("DownloadURL", `audio/wav:${ready.path.split("/").pop()}:${address}`);
+    event.dataTransfer.setData("text/uri-list", address);
+  });
+  handle.addEventListener("click", () => state.store && save(state.store.take, "wav"));
+}
+
+function renameTake(take) {
+  const field = find("#mf-rename");
+  field.value = takeName(take);
+  const dialog = find("[data-rename]");
+  dialog.onclose = async () => {
+    if (dialog.returnValue === "ok") await adopt(await call("rename", { take: take.number, name: field.value }));
+  };
+  dialog.returnValue = "";
+  dialog.showModal();
+  field.select();
+}
+
 async function useTake(number) {
-  silence();
+  stopSound();
   const view = await call("use", { take: number });
   if (view) await adopt(view);
+}
+
+async function removeTake(number) {
+  const shown = state.store && state.store.take === number;
+  if (shown) stopSound();
+  const view = await call("remove", { take: number });
+  if (!view) return;
+  if (shown) showLoop(state.loop);
+  await adopt(view);
+  announce(`Take ${number} deleted. Undo brings it back.`);
 }
 
 /** All tokens of a take as a picture: one square a token, a line a codebook. */
@@ -91,38 +181,50 @@ async function savePicture(number) {
   g.fillStyle = getComputedStyle(timeline.scroll).getPropertyValue("--mf-page");
   g.fillRect(0, 0, canvas.width, canvas.height);
   g.imageSmoothingEnabled = false;
-  const shown = timeline.store, tiles = timeline.tiles;
-  timeline.store = store;
-  timeline.tiles = new Map();
   let at = 0;
-  store.beats.forEach((beat, k) => {
-    g.drawImage(timeline.tile(k), (at % perRow) * size, Math.floor(at / perRow) * (books * size + 12), beat.codes.columns * size, books * size);
+  for (const beat of store.beats) {
+    g.drawImage(tokenTile(beat, timeline.colours), (at % perRow) * size, Math.floor(at / perRow) * (books * size + 12), beat.codes.columns * size, books * size);
     at += beat.codes.columns;
-  });
-  timeline.store = shown;
-  timeline.tiles = tiles;
-  const link = make("a", { href: canvas.toDataURL("image/png"), download: `${store.loop.name}_take${number}_tokens.png` });
-  link.click();
+  }
+  saveAs(canvas.toDataURL("image/png"), `${store.loop.name}_take${number}_tokens.png`);
 }
 
+// Several takes at once: no sound until they are there, then the model's pick is shown.
 function chooseTakes() {
-  if (!state.loop) return;
-  const asked = wish();
-  if (!checkWish(asked)) return;
+  if (!state.loop || state.busy || state.loading) return;
+  const asked = readRequest();
+  if (asked.n_beats === null) return showError("Choose a number of bars or beats: endless is for one take.", find("[data-unit]"));
+  if (!checkRequest(asked)) return;
   showError("");
-  silence();
-  const run = ++state.lastRun;
-  state.run = { run, store: state.store, asked, started: true, costs: [], lastMessage: performance.now() };
+  stopSound();
+  const run = ++state.lastRun, n_takes = Number(find("#mf-takes").value);
+  state.run = { run, store: null, asked, choosing: true, started: true, known: state.view.takes.map((take) => take.number), costs: [], lastMessage: performance.now() };
   state.busy = true;
-  status("Making takes …");
-  trigger("choose", { token: state.token, run, ...asked, n_takes: Number(find("#mf-takes").value) });
+  status(`Generating ${plural(n_takes, "take")}…`);
+  trigger("choose", { token: state.token, run, ...asked, n_takes });
   refresh();
 }
 
+function showMaking(message) {
+  const done = message.done ? ` ${Math.round(100 * message.done / message.n_beats)}%` : "";
+  status(`Generating ${plural(message.n_takes, "take")}…${done}`);
+}
+
 async function finishChoice(message) {
-  state.run = null;
-  state.busy = false;
+  endRun(state.run);
   await adopt(message.view);
-  if (message.takes.length) await showTake(message.takes[0], false);
-  announce(`${plural(message.takes.length, "take")} made. Take ${message.takes[0]} fits best, by the model's own judgement; choose any in the list.`);
+  if (!message.takes.length) {
+    state.note = message.message;
+    return refresh();
+  }
+  const words = `${plural(message.takes.length, "take")} generated. The model's pick is take ${message.takes[0]}; all of them are in the list.`;
+  await showTake(message.takes[0]);
+  state.note = words;
+  announce(words);
+  refresh();
+}
+
+async function finishLostChoice(current, view) {
+  const made = view.takes.filter((take) => !current.known.includes(take.number)).map((take) => take.number);
+  await finishChoice({ view, takes: made, message: made.length ? "" : "The connection dropped. Generate again." });
 }

@@ -1,30 +1,35 @@
-// One canvas over all beats: bar numbers, outline, tokens. Only what is in view is drawn, so a long stream costs no more.
-const TOUCH_HINT = "Above: the sound. Below: its tokens, the model's notes on each moment. Touch a beat to hear it, twice to play from there.";
-const MIN_BEAT = 26, MAX_BEAT = 110, OFF_BY_A_HAIR = 2;
+// One canvas over all beats: bars, the waveform, one row a stem, and the tokens. Only what is in view is drawn,
+// so a long stream costs no more. Where things are is decided here; how they look stands in drawing.js.
+const MIN_BEAT = 26, MAX_BEAT = 110, OFF_BY_A_HAIR = 2, DRAG_PX = 6;
 
 class Timeline {
-  constructor(root, onTouch) {
+  constructor(root) {
     this.scroll = root.querySelector("[data-scroll]");
     this.canvas = root.querySelector("[data-canvas]");
     this.spacer = root.querySelector("[data-spacer]");
     this.head = root.querySelector("[data-playhead]");
-    this.readout = root.querySelector("[data-readout]");
-    this.readout.textContent = TOUCH_HINT;
-    this.onTouch = onTouch;
     this.chosen = -1;
     this.follow = true;
+    this.lanes = [];
     this.tiles = new Map();
     this.marks = new Map();
     this.left = 0;
+    this.on = {}; // seek(beat), play(beat), range(first, last), layout(), choose(beat)
+    this.wire();
+    new ResizeObserver(() => this.layout()).observe(this.scroll);
+  }
+
+  wire() {
     this.scroll.addEventListener("scroll", () => { this.left = this.scroll.scrollLeft; this.redraw(); });
-    this.scroll.addEventListener("pointerdown", () => { this.follow = false; });
     this.scroll.addEventListener("wheel", () => { this.follow = false; }, { passive: true });
-    this.scroll.addEventListener("pointermove", (event) => this.point(event));
+    this.scroll.addEventListener("pointerdown", (event) => this.press(event));
+    this.scroll.addEventListener("pointermove", (event) => this.move(event));
+    this.scroll.addEventListener("pointerup", () => { this.drag = null; });
+    this.scroll.addEventListener("pointercancel", () => { this.drag = null; });
     this.scroll.addEventListener("pointerleave", () => this.choose(-1));
     this.scroll.addEventListener("click", (event) => this.touch(event));
     this.scroll.addEventListener("dblclick", (event) => this.touchTwice(event));
     this.scroll.addEventListener("keydown", (event) => this.key(event));
-    new ResizeObserver(() => this.layout()).observe(this.scroll);
   }
 
   show(store) {
@@ -40,27 +45,32 @@ class Timeline {
     this.layout();
   }
 
+  /** A quiet stem is drawn larger too, by one factor for the whole loop. */
+  laneZoom(name) {
+    if (this.zoomed !== this.store.loop) [this.zoomed, this.laneZooms] = [this.store.loop, {}];
+    if (!this.laneZooms[name]) {
+      const peaks = this.store.loop.beats.map((beat) => (beat.stems && beat.stems.outlines[name] ? beat.stems.outlines[name].reduce((top, x) => Math.max(top, Math.abs(x)), 0) : 0));
+      this.laneZooms[name] = clamp(0.95 / Math.max(0.02, ...peaks) / this.zoom, 0.5, 6);
+    }
+    return this.laneZooms[name];
+  }
+
   recolour() {
-    const style = getComputedStyle(this.scroll);
-    const read = (name) => style.getPropertyValue(name).trim();
-    this.colours = { ink: read("--mf-ink"), soft: read("--mf-soft"), accent: read("--mf-accent"), line: read("--mf-line"), mark: read("--mf-mark"), font: style.fontFamily };
+    this.colours = readColours(this.scroll);
     this.tiles.clear();
     this.redraw();
   }
 
   /** Beats share the width while they fit; then they keep their size and the view scrolls. */
   layout() {
-    if (!this.store) return;
+    if (!this.store || !this.scroll.clientWidth) return;
     const total = Math.max(this.store.beats.length, this.store.loop.n_beats + (this.store.planned || 0));
     const width = this.width = this.scroll.clientWidth;
     const scale = this.scale = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
     this.beatWidth = Math.max(MIN_BEAT * scale, Math.min(MAX_BEAT * scale, width / total));
     this.total = total;
-    this.barRow = 22 * scale;
-    this.waveRow = Math.max(110, Math.min(0.16 * window.innerHeight, 320));
-    this.tokenTop = this.barRow + this.waveRow + 10 * scale;
-    this.tokenRow = Math.max(72, Math.min(0.15 * window.innerHeight, this.store.loop.codes.codebooks * 10 * scale));
-    this.height = this.tokenTop + this.tokenRow;
+    this.rows = rowsOf(scale, this.lanes, this.store.loop.codes.codebooks);
+    this.height = this.rows.height;
     const ratio = window.devicePixelRatio || 1;
     const size = [Math.round(width * ratio), Math.round(this.height * ratio)];
     if (this.canvas.width !== size[0] || this.canvas.height !== size[1]) [this.canvas.width, this.canvas.height] = size;
@@ -70,99 +80,23 @@ class Timeline {
     this.scroll.style.height = `${this.height}px`;
     this.head.style.height = `${this.height}px`;
     this.redraw();
-    if (this.onLayout) this.onLayout();
+    if (this.on.layout) this.on.layout();
   }
 
   redraw() {
     if (this.pending) return;
     this.pending = requestAnimationFrame(() => {
       this.pending = 0;
-      if (this.store) this.draw();
+      if (!this.store || !this.rows) return;
+      if (!this.colours) this.recolour();
+      drawTimeline(this);
     });
-  }
-
-  draw() {
-    if (!this.colours) this.recolour();
-    const g = this.canvas.getContext("2d");
-    const ratio = window.devicePixelRatio || 1;
-    const left = this.scroll.scrollLeft, width = this.scroll.clientWidth;
-    g.setTransform(ratio, 0, 0, ratio, 0, 0);
-    g.clearRect(0, 0, width, this.height);
-    g.translate(-left, 0);
-    const first = Math.max(0, Math.floor(left / this.beatWidth));
-    const last = Math.min(this.total, Math.ceil((left + width) / this.beatWidth) + 1);
-    for (let k = first; k < last; k++) this.drawBeat(g, k);
-    for (let k = first; k <= last; k++) this.drawLine(g, k);
-  }
-
-  drawBeat(g, k) {
-    const beat = this.store.beats[k], x = k * this.beatWidth;
-    if (k === this.chosen) {
-      g.fillStyle = this.colours.soft;
-      g.fillRect(x, this.barRow, this.beatWidth, this.height - this.barRow);
-    }
-    if (!beat) {
-      g.fillStyle = this.colours.line;
-      g.fillRect(x + 2, this.barRow + this.waveRow / 2 - 0.5, this.beatWidth - 4, 1);
-      return;
-    }
-    g.fillStyle = beat.isNew ? this.colours.accent : this.colours.ink;
-    g.globalAlpha = this.kept && !beat.isNew && (k < this.kept[0] || k >= this.kept[1]) ? 0.3 : 1; // to be cropped
-    this.drawOutline(g, beat.outline, x);
-    g.imageSmoothingEnabled = false;
-    if (beat.codes.columns) g.drawImage(this.tile(k), x + 0.5, this.tokenTop, this.beatWidth - 1, this.tokenRow);
-    g.globalAlpha = 1;
-  }
-
-  drawOutline(g, outline, x) {
-    const bins = outline.length / 2, step = this.beatWidth / bins, middle = this.barRow + this.waveRow / 2, height = (this.waveRow / 2 - 2) * this.zoom;
-    g.beginPath();
-    g.moveTo(x, middle - outline[1] * height - 0.5);
-    for (let b = 0; b < bins; b++) g.lineTo(x + (b + 1) * step, middle - outline[2 * b + 1] * height - 0.5);
-    for (let b = bins - 1; b >= 0; b--) g.lineTo(x + (b + 1) * step, middle - outline[2 * b] * height + 0.5);
-    g.lineTo(x, middle - outline[0] * height + 0.5);
-    g.fill();
-  }
-
-  drawLine(g, k) {
-    const bar = this.store.loop.beats_per_bar, x = Math.round(k * this.beatWidth) + 0.5;
-    const isBar = k % bar === 0;
-    g.strokeStyle = this.colours.line;
-    g.globalAlpha = isBar ? 1 : 0.45;
-    g.beginPath();
-    g.moveTo(x, isBar ? 4 : this.barRow);
-    g.lineTo(x, this.height);
-    g.stroke();
-    g.globalAlpha = 1;
-    if (isBar && k < this.total && this.beatWidth * bar > 24) {
-      g.fillStyle = this.colours.mark;
-      g.font = `${12 * this.scale}px ${this.colours.font}`;
-      g.fillText(String(k / bar + 1), x + 5, 15 * this.scale);
-    }
-    if (this.marks.has(k)) {
-      g.fillStyle = this.colours.accent;
-      g.fillRect(x - 2, this.barRow - 5, 5, 5);
-    }
   }
 
   /** A beat's codes, one pixel a token; drawn once, then only copied. */
   tile(k) {
     let tile = this.tiles.get(k);
-    if (tile) return tile;
-    const { codes, isNew } = this.store.beats[k];
-    tile = document.createElement("canvas");
-    tile.width = codes.columns;
-    tile.height = codes.codebooks;
-    const g = tile.getContext("2d");
-    g.fillStyle = isNew ? this.colours.accent : this.colours.ink;
-    for (let c = 0; c < codes.columns; c++) {
-      for (let q = 0; q < codes.codebooks; q++) {
-        // Neighbouring entries of a codebook have nothing in common, so their shades are spread.
-        g.globalAlpha = 0.08 + 0.82 * ((codes.data[c * codes.codebooks + q] * 0.618034) % 1);
-        g.fillRect(c, q, 1, 1);
-      }
-    }
-    this.tiles.set(k, tile);
+    if (!tile) this.tiles.set(k, tile = tokenTile(this.store.beats[k], this.colours));
     return tile;
   }
 
@@ -206,20 +140,42 @@ class Timeline {
     return Math.floor((event.clientX - box.left + this.scroll.scrollLeft) / this.beatWidth);
   }
 
-  point(event) {
-    if (event.pointerType === "mouse" && this.store) this.choose(this.beatUnder(event));
+  inRuler(event) { return event.clientY - this.scroll.getBoundingClientRect().top < this.rows.ruler; }
+
+  /** A drag along the bar numbers marks a range. */
+  press(event) {
+    this.follow = false;
+    this.dragged = false;
+    if (!this.store || event.target.closest("[data-handle]") || event.button || !this.inRuler(event)) return;
+    this.drag = { x: event.clientX, beat: this.beatUnder(event) };
+    if (event.pointerType === "mouse") this.scroll.setPointerCapture(event.pointerId);
+  }
+
+  move(event) {
+    if (!this.store) return;
+    if (this.drag && (this.dragged || Math.abs(event.clientX - this.drag.x) > DRAG_PX)) {
+      this.dragged = true;
+      const k = clamp(this.beatUnder(event), 0, this.store.beats.length - 1);
+      this.on.range(Math.min(k, this.drag.beat), Math.max(k, this.drag.beat) + 1);
+    } else if (event.pointerType === "mouse") this.choose(this.beatUnder(event), this.laneUnder(event));
+  }
+
+  laneUnder(event) {
+    const y = event.clientY - this.scroll.getBoundingClientRect().top;
+    const row = this.rows.lanes.find((one) => y >= one.top && y < one.top + one.height);
+    return row ? row.name : null;
   }
 
   touch(event) {
-    if (!this.store || event.target.closest("[data-handle]")) return;
+    if (!this.store || this.dragged || event.target.closest("[data-handle]")) return;
     const k = this.beatUnder(event);
     this.choose(k);
-    if (this.store.beats[k]) this.onTouch(k);
+    if (this.store.beats[k]) this.on.seek(k);
   }
 
   touchTwice(event) {
     const k = this.beatUnder(event);
-    if (this.store && this.store.beats[k] && !event.target.closest("[data-handle]")) this.onTouchTwice(k);
+    if (this.store && this.store.beats[k] && !event.target.closest("[data-handle]")) this.on.play(k);
   }
 
   key(event) {
@@ -227,20 +183,18 @@ class Timeline {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (step) {
       event.preventDefault();
-      this.choose(Math.max(0, Math.min(this.store.beats.length - 1, this.chosen + step)));
+      this.choose(clamp(this.chosen + step, 0, this.store.beats.length - 1));
       const x = this.chosen * this.beatWidth;
       if (x < this.scroll.scrollLeft || x > this.scroll.scrollLeft + this.scroll.clientWidth - this.beatWidth) this.scroll.scrollLeft = x - 40;
-    } else if (event.key === "Enter" && this.store.beats[this.chosen]) this.onTouch(this.chosen);
+      if (this.on.spoken) this.on.spoken();
+    } else if (event.key === "Enter" && this.store.beats[this.chosen]) this.on.seek(this.chosen);
   }
 
-  choose(k) {
-    if (k === this.chosen) return;
+  choose(k, lane = null) {
+    if (k === this.chosen && lane === this.lane) return;
     this.chosen = k;
+    this.lane = lane;
     this.redraw();
-    const beat = this.store && this.store.beats[k];
-    if (!beat) { this.readout.textContent = TOUCH_HINT; return; }
-    const bar = this.store.loop.beats_per_bar;
-    const codes = Array.from(beat.codes.data.subarray(0, beat.codes.codebooks)).join(" ");
-    this.readout.textContent = `Beat ${k + 1} · bar ${Math.floor(k / bar) + 1}.${(k % bar) + 1} · ${beat.isNew ? "new" : "your loop"} · first tokens ${codes}`;
+    if (this.on.choose) this.on.choose(this.store && this.store.beats[k] ? k : -1);
   }
 }

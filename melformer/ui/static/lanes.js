@@ -1,0 +1,103 @@
+// Drums, bass and the rest: one row each under the waveform, with mute, solo, level and a file of its own.
+const LANE_NAMES = { drums: "Drums", bass: "Bass", other: "Other" };
+const PENDING_MS = 1500;
+const lanes = { muted: new Set(), soloed: new Set(), levels: { drums: 1, bass: 1, other: 1 }, asked: new Map() };
+
+function hasStems(store) { return Boolean(store && store.loop.present.length && store.beats.every((beat) => beat.stems)); }
+
+function laneGains() {
+  const heard = (name) => !lanes.muted.has(name) && (!lanes.soloed.size || lanes.soloed.has(name));
+  return Object.fromEntries(STEMS.map((name) => [name, heard(name) ? lanes.levels[name] : 0]));
+}
+
+function mixLanes() {
+  const gains = laneGains();
+  timeline.gains = gains;
+  player.setGains(STEMS.map((name) => gains[name]));
+  timeline.redraw();
+}
+
+/** Stems come when they are ready; nothing waits for them. */
+async function fetchStems(store) {
+  if (!store) return;
+  if (!store.loop.present.length) await fetchOnce(`loop ${store.loop.key}`, { key: store.loop.key }, (stems) => {
+    if (!stems.present.length) return;
+    store.loop.present = stems.present;
+    setLoopStems(store.loop, stems);
+  });
+  store.shareStems();
+  showLanes();
+  const bare = store.beats.findIndex((beat) => !beat.stems);
+  if (store.take < 1 || !store.complete || bare < store.loop.n_beats || !store.loop.present.length) return;
+  await fetchOnce(`take ${store.take} ${store.nNew}`, { take: store.take, first: bare - store.loop.n_beats }, (stems) => store.setStems(bare, stems));
+  showLanes();
+}
+
+function setLoopStems(loop, stems) {
+  const whole = new Store(loop, 0);
+  whole.setStems(0, stems);
+  whole.beats.forEach((beat, k) => { loop.beats[k].stems = beat.stems; });
+}
+
+async function fetchOnce(name, data, use) {
+  if (lanes.asked.has(name)) return lanes.asked.get(name);
+  const fetching = (async () => {
+    for (;;) {
+      const stems = await call("stems", data);
+      if (!stems) return;
+      if (!stems.pending) return use(stems);
+      await new Promise((resolve) => setTimeout(resolve, PENDING_MS));
+    }
+  })();
+  lanes.asked.set(name, fetching);
+  await fetching;
+  if (lanes.asked.size > 64) lanes.asked.clear();
+}
+
+function showLanes() {
+  const store = state.store, present = store ? store.loop.present : [];
+  const shown = present.length > 1 ? STEMS.filter((name) => present.includes(name)) : [];
+  const changed = String(shown) !== String(timeline.lanes);
+  timeline.lanes = shown;
+  find("[data-mf]").classList.toggle("mf-has-lanes", shown.length > 0);
+  if (changed) find("[data-lanes]").replaceChildren(...shown.map(laneHead));
+  timeline.layout();
+  if (!Object.values(laneGains()).every((gain) => gain === 1)) player.requeue();
+  placeLaneHeads();
+  if (state.store) refresh();
+}
+
+function laneHead(name) {
+  const words = LANE_NAMES[name];
+  const toggle = (label, title, set) => make("button", {
+    type: "button", class: "mf-toggle", "aria-pressed": String(set.has(name)), "aria-label": `${title} ${words.toLowerCase()}`, title: `${title} ${words.toLowerCase()}`,
+    onclick: (event) => {
+      if (!set.delete(name)) set.add(name);
+      event.currentTarget.setAttribute("aria-pressed", String(set.has(name)));
+      mixLanes();
+    },
+  }, label);
+  const level = make("input", { type: "range", min: 0, max: 1, step: 0.01, value: lanes.levels[name], "aria-label": `${words} level`, oninput: (event) => { lanes.levels[name] = Number(event.target.value); mixLanes(); } });
+  const file = make("button", { type: "button", class: "mf-tool", "aria-label": `Download ${words.toLowerCase()}`, title: `Download ${words.toLowerCase()} as WAV`, onclick: () => saveStem(name) });
+  file.append(icon("download"));
+  return make("div", { class: "mf-lane", "data-lane": name }, make("span", { class: "mf-lane-name" }, words), toggle("M", "Mute", lanes.muted), toggle("S", "Solo", lanes.soloed), level, file);
+}
+
+function placeLaneHeads() {
+  if (!timeline.rows) return;
+  for (const row of timeline.rows.lanes) {
+    const head = find(`[data-lane="${row.name}"]`);
+    if (head) Object.assign(head.style, { top: `${row.top}px`, height: `${row.height}px` });
+  }
+}
+
+async function saveStem(name) {
+  const store = state.store;
+  const path = await call("export_stem", { stem: name, take: store.take > 0 ? store.take : null });
+  if (path) download(path);
+}
+
+async function saveStems() {
+  const path = await call("export_stems", { take: state.store.take > 0 ? state.store.take : null });
+  if (path) download(path);
+}

@@ -1,0 +1,137 @@
+"""Lanes in a real browser: what is muted is silent, what is soloed is alone, and all together are the file."""
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from page_double import Model
+from page_moves import load, wait_idle, wait_new
+from page_server import Server, as_integers, open_page, read_tap, serving, without_gaps
+
+
+@pytest.fixture(scope="module")
+def server(loops: list[Path]) -> Iterator[Server]:
+    with serving(Model(compute_s=0.01), loops[:1]) as server:
+        yield server
+
+
+def wait_lanes(page: Any) -> None:
+    page.wait_for_function("melformer.state.store.beats.every((beat) => beat.stems)")
+    page.wait_for_selector("[data-lane=other]")
+
+
+def lane(page: Any, stem: str, what: str) -> Any:
+    return page.get_by_role("button", name=f"{what} {stem}")
+
+
+def stems_of(page: Any) -> dict[str, np.ndarray]:
+    """As the page holds them: int64 (n_samples, 2)."""
+    code = """(name) => melformer.state.store.beats.flatMap((beat) => Array.from(beat.pcm, (mix, k) => {
+      const drums = beat.stems.drums ? beat.stems.drums[k] : 0, bass = beat.stems.bass ? beat.stems.bass[k] : 0;
+      return { drums, bass, other: mix - drums - bass, mix }[name];
+    }))"""
+    return {name: np.array(page.evaluate(code, name)).reshape(-1, 2) for name in ("drums", "bass", "other", "mix")}
+
+
+def play_loop(page: Any) -> np.ndarray:
+    read_tap(page)
+    page.click("[data-act=start]")
+    page.click("[data-act=play]")
+    page.wait_for_function("melformer.player.playing")
+    wait_idle(page)
+    page.wait_for_timeout(300)
+    return read_tap(page)
+
+
+def test_all_lanes_together_are_the_file_and_a_muted_one_is_missing(page: Any) -> None:
+    load(page)
+    wait_lanes(page)
+    stems = stems_of(page)
+    assert np.abs(stems["drums"]).max() > 0 and np.abs(stems["bass"]).max() > 0
+    heard = without_gaps(as_integers(play_loop(page)), stems["mix"], page.evaluate("melformer.player.starved"))
+    assert np.array_equal(heard[: len(stems["mix"])], stems["mix"])
+    lane(page, "drums", "Mute").click()
+    assert lane(page, "drums", "Mute").get_attribute("aria-pressed") == "true"
+    rest = stems["mix"] - stems["drums"]
+    heard = without_gaps(as_integers(play_loop(page)), rest, page.evaluate("melformer.player.starved"))
+    ramp = 441  # the gain goes down within 10 ms of the first sound
+    assert np.array_equal(heard[ramp : len(rest)], rest[ramp:])
+
+
+def test_solo_and_level_are_heard(page: Any) -> None:
+    load(page)
+    wait_lanes(page)
+    bass = stems_of(page)["bass"]
+    lane(page, "bass", "Solo").click()
+    play_loop(page)  # the gains have reached their values
+    heard = without_gaps(as_integers(play_loop(page)), bass, page.evaluate("melformer.player.starved"))
+    assert np.array_equal(heard[: len(bass)], bass)
+    page.get_by_label("Bass level").evaluate("(one) => { one.value = 0.5; one.dispatchEvent(new Event('input')); }")
+    play_loop(page)
+    heard_half = play_loop(page)
+    assert np.abs(heard_half).max() == pytest.approx(np.abs(bass).max() / 65_536, rel=1e-3)
+
+
+def test_nothing_waits_for_the_stems(browser: Any, loops: list[Path]) -> None:
+    with serving(Model(compute_s=0.01, stems_s=5.0), loops[:1]) as server:
+        page = open_page(browser, server.url)
+        load(page)
+        page.click("[data-act=continue]")
+        wait_new(page, 4)
+        assert page.locator("[data-lane]").count() == 0
+        wait_lanes(page)
+        page.context.close()
+
+
+def test_a_loop_of_one_stem_has_no_lanes_to_choose_from(browser: Any, loops: list[Path]) -> None:
+    with serving(Model(present=("drums",)), loops[:1]) as server:
+        page = open_page(browser, server.url)
+        load(page)
+        page.wait_for_function("melformer.state.loop.present.length === 1")
+        assert page.locator("[data-lane]").count() == 0
+        page.context.close()
+
+
+def test_a_take_has_lanes_and_its_stems_add_up_to_the_file(page: Any) -> None:
+    load(page)
+    page.click("[data-act=continue]")
+    wait_new(page, 4)
+    wait_idle(page)
+    wait_lanes(page)
+    with page.expect_download() as download:
+        page.click("[data-act=wav]")
+    whole = soundfile.read(download.value.path(), dtype="int16", always_2d=True)[0].astype(np.int64)
+    with page.expect_download() as download:
+        page.click("[data-act=stems-zip]")
+    assert download.value.suggested_filename == "click_200bpm_12beats_seed7_stems.zip"
+    with zipfile.ZipFile(download.value.path()) as archive:
+        files = {name: soundfile.read(io.BytesIO(archive.read(name)), always_2d=True)[0] for name in archive.namelist()}
+    assert sorted(files) == [f"click_200bpm_12beats_seed7_{stem}.wav" for stem in ("bass", "drums", "other")]
+    assert np.array_equal(np.rint(sum(files.values()) * 32_768).astype(np.int64), whole)
+    with page.expect_download() as download:
+        lane(page, "bass", "Download").click()
+    assert download.value.suggested_filename == "click_200bpm_12beats_seed7_bass.wav"
+
+
+def test_a_new_beat_shows_where_each_stem_came_from(page: Any) -> None:
+    load(page)
+    wait_lanes(page)
+    page.click("[data-act=continue]")
+    wait_new(page, 4)
+    wait_idle(page)
+    words = page.evaluate(
+        """() => {
+          const beat = melformer.state.store.beats[9];
+          const source = (from, shift = 0) => [{ from, share: 1, shift, moved: false }];
+          beat.sources = { drums: source(1), bass: source(5, 2), other: source(null) };
+          melformer.timeline.choose(-1);
+          melformer.timeline.choose(9);
+          return document.querySelector("[data-readout]").textContent;
+        }"""
+    )
+    assert words.startswith("Bar 3.2 · drums from 1.2, bass from 2.2, up 2 semitones, other synthesised")
