@@ -118,9 +118,9 @@ class Melformer(nn.Module):
     ) -> "Melformer":
         """The embedded checkpoint, a folder, or "user/repo" of the Hugging Face Hub at a revision.
 
-        `device` is where the transformer composes; the codec, which is small, stays on the CPU. On a CPU all parts
-        multiply bytes where the processor can, or the transformer halves (`use_floats` of `melformer.runtime.packed`
-        undoes it). On a CPU one thread of torch is the fastest: `torch.set_num_threads(1)`.
+        `device` is where the transformer composes; the codec, which is small, stays on the CPU. On a CPU decoder
+        and transformer multiply bytes where the processor can, or the transformer halves (`use_floats` of
+        `melformer.runtime.packed` undoes it). On a CPU one thread of torch is the fastest: `torch.set_num_threads(1)`.
         Errors: CheckpointError when it is missing, damaged or does not fit its configuration, FormatError when it is of
         another version, RequestError for a device that is not there.
         """
