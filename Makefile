@@ -13,8 +13,9 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 run: $(VENV)/.run
 	$(BIN)/melformer serve
 
+# Two files of tests at a time: each process computes in one thread.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 # What takes longer: a browser, several processes, every signal on every command. test-all: the other tests as well.
 test-slow: $(VENV)/.dev
