@@ -41,7 +41,7 @@ from melformer.transformer.model import BeatTransformer
 from melformer.transformer.pointer import Pointer
 
 LoopInput = AudioInput | Prompt
-Progress = Callable[[Beat], None]
+BeatCallback = Callable[[Beat], None]
 MAX_NEW_BEATS = 100_000
 MAX_TAKES = 16
 
@@ -165,19 +165,19 @@ class Melformer(nn.Module):
     @overload
     def generate(
         self, loop: LoopInput, n_beats: int = 16, *, seed: int = 0, config: GenerationConfig | None = None,
-        close_loop: bool = False, only_new: bool = False, progress: Progress | None = None, **options: Any,
+        close_loop: bool = False, only_new: bool = False, progress: BeatCallback | None = None, **options: Any,
     ) -> Continuation: ...  # fmt: skip
 
     @overload
     def generate(
         self, loop: LoopInput, n_beats: int = 16, *, seeds: Sequence[int], config: GenerationConfig | None = None,
-        close_loop: bool = False, only_new: bool = False, progress: Progress | None = None, **options: Any,
+        close_loop: bool = False, only_new: bool = False, progress: BeatCallback | None = None, **options: Any,
     ) -> list[Continuation]: ...  # fmt: skip
 
     def generate(
         self, loop: LoopInput, n_beats: int = 16, *, seed: int = 0, seeds: Sequence[int] | None = None,
         config: GenerationConfig | None = None, close_loop: bool = False, only_new: bool = False,
-        progress: Progress | None = None, **options: Any,
+        progress: BeatCallback | None = None, **options: Any,
     ) -> Continuation | list[Continuation]:  # fmt: skip
         """Continue a loop by `n_beats` beats; with `seeds` several times at once, each as its seed gives it alone.
 
@@ -256,7 +256,7 @@ class Melformer(nn.Module):
 
     def continue_loop(
         self, loop: LoopInput, n_beats: int = 16, seed: int = 0, settings: GenerationConfig | None = None,
-        progress: Progress | None = None, **options: Any,
+        progress: BeatCallback | None = None, **options: Any,
     ) -> Continuation:  # fmt: skip
         """`generate` with one seed, by its former name, for one release."""
         return self.generate(loop, n_beats, seed=seed, config=settings, progress=progress, **options)
