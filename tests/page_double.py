@@ -117,9 +117,10 @@ class Model:
         self.streams.append(stream)
         return stream
 
-    def stems(self, waveform: Waveform, bpm: float | None = None) -> Any:
+    def stems(self, loop: Any, bpm: float | None = None) -> Any:
         """Drums are the loud samples, bass half of the rest: no separation, but parts that add up."""
         time.sleep(self.stems_s)
+        waveform = loop if isinstance(loop, Waveform) else loop.waveform
         samples = waveform.samples
         drums = np.where(np.abs(samples) > 0.25, samples, 0).astype(np.float32)
         bass = ((samples - drums) * 0.5).astype(np.float32)

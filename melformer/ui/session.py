@@ -149,7 +149,7 @@ class Session:
         False while they are in the making."""
         if number is None:
             loop = self.need_loop() if key is None else self._loop_of(key)
-            return self.stem_jobs.wait(loop.key, loop.prompt.waveform, loop.prompt.bpm, wait_s)
+            return self.stem_jobs.wait(loop.key, loop.prompt, loop.prompt.bpm, wait_s)
         take = self.need_take(whole_number(number, "The take", 1, 1_000_000))
         if take.loop.prompt.waveform.duration_s + take.n_new_samples / take.tape.sample_rate > MAX_STEMS_S:
             return None

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import OrderedDict
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from typing import Any
@@ -71,34 +71,34 @@ class StemJobs:
         self._jobs: OrderedDict[str, Future[PcmStems | None]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def start(self, key: str, waveform: Waveform, bpm: float) -> "Future[PcmStems | None]":
-        """Begin to separate, or go on with what was begun under this key."""
+    def start(self, key: str, loop: Any, bpm: float) -> "Future[PcmStems | None]":
+        """Begin to separate a prompt or a waveform at `bpm`, or go on with what was begun under this key."""
         with self._lock:
             job = self._jobs.get(key)
             if job is None:
-                job = self._jobs[key] = self._pool.submit(self._separate, waveform, bpm)
+                job = self._jobs[key] = self._pool.submit(self._separate, loop, bpm)
             self._jobs.move_to_end(key)
             while len(self._jobs) > KEPT:
                 _, old = self._jobs.popitem(last=False)
                 old.cancel()
         return job
 
-    def wait(self, key: str, waveform: Waveform, bpm: float, wait_s: float = WAIT_S) -> "PcmStems | bool | None":
+    def wait(self, key: str, loop: Any, bpm: float, wait_s: float = WAIT_S) -> "PcmStems | bool | None":
         """The stems; None where the model has none for this; False while they are in the making."""
         try:
-            return self.start(key, waveform, bpm).result(wait_s)
-        except (FutureTimeout, TimeoutError):
+            return self.start(key, loop, bpm).result(wait_s)
+        except (FutureTimeout, TimeoutError, CancelledError):
             return False
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _separate(self, waveform: Waveform, bpm: float) -> PcmStems | None:
+    def _separate(self, loop: Any, bpm: float) -> PcmStems | None:
         separate = getattr(self.model, "stems", None)
         if separate is None:
             return None
         try:
-            stems = separate(waveform, bpm=bpm)
+            stems = separate(loop, bpm=bpm)
         except MelformerError:  # a checkpoint without a separator, or nothing to separate
             return None
         except Exception:
@@ -106,4 +106,5 @@ class StemJobs:
             return None
         present = tuple(stems.present)
         drums, bass = (pcm16(stems[name].samples) if name in present else None for name in ("drums", "bass"))
-        return PcmStems(pcm16(waveform.samples), drums, bass, present)
+        mix = loop if isinstance(loop, Waveform) else loop.waveform
+        return PcmStems(pcm16(mix.samples), drums, bass, present)

@@ -29,7 +29,7 @@ async function fetchStems(store) {
   showLanes();
   const bare = store.beats.findIndex((beat) => !beat.stems);
   if (store.take < 1 || !store.complete || bare < store.loop.n_beats || !store.loop.present.length) return;
-  await fetchOnce(`take ${store.take} ${store.nNew}`, { take: store.take, first: bare - store.loop.n_beats }, (stems) => store.setStems(bare, stems));
+  await fetchOnce(`take ${store.take} ${store.nNew}`, { take: store.take, first: bare - store.loop.n_beats }, (stems) => stems.present.length && store.setStems(bare, stems));
   showLanes();
 }
 
