@@ -58,9 +58,9 @@ def test_all_lanes_together_are_the_file_and_a_muted_one_is_missing(page: Any) -
     lane(page, "drums", "Mute").click()
     assert lane(page, "drums", "Mute").get_attribute("aria-pressed") == "true"
     rest = stems["mix"] - stems["drums"]
+    play_loop(page)  # the gain goes down within 10 ms of the first sound
     heard = without_gaps(as_integers(play_loop(page)), rest, page.evaluate("melformer.player.starved"))
-    ramp = 441  # the gain goes down within 10 ms of the first sound
-    assert np.array_equal(heard[ramp : len(rest)], rest[ramp:])
+    assert np.array_equal(heard[: len(rest)], rest)
 
 
 def test_solo_and_level_are_heard(page: Any) -> None:

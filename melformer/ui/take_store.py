@@ -40,7 +40,8 @@ class TakeStore:
 
     def put(self, loop: PromptLoop) -> None:
         with self.lock:
-            self.remember()
+            if self.loop is None or loop.key != self.loop.key:  # the same example again is no step to undo
+                self.remember()
             self.loop = loop
 
     def reopen(self, key: str) -> None:

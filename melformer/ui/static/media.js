@@ -16,8 +16,8 @@ async function prepareFile(file) {
   const bytes = await file.arrayBuffer();
   const pcm = wavOf(bytes) || (await decodeAny(bytes, file));
   if (!pcm) return file.size <= limit ? file : tooLarge(file);
-  const short = pcm.seconds <= REGION_FROM_S;
-  const region = short ? [0, pcm.seconds] : await chooseRegion(file.name, pcm);
+  const most = Math.min(LONGEST_S, (0.99 * limit) / pcm.bytesPerSecond);
+  const region = pcm.seconds <= most ? [0, pcm.seconds] : await chooseRegion(file.name, pcm, most);
   if (!region) return null;
   const name = `${file.name.replace(/\.[a-z0-9]+$/i, "")}.wav`;
   return new File([pcm.slice(region[0], region[1])], name, { type: "audio/wav" });
@@ -52,7 +52,7 @@ async function decodeAny(bytes, file) {
   if (decoded.duration < 0.01) throw sentenceError(`${file.name} has no sound in it.`);
   const channels = Array.from({ length: Math.min(2, decoded.numberOfChannels) }, (_, c) => decoded.getChannelData(c));
   const rate = decoded.sampleRate;
-  return { seconds: decoded.duration, rate, channels, slice: (from, to) => encodeWav(channels.map((one) => one.subarray(Math.round(from * rate), Math.round(to * rate))), rate) };
+  return { seconds: decoded.duration, rate, channels, bytesPerSecond: 2 * channels.length * rate, slice: (from, to) => encodeWav(channels.map((one) => one.subarray(Math.round(from * rate), Math.round(to * rate))), rate) };
 }
 
 /** The rate of a FLAC file or an MP4's sound, so that decoding does not resample; else what most files have. */
@@ -89,7 +89,7 @@ function wavOf(bytes) {
     const first = Math.round(from * format.rate), last = Math.min(frames, Math.round(to * format.rate));
     return wavFile(new Uint8Array(bytes, format.at, format.size), new Uint8Array(bytes, data.at + first * format.block, (last - first) * format.block));
   };
-  return { seconds: frames / format.rate, rate: format.rate, channels, slice };
+  return { seconds: frames / format.rate, rate: format.rate, channels, bytesPerSecond: format.block * format.rate, slice };
 }
 
 function wavFile(format, data) {

@@ -2,13 +2,13 @@
 const REGION_COLUMNS = 600, REGION_DEFAULT_S = 30;
 const region = { pcm: null, outline: [], from: 0, length: 0, source: null };
 
-/** Resolves to [from, to] in seconds, or null when the visitor closes the window. */
-function chooseRegion(name, pcm) {
+/** At most `most` seconds. Resolves to [from, to] in seconds, or null when the visitor closes the window. */
+function chooseRegion(name, pcm, most) {
   const dialog = find("[data-region]"), { start, length } = regionFields();
   Object.assign(region, { pcm, outline: coarseOutline(pcm.channels[0]) });
   setText(find("[data-region-name]"), `${name} · ${clock(pcm.seconds)}`);
-  length.max = Math.min(LONGEST_S, pcm.seconds).toFixed(2);
-  length.value = Math.min(REGION_DEFAULT_S, pcm.seconds);
+  length.max = most.toFixed(2);
+  length.value = Math.min(REGION_DEFAULT_S, most);
   start.max = pcm.seconds.toFixed(2);
   start.value = 0;
   dialog.returnValue = "";
