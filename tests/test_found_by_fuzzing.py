@@ -15,8 +15,9 @@ from melformer.config import PRESETS, Config
 from melformer.data.beat_dataset import BeatDataset, find_clips, material_sources
 from melformer.data.listing import read_entries
 from melformer.data.token_dataset import TokenDataset
-from melformer.errors import ConfigError, MelformerError, RequestError
+from melformer.errors import CheckpointError, ConfigError, MelformerError, RequestError
 from melformer.generate import GenerationConfig, Melformer, StreamState
+from melformer.hub.bundle import read_config
 from melformer.ui.exports import export_take
 
 ENTRY = {"name": "a.npy", "bpm": 120.0, "beats_per_bar": 4, "n_beats": 6}
@@ -162,6 +163,16 @@ def test_delays_that_are_no_steps(delays: Any) -> None:
     values["transformer"]["delays"] = delays
     with pytest.raises(ConfigError, match=r"transformer\.delays"):
         Config.from_dict(values)
+
+
+def test_a_number_of_5000_digits(tmp_path: Path) -> None:
+    """Python's reader of JSON refuses it with a plain ValueError."""
+    path = tmp_path / "config.json"
+    path.write_text('{"version": 2, "codec": {"n_codebooks": ' + "9" * 5_000 + "}}")
+    with pytest.raises(ConfigError, match="no readable configuration"):
+        Config.load(path)
+    with pytest.raises(CheckpointError, match="cannot be used"):
+        read_config(path)
 
 
 def test_the_smallest_model_is_a_model() -> None:
