@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from melformer.audio.grid import loop_beats
+from melformer.audio.grid import BeatGrid, loop_beats
+from melformer.audio.resample import resample_span
 from melformer.audio.waveform import Waveform
 from melformer.codec.decoder import Decoder, DecoderState
 from melformer.codec.encoder import Encoder
@@ -76,6 +77,17 @@ class Codec(nn.Module):
         samples, _ = self.decode(around)
         start = self.decoder.delay_samples + self.decoder.stft.samples_per_beat
         return samples[0, start : start + len(codes) * self.decoder.stft.samples_per_beat]
+
+    def decode_on(self, grid: BeatGrid, n_beats: int, codes: np.ndarray) -> np.ndarray:
+        """A loop of `n_beats` at a grid's own rate: codes (model beats, frames, n) → float32 (samples, 1).
+
+        What comes before the first model beat is the last one, as when the loop plays round.
+        """
+        around = torch.from_numpy(np.concatenate([codes[-1:], codes, codes[:1]]))
+        samples, _ = self.decode(around[None])
+        work, n_samples = self.config.samples_per_beat, grid.edge(n_beats)
+        first = self.decoder.delay_samples + work
+        return resample_span(samples.numpy().T, 1 / grid.model_step(work), -grid.n_skipped(n_beats), n_samples, first)
 
     def forward(
         self, beats: Tensor, depths: Tensor | None = None, bypass: bool = False, nearly: Tensor | None = None

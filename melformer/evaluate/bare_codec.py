@@ -8,7 +8,6 @@ from melformer.audio.grid import BeatGrid, fit_to_grid
 from melformer.audio.waveform import Waveform
 from melformer.codec.codec import Codec
 from melformer.hub.codec_folder import read_codec_folder
-from melformer.render.reconstruct import decoded_mono
 
 
 class BareCodec:
@@ -33,5 +32,5 @@ class BareCodec:
     def reconstruct(self, waveform: Waveform, bpm: float) -> Waveform:
         """A loop's whole beats encoded and decoded, mono, at its own rate."""
         grid, fit = BeatGrid(bpm, waveform.sample_rate), fit_to_grid(waveform, bpm)
-        decoded = decoded_mono(self.codec, self.encode(fit.waveform, bpm), grid, fit.n_beats)
+        decoded = self.codec.decode_on(grid, fit.n_beats, self.encode(fit.waveform, bpm))
         return Waveform(decoded, waveform.sample_rate)

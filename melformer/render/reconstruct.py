@@ -3,9 +3,7 @@
 import numpy as np
 import torch
 
-from melformer.audio.grid import BeatGrid
 from melformer.audio.io import Waveform
-from melformer.audio.resample import resample_span
 from melformer.codec.codec import Codec
 from melformer.codec.stereo import decode_side, encode_side
 from melformer.generate.prompt import Prompt
@@ -24,7 +22,7 @@ def rebuild(codec: Codec, prompt: Prompt, codes: np.ndarray) -> Waveform:
     The colour is there because a decoder whose phases are unsure of themselves plays some bands too softly.
     """
     wave, rate = prompt.waveform, prompt.waveform.sample_rate
-    middle = decoded_mono(codec, codes, prompt.grid, prompt.n_beats)
+    middle = codec.decode_on(prompt.grid, prompt.n_beats, codes)
     middle = _coloured(middle, rate, colour_codes(wave.mono().samples, middle, rate))
     side = encode_side(wave.samples, rate, prompt.model_bpm)
     if side is None:
@@ -44,12 +42,3 @@ def _coloured(middle: np.ndarray, sample_rate: int, colour: np.ndarray) -> np.nd
     gains = 10.0 ** (np.interp(np.log(np.maximum(hz, 1.0)), np.log(_COLOUR_HZ), colour) / 20.0)
     spectrum = np.fft.rfft(middle[:, 0]) * gains
     return np.fft.irfft(spectrum, len(middle)).astype(np.float32)[:, None]
-
-
-def decoded_mono(codec: Codec, codes: np.ndarray, grid: BeatGrid, n_beats: int) -> np.ndarray:
-    """The codec's sound alone: codes (model beats, frames, n) of `n_beats` on a grid → (samples, 1), played round."""
-    around = torch.from_numpy(np.concatenate([codes[-1:], codes, codes[:1]]))
-    samples, _ = codec.decode(around[None])
-    work = codec.config.samples_per_beat
-    first, n_samples = codec.decoder.delay_samples + work, grid.edge(n_beats)
-    return resample_span(samples.numpy().T, 1 / grid.model_step(work), -grid.n_skipped(n_beats), n_samples, first)
