@@ -104,7 +104,7 @@ def test_a_config_that_is_none(folder: Path, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("version", "words"),
-    [("2", "pip install --upgrade"), ("0", "train or fine-tune it again"), ('"1"', "format 1"), ("true", "format 1")],
+    [("3", "pip install --upgrade"), ("1", "train or fine-tune it again"), ('"2"', "format 2"), ("true", "format 2")],
 )
 def test_a_checkpoint_of_another_format(folder: Path, version: str, words: str) -> None:
     (folder / "config.json").write_text(f'{{"version": {version}, "codec": {{"a_later_key": 1}}}}')
