@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -46,7 +46,8 @@ def _read_parts(raw: BinaryIO, name: str, max_s: float) -> tuple[np.ndarray, int
     """Samples and rate of a file, also of one that libsndfile alone would read half. Errors: AudioError."""
     parts: list[np.ndarray] = []
     rate, left_s = 0, max_s
-    for source in repaired(raw) or [raw]:
+    sources: Sequence[BinaryIO | SplicedFile] = repaired(raw) or [raw]
+    for source in sources:
         with open_sound(source, name) as file:
             if parts and (file.samplerate, file.channels) != (rate, parts[0].shape[1]):
                 raise AudioError(

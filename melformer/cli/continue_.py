@@ -97,8 +97,10 @@ def config(args: Namespace) -> "GenerationConfig | StemConfig":
         if args.close_loop:
             raise RequestError("--close-loop does not go with --in-stems; leave one of them out.")
         wanted = ("variation", "density", "temperature", "min_p", "keep", "mute")
-        values: dict[str, Any] = {name: getattr(args, name) for name in wanted if getattr(args, name) is not None}
-        return StemConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        given_of_stems: dict[str, Any] = {name: getattr(args, name) for name in wanted}
+        for name in ("keep", "mute"):
+            given_of_stems[name] = tuple(given_of_stems[name] or ())
+        return StemConfig(**{name: value for name, value in given_of_stems.items() if value is not None})
     names = [field.name for field in dataclasses.fields(GenerationConfig)]
     given = {name: getattr(args, name, None) for name in names}
     return GenerationConfig(**{name: value for name, value in given.items() if value is not None})

@@ -29,7 +29,7 @@ class Draws:
 
     def interval(self, index: tuple[int, ...] = ()) -> Interval:
         """The interval of one entry of the statistic; draws that are NaN are left out."""
-        drawn = self.draws[(slice(None), *index)]
+        drawn = self.draws.T[index[::-1]] if index else self.draws
         known = drawn[~np.isnan(drawn)]
         low, high = np.quantile(known, LEVELS) if len(known) else (float("nan"), float("nan"))
         return Interval(float(self.value[index]), float(low), float(high))

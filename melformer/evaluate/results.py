@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import subprocess
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ def provenance(command: str) -> dict[str, Any]:
         "command": command,
         "machine": f"{_processor()}, {len(os.sched_getaffinity(0))} cores",
         "commit": _commit(),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
     }
 
 

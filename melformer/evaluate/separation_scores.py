@@ -206,7 +206,7 @@ def checkpoint_separator(model: str | None) -> Separator:
     from melformer import Melformer
 
     loaded = Melformer.from_pretrained(model)
-    return lambda mix, bpm: loaded.stems(mix, bpm=bpm)  # type: ignore[attr-defined, no-any-return]
+    return lambda mix, bpm: loaded.stems(mix, bpm=bpm)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -122,7 +122,8 @@ def _tracks(score: Score, excerpt: Excerpt, shift: int) -> list[_Track]:
 
 def _events(player: Player, excerpt: Excerpt, shift: int) -> list[Event]:
     """A player's notes in the excerpt, in beats from its start; what is struck twice at once is struck once."""
-    beat, found = excerpt.stretch.beat, {}
+    beat = excerpt.stretch.beat
+    found: dict[tuple[float, str | int], Event] = {}
     for note in player.notes:
         if not excerpt.start - 1e-6 <= note.start < excerpt.stop - 1e-6:
             continue
@@ -171,7 +172,9 @@ def _drop_out(tracks: list[_Track], rng: np.random.Generator) -> list[_Track]:
     return [track for i, track in enumerate(tracks) if i not in gone_tracks]
 
 
-def _dress(tracks: list[_Track], kinds: frozenset[str], stream) -> tuple[tuple[Part, ...], dict[str, float]]:
+def _dress(
+    tracks: list[_Track], kinds: frozenset[str], stream: console.Streams
+) -> tuple[tuple[Part, ...], dict[str, float]]:
     """Sounds, levels, places and the master, in the manner of some style of the engine."""
     rng = stream("desk")
     style = STYLES[str(pick(rng, tuple(STYLES)))]

@@ -91,6 +91,7 @@ def _fields(message: bytes) -> dict[int, list]:
     while position < len(message):
         tag, position = _varint(message, position)
         kind = tag & 7
+        value: int | bytes
         if kind == 0:
             value, position = _varint(message, position)
         elif kind in (2, 5):
