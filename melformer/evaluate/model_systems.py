@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from melformer.audio.waveform import Waveform
+from melformer.evaluate.metrics.development import UNITS_PER_BEAT, classify_choices
 from melformer.evaluate.protocol import IN_STEMS, MELFORMER, Answer, Case, System
 from melformer.generate.pipeline import Melformer
 from melformer.generate.prompt import Prompt
@@ -54,7 +55,9 @@ def model_systems(model: Melformer, seed: int = 0, settings: GenerationConfig | 
 
     def in_stems(case: Case) -> Answer:
         made = model.continue_stems(prompt_of(case), case.n_new, seed + case.take)
-        return Answer(made.new, 1.0, made.waveform.slice(0, made.prompt.waveform.n_samples))
+        n_units = int(made.prompt.n_beats * made.prompt.model_beats_per_beat * UNITS_PER_BEAT)
+        played = made.waveform.slice(0, made.prompt.waveform.n_samples)
+        return Answer(made.new, 1.0, played, classify_choices(made.sources, n_units))
 
     return {
         MELFORMER: continued,

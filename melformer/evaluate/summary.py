@@ -95,12 +95,14 @@ def _beat_summary(cases: list[CaseScores]) -> BeatSummary:
 
 def _developments(cases: list[CaseScores]) -> dict[str, DevelopmentSummary]:
     """Over all clips in which the stem sounds at all."""
-    people = json.loads(PEOPLE.read_text(encoding="utf-8"))["people"]
     classes: dict[str, list[str]] = {stem: [] for stem in STEMS}
     for case in cases:
         for stem, found in (case.development or {}).items():
             classes[stem] += found if set(found) != {SILENT} else []
     shares = {stem: class_shares(found) for stem, found in classes.items() if found}
+    if not shares:
+        return {}
+    people = json.loads(PEOPLE.read_text(encoding="utf-8"))["people"]
     return {stem: DevelopmentSummary(s, class_distance(s, people[stem])) for stem, s in shares.items()}
 
 
