@@ -1,5 +1,7 @@
 """Several takes and an independent listener, summarised: perfect, looped, ruled and worse systems, and missing ones."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from evaluate_band import play
@@ -7,9 +9,10 @@ from evaluate_band import play
 from melformer.errors import AudioError
 from melformer.evaluate import protocol, sets, tables
 from melformer.evaluate.embedding_summary import rules_line, summarise_embeddings
+from melformer.evaluate.metrics.development import IN_ORDER, NEW, SILENT
 from melformer.evaluate.metrics.new_beats import NewBeatScores
 from melformer.evaluate.protocol import JUMPER, LOOPED, MELFORMER, TRUTH, Answer, CaseScores
-from melformer.evaluate.summary import summarise
+from melformer.evaluate.summary import summarise, summarise_development
 
 RNG = np.random.default_rng(0)
 TRUE = [RNG.standard_normal((12, 3)) for _ in range(6)]
@@ -45,15 +48,26 @@ def test_only_common_clips_count_and_there_must_be_one():
     some = summarise_embeddings({TRUTH: rows(0, 1.0), LOOPED: rows(2, 0.0), "candidate": rows(1, 0.5)[:4]})
     assert {summary.n_clips for summary in some.values()} == {4}
     assert some["candidate"].over_rules is None
-    stranger = [CaseScores("another", *list(vars(case).values())[1:]) for case in rows(1, 0.5)[:1]]
+    stranger = [replace(case, name="another") for case in rows(1, 0.5)[:1]]
     with pytest.raises(AudioError, match="no clip was continued by every system"):
         summarise_embeddings({TRUTH: rows(0, 1.0), LOOPED: rows(2, 0.0), "candidate": stranger})
 
 
 def test_without_a_listener_or_the_truth_there_are_no_distances():
-    deaf = [CaseScores(*list(vars(case).values())[:-1]) for case in rows(0, 1.0)]
+    deaf = [replace(case, embedding=None) for case in rows(0, 1.0)]
     assert summarise_embeddings({TRUTH: rows(0, 1.0), LOOPED: deaf}) == {}
     assert summarise_embeddings({LOOPED: rows(0, 1.0)}) == {}
+
+
+def test_development_is_compared_with_people():
+    people = summarise_development([replace(case, development=None) for case in rows(0, 1.0)])
+    assert people == {}
+    looped = {"drums": [IN_ORDER] * 16, "bass": [SILENT] * 16, "other": [IN_ORDER] * 8 + [NEW] * 8}
+    found = summarise_development([replace(case, development=looped) for case in rows(0, 1.0)])
+    assert set(found) == {"drums", "other"}  # a stem that never sounds is none
+    assert found["drums"].shares[IN_ORDER] == 1
+    assert 0.4 < found["drums"].distance < 0.6  # people stay in the loop's order in half of the beats
+    assert found["other"].distance < found["drums"].distance
 
 
 def test_the_rules_line_goes_through_looping_and_is_level_beyond_the_last_rule():

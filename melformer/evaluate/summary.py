@@ -79,7 +79,7 @@ def _system(
         manner_nearer={name: _nearer(cases, rows, name) for name in MANNERS},
         beats=_beat_summary(cases),
         embedding=embedding,
-        development=_developments(cases),
+        development=summarise_development(cases),
         cases=[replace(case, embedding=None) for case in cases],  # large, and no use once they are compared
     )
 
@@ -93,7 +93,7 @@ def _beat_summary(cases: list[CaseScores]) -> BeatSummary:
     return BeatSummary(mean_interval(new), mean_interval(again), nanmean(floors), jump)
 
 
-def _developments(cases: list[CaseScores]) -> dict[str, DevelopmentSummary]:
+def summarise_development(cases: list[CaseScores]) -> dict[str, DevelopmentSummary]:
     """Over all clips in which the stem sounds at all."""
     classes: dict[str, list[str]] = {stem: [] for stem in STEMS}
     for case in cases:
