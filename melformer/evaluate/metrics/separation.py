@@ -48,7 +48,8 @@ def onset_leakage(estimate: np.ndarray, truth: np.ndarray, rest: np.ndarray, sam
     """Share of the other stems' onsets that are heard in this stem, 0 to 1; for drums.
 
     `rest` is the sum of the other stems. Onsets within 50 ms of one of the true stem's are left out: they say nothing.
-    The mix itself scores near 1, the true stem near 0. NaN without such onsets.
+    The true stem scores 0, the mix itself 0.6 (engine) to 0.9 (songs), since what is loud masks some of them.
+    NaN without such onsets.
     """
     true, others, found = (onset_times(_mono(x), sample_rate) for x in (truth, rest, estimate))
     alone = others[_distance(others, true) > APART_S]
