@@ -27,6 +27,11 @@ def make_take(page: Any, n_beats: int = 4) -> None:
     page.wait_for_selector("[data-result]:not([hidden])")
 
 
+def play_round(page: Any) -> None:
+    """Whatever plays from now on does not end by itself: a busy machine looks late."""
+    page.evaluate("document.querySelector('[data-loop-play]').click()")
+
+
 def drop_files(page: Any, *files: tuple[str, bytes], at: tuple[float, float] = (400, 300)) -> bool:
     """Drop files as from the desktop; gives whether the page took them, or would have let the browser open them."""
     listed = [[name, list(data)] for name, data in files]

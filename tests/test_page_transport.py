@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from page_moves import load, make_take, wait_idle, wait_new
+from page_moves import load, make_take, play_round, wait_idle, wait_new
 from page_server import Server, open_page
 
 BEAT = 13_230  # samples at 200 BPM
@@ -12,6 +12,7 @@ PLAYING = "melformer.player.playing"
 
 def test_a_take_that_plays_can_be_stopped_where_it_was_started(page: Any) -> None:
     make_take(page)
+    play_round(page)
     row = page.locator("[data-take-list] [data-play=take]")
     row.click()
     page.wait_for_function(PLAYING)
@@ -28,6 +29,7 @@ def test_a_take_that_plays_can_be_stopped_where_it_was_started(page: Any) -> Non
 def test_a_phone_can_stop_what_plays(browser: Any, server: Server) -> None:
     page = open_page(browser, server.url, viewport={"width": 375, "height": 720}, has_touch=True)
     make_take(page)
+    play_round(page)
     page.get_by_role("button", name="Play take 1").click()
     page.wait_for_function(PLAYING)
     box = page.locator("[data-act=play]").bounding_box()
@@ -39,15 +41,16 @@ def test_a_phone_can_stop_what_plays(browser: Any, server: Server) -> None:
 
 def test_pause_keeps_the_place_and_play_goes_on_from_there(page: Any) -> None:
     load(page)
+    play_round(page)
     page.click("[data-act=play]")
     page.wait_for_function("melformer.player.at > 13230")
     page.keyboard.press("Space")
     page.wait_for_function(f"!{PLAYING}")
     place = page.evaluate("melformer.state.cursor")
-    assert place > BEAT
+    assert 0 < place < 8 * BEAT
+    play_round(page)  # and no longer
     page.keyboard.press("Space")
-    page.wait_for_function(PLAYING)
-    assert page.evaluate("melformer.player.first") == place
+    page.wait_for_function(f"melformer.player.first === {place}")
     wait_idle(page)
     assert page.evaluate("melformer.state.view.takes.length") == 0  # playing the loop makes nothing
 

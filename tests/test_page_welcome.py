@@ -3,7 +3,7 @@
 from typing import Any
 
 import httpx
-from page_moves import load, wait_idle
+from page_moves import load, play_round, wait_idle
 from page_server import Server
 
 
@@ -19,6 +19,7 @@ def test_a_card_has_a_picture_a_tempo_and_a_play_button(page: Any) -> None:
     card = page.locator("[data-card]").first
     assert "200 BPM" in card.inner_text()
     assert len(card.locator("path").get_attribute("d").split("M")) > 50
+    play_round(page)
     button = card.locator("[data-play=example]")
     button.click()
     page.wait_for_function("melformer.player.playing")
