@@ -114,10 +114,13 @@ def test_new_loudness_continues_the_prompts(model: Melformer) -> None:
 def test_codes_of_the_prompt_come_back_as_its_own_samples(model: Melformer) -> None:
     prompt = model.prompt(loop(4, 120.0, 22_050), bpm=120)
     latents = model.codec.quantizer.colours(torch.from_numpy(prompt.codes)).detach().numpy()
-    chooser = Renderer(model.codec, prompt).own
-    lags = [chooser.choose(latents[j], prompt.codes[j], 4 + i, 1.0)[0] for i, j in enumerate([0, 1, 2, 3, 0, 1])]
+    matcher = Renderer(model.codec, prompt).matcher
+    lags, state = [], matcher.begin()
+    for i, j in enumerate([0, 1, 2, 3, 0, 1]):
+        beat, _, state = matcher.choose(latents[j], prompt.codes[j], 4 + i, 1.0, state)
+        lags.append(beat)
     assert all((beat == lag).all() for beat, lag in zip(lags, [4, 4, 4, 4, 8, 8]))
-    assert (chooser.choose(latents[0], prompt.codes[0], 4, 0.0)[0] == GENERATE).all()
+    assert (matcher.choose(latents[0], prompt.codes[0], 4, 0.0, matcher.begin())[0] == GENERATE).all()
 
 
 def test_copied_sound_is_the_users_bit_for_bit(model: Melformer) -> None:

@@ -76,7 +76,7 @@ def test_own_sound_copies_nothing_at_0_and_ever_more_up_to_1(model: Melformer) -
     shares = []
     for own_sound in (0.0, 0.1, 0.5, 1.0):
         own = SourceMatcher(latents, codes, Told(0.3), np.zeros((4, 16, 2), np.float32))  # type: ignore[arg-type]
-        shares.append(float((own.choose(latents[0], codes[0] + 1, 4, own_sound)[0] != GENERATE).mean()))
+        shares.append(float((own.choose(latents[0], codes[0] + 1, 4, own_sound, own.begin())[0] != GENERATE).mean()))
     assert shares == [0.0, 0.0, 1.0, 1.0]
     prompt = model.prompt(music(), bpm=120.0)
     codes = novelty(prompt, 4, 5)
@@ -264,7 +264,7 @@ class WrongTones(Told):
 def test_of_sources_that_are_as_near_the_one_with_the_right_tones_is_copied(decoder: float, lag: int) -> None:
     latents, codes = np.zeros((4, 16, 3), np.float32), np.zeros((4, 16, 2), np.int64)
     own = SourceMatcher(latents, codes, Told(decoder), np.zeros((4, 16, 2), np.float32))  # type: ignore[arg-type]
-    lags, bands = own.choose(latents[0], codes[0] + 1, 4, 1.0)
+    lags, bands, _ = own.choose(latents[0], codes[0] + 1, 4, 1.0, own.begin())
     assert (lags == lag).all() and (bands == FOLLOW).all()
     wrong = SourceMatcher(latents[1:], codes[1:], WrongTones(0.2), np.zeros((3, 16, 2), np.float32))  # type: ignore[arg-type]
-    assert (wrong.choose(latents[0], codes[0] + 1, 3, 1.0)[0] == GENERATE).all()
+    assert (wrong.choose(latents[0], codes[0] + 1, 3, 1.0, wrong.begin())[0] == GENERATE).all()

@@ -14,8 +14,8 @@ from melformer.evaluate.metrics.comparison import nanmean
 from melformer.evaluate.metrics.stereo_error import stereo_error
 from melformer.evaluate.sets import EvaluationClip
 from melformer.generate.prompt import make_prompt
+from melformer.render.prompt_decoder import PromptDecoder
 from melformer.render.reconstruct import rebuild
-from melformer.render.renderer import Renderer
 from melformer.runtime.packed import use_bytes, use_floats
 
 
@@ -48,7 +48,7 @@ def measure_stereo(clips: Sequence[EvaluationClip], codec: Codec) -> dict[str, S
         prompt = make_prompt(codec, clip.waveform, bpm=clip.bpm, start_s=0.0)
         original, rate = prompt.waveform.samples, prompt.waveform.sample_rate
         decoded = rebuild(codec, prompt, prompt.codes).samples
-        picture = Renderer(codec, prompt).decode_loop(torch.from_numpy(prompt.codes))
+        picture = PromptDecoder(codec, prompt).decode_loop(prompt.codes)
         mono = np.repeat(decoded.mean(axis=1, keepdims=True), 2, axis=1)
         rates = (0.0, 0.0, side_bits_per_second(prompt.model_bpm))
         for entries, copied, bits in zip(errors, (mono, picture, decoded), rates):

@@ -73,21 +73,29 @@ class Codec(nn.Module):
 
         What comes before the first beat is the last one, and the reverse, as when the loop plays round.
         """
-        around = torch.cat([codes[-1:], codes, codes[:1]])[None]
-        samples, _ = self.decode(around)
-        start = self.decoder.delay_samples + self.decoder.stft.samples_per_beat
-        return samples[0, start : start + len(codes) * self.decoder.stft.samples_per_beat]
+        samples, first = self.decode_around(codes)
+        return samples[0, first : first + len(codes) * self.decoder.stft.samples_per_beat]
 
-    def decode_on(self, grid: BeatGrid, n_beats: int, codes: np.ndarray) -> np.ndarray:
-        """A loop of `n_beats` at a grid's own rate: codes (model beats, frames, n) → float32 (samples, 1).
+    @torch.inference_mode()
+    def decode_around(self, codes: Tensor, gains: Tensor | None = None) -> tuple[Tensor, int]:
+        """A loop and, on either side, what stands there when it plays round: codes (n_beats, frames, n) → samples
+        (channels, n), and which of them is the loop's first. `gains` complex (channels, n_bins) place it; else mono."""
+        around = torch.cat([codes[-1:], codes, codes[:1]])
+        spectra, _ = self.decoder.spectra(self.quantizer.decode(around.flatten(0, 1)[None]), None)
+        if gains is not None:
+            spectra = spectra * gains[:, None]
+        samples, _ = self.decoder.stft.overlap_add(self.decoder.stft.segments(spectra))
+        return samples, self.decoder.delay_samples + self.decoder.stft.samples_per_beat
 
-        What comes before the first model beat is the last one, as when the loop plays round.
+    def decode_on(self, grid: BeatGrid, n_beats: int, codes: np.ndarray, gains: Tensor | None = None) -> np.ndarray:
+        """A loop of `n_beats` at a grid's own rate: codes (model beats, frames, n) → float32 (samples, channels).
+
+        What comes before the first model beat is the last one, as when the loop plays round; `gains` as in
+        `decode_around`.
         """
-        around = torch.from_numpy(np.concatenate([codes[-1:], codes, codes[:1]]))
-        samples, _ = self.decode(around[None])
-        work, n_samples = self.config.samples_per_beat, grid.edge(n_beats)
-        first = self.decoder.delay_samples + work
-        return resample_span(samples.numpy().T, 1 / grid.model_step(work), -grid.n_skipped(n_beats), n_samples, first)
+        samples, first = self.decode_around(torch.from_numpy(codes), gains)
+        step, n_samples = 1 / grid.model_step(self.config.samples_per_beat), grid.edge(n_beats)
+        return resample_span(samples.numpy().T, step, -grid.n_skipped(n_beats), n_samples, first)
 
     def forward(
         self, beats: Tensor, depths: Tensor | None = None, bypass: bool = False, nearly: Tensor | None = None

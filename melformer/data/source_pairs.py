@@ -19,7 +19,7 @@ from melformer.data.beat_dataset import TrainingClip, clip_name, find_clips, loa
 from melformer.errors import AudioError, RequestError, TempoError, TiafError
 from melformer.files import atomic_path
 from melformer.generate.prompt import Prompt, encode_beats
-from melformer.render.renderer import Renderer
+from melformer.render.prompt_decoder import PromptDecoder
 
 LOOP_BEATS = 16
 PROMPT_BEATS = (4, 8, 8, 12, 16, 16, 16, 16, 24, 32)
@@ -161,12 +161,11 @@ def _pair_of(codec: Codec, clip: TrainingClip, other: TrainingClip, rng: np.rand
 @torch.inference_mode()
 def _decoded(codec: Codec, prompt: Prompt, codes: Tensor) -> Tensor:
     """What the decoder makes of new codes, at the prompt's level and colour, mono on the beat grid."""
-    renderer = Renderer(codec, prompt)
-    state, decoder = renderer.state, codec.decoder
+    begun, decoder = PromptDecoder(codec, prompt), codec.decoder
     around = torch.cat([codes, codes[-1:]])  # its sound is late
-    spectra, _ = decoder.spectra(codec.quantizer.decode(around.flatten(0, 1)[None]), state.decoder)
-    segments = decoder.stft.segments(spectra * renderer.gains.abs().mean(dim=0))
-    samples, _ = decoder.stft.overlap_add(segments, state.decoder.carry.mean(dim=0, keepdim=True))
+    spectra, _ = decoder.spectra(codec.quantizer.decode(around.flatten(0, 1)[None]), begun.state)
+    segments = decoder.stft.segments(spectra * begun.gains.abs().mean(dim=0))
+    samples, _ = decoder.stft.overlap_add(segments, begun.state.carry.mean(dim=0, keepdim=True))
     return samples[0, decoder.delay_samples :][: len(codes) * decoder.stft.samples_per_beat].clone()
 
 

@@ -31,6 +31,7 @@ from melformer.generate.take_batch import Beat, Closing, TakeStreams
 from melformer.hub import load_bundle
 from melformer.hub.parts import load_pointer, load_separator
 from melformer.hub.remote import EMBEDDED
+from melformer.render.prompt_decoder import PromptDecoder
 from melformer.render.reconstruct import rebuild
 from melformer.render.renderer import Renderer
 from melformer.runtime.packed import has_bytes, has_halves, use_bytes, use_halves
@@ -308,8 +309,8 @@ class Melformer(nn.Module):
 
     def decode_codes(self, prompt: Prompt, codes: np.ndarray) -> Waveform:
         """All codes as sound in the prompt's level, colour and rate: (model beats, frames, n) → a loop."""
-        renderer = Renderer(self.codec, prompt)
-        return Waveform(renderer.decode_loop(torch.from_numpy(codes)), prompt.waveform.sample_rate)
+        decoder = PromptDecoder(self.codec, prompt)
+        return Waveform(decoder.decode_loop(codes), prompt.waveform.sample_rate)
 
     def encode(self, waveform: Waveform, bpm: float) -> np.ndarray:
         """Codes of a loop's whole beats: int64 (model beats, frames, n_codebooks). Errors: TempoError."""

@@ -257,7 +257,7 @@ def check_renderer(renderer: "Renderer", state: Any) -> None:
     check_tensor("voice.partials", state.decoder.partials, tuple(fresh.decoder.partials.shape))
     lags, bands, recent = (torch.from_numpy(getattr(state, name)) for name in ("lags", "bands", "recent"))
     check_tensor("voice.lags", lags, (kept * renderer.frames,), torch.int64)
-    check_tensor("voice.bands", bands, (kept * renderer.frames, renderer.own.n_bands), torch.int64)
+    check_tensor("voice.bands", bands, (kept * renderer.frames, renderer.matcher.n_bands), torch.int64)
     rows = min(n, RECENT_BEATS)
     check_tensor("voice.recent", recent, (rows, fresh.recent.shape[1]))
     farthest = len(renderer.prompt.codes) + n

@@ -63,7 +63,10 @@ class SourceMatcher:
         self.n_beats, self.codes, self.scorer = len(latents), codes, scorer
         parts = (latents.astype(np.float32), codes, heard)
         self.recorded = scorer.record(*(torch.from_numpy(np.ascontiguousarray(part)) for part in parts))
-        self.memory = MatcherState(GENERATE, np.full(scorer.n_bands, FOLLOW), np.zeros((0, len(latents)), np.float32))
+
+    def begin(self) -> MatcherState:
+        """The state before the first beat."""
+        return MatcherState(GENERATE, np.full(self.n_bands, FOLLOW), np.zeros((0, self.n_beats), np.float32))
 
     @property
     def n_bands(self) -> int:
@@ -71,11 +74,11 @@ class SourceMatcher:
         return self.scorer.n_bands
 
     def choose(
-        self, latents: np.ndarray, codes: np.ndarray, position: int, own_sound: float
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, latents: np.ndarray, codes: np.ndarray, position: int, own_sound: float, before: MatcherState
+    ) -> tuple[np.ndarray, np.ndarray, MatcherState]:
         """Lags of one new beat: latents (F, dim), codes (F, n_codebooks) of model beat `position` (counted from the
         prompt's first whole beat) → int64 (F,), GENERATE where the decoder speaks, and (F, n_bands), FOLLOW or WHOLE
-        where a band has no source of its own. `own_sound` 0 copies nothing, 1 what fits.
+        where a band has no source of its own, and the state after it. `own_sound` 0 copies nothing, 1 what fits.
         """
         lags = np.append(position - np.arange(self.n_beats), GENERATE)
         bands = np.full((len(latents), self.n_bands), FOLLOW)
@@ -86,38 +89,38 @@ class SourceMatcher:
         if own_sound > 0.0 and same.sum() == 1:  # nothing to choose
             path[:] = np.flatnonzero(same)[0]
         elif own_sound > 0.0:
-            costs = self._costs(latents, codes, position, own_sound)
+            costs = self._costs(latents, codes, position, own_sound, before.recent)
             frame = costs.mean(axis=1)
             if same.any():
                 frame = np.where(np.append(same, False), frame, np.inf)
-            start = np.where(self._goes_on(lags, self.memory.lag), 0.0, SWITCH_COST)
+            start = np.where(self._goes_on(lags, before.lag), 0.0, SWITCH_COST)
             path = cheapest_path(frame, start, SWITCH_COST)
             if not same.any():
-                bands = self._choose_bands(costs, path, lags)
-        self.memory = MatcherState(int(lags[path[-1]]), bands[-1], self._recent(latents))
-        return lags[path], bands
+                bands = self._choose_bands(costs, path, lags, before.bands)
+        return lags[path], bands, MatcherState(int(lags[path[-1]]), bands[-1], self._recent(latents, before.recent))
 
     @torch.inference_mode()
-    def _recent(self, latents: np.ndarray) -> np.ndarray:
+    def _recent(self, latents: np.ndarray, recent: np.ndarray) -> np.ndarray:
         """The last beats' distances to the prompt's, this one's among them: (n ≤ 4, P)."""
         distances = self.scorer.distances(self.recorded, torch.from_numpy(latents)).mean(dim=0)
-        return np.concatenate([self.memory.recent, distances[None].numpy()])[-RECENT_BEATS:]
+        return np.concatenate([recent, distances[None].numpy()])[-RECENT_BEATS:]
 
     @torch.inference_mode()
-    def _costs(self, latents: np.ndarray, codes: np.ndarray, position: int, own_sound: float) -> np.ndarray:
+    def _costs(
+        self, latents: np.ndarray, codes: np.ndarray, position: int, own_sound: float, recent: np.ndarray
+    ) -> np.ndarray:
         """(F, n_bands, P + 1) of expected distances."""
         copy, decoder, tones = self.scorer(
             self.recorded, torch.from_numpy(latents), torch.from_numpy(codes), position,
-            torch.from_numpy(self.memory.recent),
+            torch.from_numpy(recent),
         )  # fmt: skip
         price = (decoder.clamp_min(0.0) * (DECODER_FACTOR * own_sound))[..., None]
         return torch.cat([(copy + TONE_PRICE * tones).transpose(1, 2), price], dim=2).numpy()
 
-    def _choose_bands(self, costs: np.ndarray, path: np.ndarray, lags: np.ndarray) -> np.ndarray:
+    def _choose_bands(self, costs: np.ndarray, path: np.ndarray, lags: np.ndarray, before: np.ndarray) -> np.ndarray:
         """Each band's own path through (F, n_bands, P + 1), where leaving the frame's is worth it: (F, n_bands)."""
         followed = np.take_along_axis(costs, path[:, None, None], axis=2)
         states = np.concatenate([costs + LEAVE_COST, followed], axis=2)
-        before = self.memory.bands
         start = np.full(states.shape[1:], BAND_SWITCH_COST)
         start[before < 0, -1] = 0.0
         for band in np.flatnonzero(before >= 0):
