@@ -104,7 +104,10 @@ def test_a_folder_is_continued_past_what_is_no_loop(capsys: Capture, folder: Pat
     assert all(read_waveform(name).n_samples == 9 * RATE // 2 for name in made)
     lines = err.splitlines()
     assert [line.split("] ")[0] for line in lines[:4]] == [f"melformer: [{n}/4" for n in range(1, 5)]
-    assert lines[-2].startswith("melformer: failed: bad.wav: bad.wav is not audio") and "1 of 4 loops" in lines[-1]
+    assert (
+        lines[-2].startswith("melformer: failed: bad.wav: bad.wav isn't a supported audio file")
+        and "1 of 4 loops" in lines[-1]
+    )
 
 
 def test_a_folder_goes_on_where_it_stopped(capsys: Capture, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +151,7 @@ def test_where_the_results_of_a_folder_may_not_go(capsys: Capture, folder: Path)
 
 
 def test_takes_are_what_their_seeds_give_alone(capsys: Capture, loop: Path) -> None:
-    wish = ("continue", loop, "--beats", 2, "--only-new", "-o", "out.wav")
+    wish = ("continue", loop, "--beats", 2, "--only-new", "--variation", 1, "--min-p", 0, "-o", "out.wav")
     _, out, _ = run(capsys, *wish, "--takes", 3, "--seed", 5)
     files = out.split()
     assert files == ["out_seed5.wav", "out_seed6.wav", "out_seed7.wav"]

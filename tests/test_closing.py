@@ -80,8 +80,8 @@ def test_candidate_0_is_what_the_take_would_have_played(model: Melformer) -> Non
     prompt = model.prompt(loop(), bpm=120)
     generator = BeatGenerator(model.transformer, prompt, [3, 4], model.code_features)
     fork = generator.fork(1, 5)
-    alternatives = fork.decode_beat(GenerationConfig(temperature=2.0, variation=1.0, novelty=10.0))
-    own = generator.decode_beat(GenerationConfig(temperature=2.0, variation=1.0, novelty=10.0))
+    alternatives = fork.decode_beat(GenerationConfig(temperature=2.0, variation=1.0, novelty=10.0, min_p=0.0))
+    own = generator.decode_beat(GenerationConfig(temperature=2.0, variation=1.0, novelty=10.0, min_p=0.0))
     assert torch.equal(alternatives[0], own[1])
     assert len({tuple(codes.flatten().tolist()) for codes in alternatives}) == 5
 

@@ -24,7 +24,9 @@ def programs(name: str, language: str) -> list[str]:
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A page, and the loop that the examples name in the working folder."""
     monkeypatch.chdir(tmp_path)
-    write_waveform(tmp_path / "loop_120bpm.wav", loop_samples(4, 120.0, 8_000))
+    (tmp_path / "examples").mkdir()
+    for name in ("loop_120bpm.wav", "examples/house_122bpm.flac"):
+        write_waveform(tmp_path / name, loop_samples(4, 120.0, 8_000))
     with serving(Model(compute_s=0.0)) as server:
         yield server
 
@@ -34,7 +36,7 @@ def test_the_library_as_the_readme_shows_it(monkeypatch: pytest.MonkeyPatch) -> 
     for program in programs("README.md", "python"):
         names: dict = {}
         exec(program, names)
-        assert names["continuation"].n_beats == 16
+        assert names["take"].n_beats == 16
 
 
 def test_the_api_from_python(server: Server, capsys: pytest.CaptureFixture[str]) -> None:

@@ -188,5 +188,5 @@ def test_half_a_character_in_a_list_of_loops(tmp_path: Path, line: str) -> None:
 
 @pytest.mark.parametrize("kind", [[1, 2], {}, None, "exe"])
 def test_kinds_of_files_that_are_none(tmp_path: Path, kind: Any) -> None:
-    with pytest.raises(RequestError, match="A take can be saved as"):
+    with pytest.raises(RequestError, match="kind must be one of"):
         export_take(None, tmp_path, kind)  # type: ignore[arg-type]  # it does not come to the take

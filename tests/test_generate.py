@@ -241,10 +241,10 @@ def test_the_decoder_begins_again_as_if_it_had_never_paused(model: Melformer, bp
     for i, beat in enumerate(codes):
         own_sound = 1.0 if i < len(codes) - 3 else 0.0
         lazy.push(beat, own_sound)
+        before = busy.state
         busy.push(beat, own_sound)
         if busy.state.n_decoded < busy.state.n_pushed:
-            (busy.state.buffer, busy.state.buffer_start), busy.state.decoder = busy._decode(beat, busy.state.n_decoded)
-            busy.state.n_decoded = busy.state.n_pushed
+            busy.state = busy._decoded_state(beat, before)
         if i < len(codes) - 3:
             assert lazy.state.n_decoded == 0
     end = prompt.waveform.n_samples

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from melformer.audio.io import Waveform
 from melformer.bench import loop_at
+from melformer.codec.source_scorer import RECENT_BEATS
 from melformer.config import PRESETS
 from melformer.generate import BeatStream, GenerationConfig, Melformer
 
@@ -44,7 +45,7 @@ def started(model: Melformer, n_beats: int, rate: int = 44_100) -> BeatStream:
     if rate != loop.sample_rate:
         loop = Waveform(loop_at(BPM, 4 * n_beats).samples[: n_beats * rate // 2], rate)
     decoded = GenerationConfig(
-        own_sound=0.0, variation=1.0, novelty=10.0
+        own_sound=0.0, variation=1.0, novelty=10.0, min_p=0.0
     )  # beats that are copied are not decoded, and cost less
     stream = model.stream(model.prompt(loop, bpm=BPM, start_s=0.0), settings=decoded)
     next(stream)
@@ -81,17 +82,19 @@ def test_a_longer_loop_adds_nothing_to_what_a_beat_costs_once_memory_is_full(mod
         costs.append(operations(lambda stream=stream: next(stream)))
         sizes.append(held_bytes(stream))
     assert costs[0] == costs[1]
-    assert sizes[0] == sizes[1]
+    distances = RECENT_BEATS * (32 - 2) * 4  # of the last beats to each of the loop's, in float32
+    assert sizes[1] - sizes[0] == distances
 
 
 def test_each_take_adds_the_same(model: Melformer) -> None:
     prompt = model.prompt(loop_at(BPM, 2), bpm=BPM, start_s=0.0)
     neural = GenerationConfig(
-        own_sound=0.0, variation=1.0, novelty=10.0
+        own_sound=0.0, variation=1.0, novelty=10.0, min_p=0.0
     )  # what is copied is not decoded, and takes copy differently
     costs = [operations(lambda n=n: model.takes(prompt, 1, list(range(n)), settings=neural)) for n in (4, 8, 16)]
     per_take = np.diff(costs) / np.array([4, 8])
-    assert np.ptp(per_take) == 0.0
+    # A code that is copied needs no logits, and some are copied even at variation 1: 0.5% of a take's operations.
+    assert np.ptp(per_take) < 0.01 * per_take.mean()
 
 
 @pytest.mark.parametrize("rate", [22_050, 96_000])

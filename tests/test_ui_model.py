@@ -61,7 +61,7 @@ def test_codebooks_are_explained(session: Session, model: Melformer) -> None:
     usage = codebook_usage(loop.prompt.codes)
     assert len(usage) == 3
     assert usage[0]["columns"] == len(code_columns(loop.prompt.codes))
-    assert decode_with(model, loop, 1)["words"] == "Decoded from 1 codebook of 3"
+    assert decode_with(model, loop, 1)["words"] == "Decoded with 1 of 3 codebooks"
     if loop.prompt.bpm < 180:
         order = [{"from": 3 - k, "reversed": k == 0} for k in range(4)]
         assert decode_rewritten(model, loop, order)["pcm"]

@@ -74,8 +74,8 @@ class PartialsCodebook(nn.Module):
         n = beats.shape[-1]
         window = round(WINDOW * n)
         padded = F.pad(beats.float()[:, None], (window, window), mode="reflect")[:, 0]
-        first = window + torch.arange(SEGMENTS) * n // SEGMENTS + n // (2 * SEGMENTS) - window // 2
-        parts = torch.stack([padded[:, i : i + window] for i in first.tolist()], dim=1)
+        first = [window + i * n // SEGMENTS + n // (2 * SEGMENTS) - window // 2 for i in range(SEGMENTS)]
+        parts = torch.stack([padded[:, i : i + window] for i in first], dim=1)
         taper = torch.hann_window(window, device=beats.device)
         step = n / (PADDED * window)  # cycles per beat from bin to bin
         top = round(HIGHEST / step) + 2

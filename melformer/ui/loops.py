@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from melformer.audio.grid import MAX_BPM, MIN_BPM, BeatGrid, check_bpm, seconds_per_beat
+from melformer.audio.grid import MAX_BPM, MIN_BPM, BeatGrid, beats_per_second, bpm_of, check_bpm, seconds_per_beat
 from melformer.audio.io import Waveform, read_waveform
 from melformer.audio.tempo import find_tempo
 from melformer.errors import RequestError, TempoError
@@ -136,13 +136,13 @@ def snap_bpm(bpm: float, seconds: float, beats_per_bar: int, most_beats: int) ->
     Fingers are some percent off, so a bar line within 6% and a beat within 2.5% are taken for what was meant; in a
     recording of more than `most_beats` every tempo is near some beat, which says nothing.
     """
-    beats = bpm * seconds / 60.0
+    beats = seconds * beats_per_second(bpm)
     if beats > most_beats:
         return bpm
     for step, tolerance in ((beats_per_bar, 0.06), (1, 0.025)):
         n_beats = step * round(beats / step)
         if n_beats and abs(n_beats / beats - 1) <= tolerance:
-            return 60.0 * n_beats / seconds
+            return bpm_of(n_beats, seconds)
     return bpm
 
 
