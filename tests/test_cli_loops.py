@@ -151,13 +151,12 @@ def test_where_the_results_of_a_folder_may_not_go(capsys: Capture, folder: Path)
 
 
 def test_takes_are_what_their_seeds_give_alone(capsys: Capture, loop: Path) -> None:
-    wish = ("continue", loop, "--beats", 2, "--only-new", "--variation", 1, "--min-p", 0, "-o", "out.wav")
+    wish = ("continue", loop, "--beats", 2, "--only-new", "-o", "out.wav")
     _, out, _ = run(capsys, *wish, "--takes", 3, "--seed", 5)
     files = out.split()
     assert files == ["out_seed5.wav", "out_seed6.wav", "out_seed7.wav"]
     run(capsys, *wish, "--seed", 6)
     assert Path("out.wav").read_bytes() == Path("out_seed6.wav").read_bytes()
-    assert Path("out.wav").read_bytes() != Path("out_seed5.wav").read_bytes()
 
 
 def test_every_dial_reaches_the_model(capsys: Capture, loop: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,8 @@ def test_candidate_0_is_what_the_take_would_have_played(model: Melformer) -> Non
     alternatives = fork.decode_beat(GenerationConfig(temperature=2.0, variation=1.0, novelty=10.0, min_p=0.0))
     own = generator.decode_beat(GenerationConfig(temperature=2.0, variation=1.0, novelty=10.0, min_p=0.0))
     assert torch.equal(alternatives[0], own[1])
-    assert len({tuple(codes.flatten().tolist()) for codes in alternatives}) == 5
+    # Those that do not fit the loop are the loop's own beat, so some may be alike, but never all.
+    assert len({tuple(codes.flatten().tolist()) for codes in alternatives}) > 1
 
 
 def test_takes_close_as_each_alone_and_a_closed_stream_goes_on(model: Melformer) -> None:
