@@ -130,6 +130,7 @@ def test_a_snippet_is_told_what_a_loop_needs(page: Any) -> None:
     assert notice(page) == "Too short (0.30 s): use at least a beat, ideally a bar."
 
 
+@pytest.mark.slow
 def test_a_loop_is_recorded_from_the_microphone(server: Server) -> None:
     from page_server import CUT_OFF, need_chromium
     from playwright.sync_api import sync_playwright
