@@ -41,9 +41,9 @@ def outcome(path):
 
 BYTES = {
     "empty": (b"", "empty"),
-    "text": (b"Dear musician, this is not a loop.\n" * 20, "not audio"),
-    "zeros": (bytes(10_000), "not audio"),
-    "png": (b"\x89PNG\r\n\x1a\n" + bytes(500), "not audio"),
+    "text": (b"Dear musician, this is not a loop.\n" * 20, "supported audio"),
+    "zeros": (bytes(10_000), "supported audio"),
+    "png": (b"\x89PNG\r\n\x1a\n" + bytes(500), "supported audio"),
     "m4a": (b"\0\0\0\x20ftypM4A \0\0\0\0" + bytes(500), "ffmpeg"),
     "header only": (wav(b""), "no audio|damaged"),
     "cut header": (wav()[:20], "damaged"),
@@ -66,8 +66,8 @@ BYTES = {
     "fake flac": (b"fLaC" + bytes(1_000), "damaged"),
     "fake ogg": (b"OggS" + bytes(1_000), "damaged"),
     "fake mp3": (b"ID3\x03\0\0\0\0\0\0" + b"\xff\xfb" + bytes(50), "damaged"),
-    "caf": (b"caff\0\1\0\0desc" + bytes(100), "not audio"),
-    "au": (b".snd" + bytes(100), "not audio"),
+    "caf": (b"caff\0\1\0\0desc" + bytes(100), "supported audio"),
+    "au": (b".snd" + bytes(100), "supported audio"),
 }  # fmt: skip
 
 
