@@ -1,13 +1,13 @@
 """The loop that is to be continued: from a file, cropped, at another tempo, or a take used as a prompt."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from melformer.audio.grid import MAX_BPM, MIN_BPM, BeatGrid, check_bpm, seconds_per_beat
 from melformer.audio.io import Waveform, read_waveform
-from melformer.audio.tempo import find_tempo
+from melformer.audio.tempo import find_tempo, fit_loop
 from melformer.errors import RequestError, TempoError
 from melformer.ui.limits import Limits
 
@@ -67,7 +67,11 @@ def open_loop(model: Any, path: Path, limits: Limits, beats_per_bar: int = 4) ->
 
 def _open_waveform(model: Any, raw: Waveform, path: Path, limits: Limits, beats_per_bar: int) -> PromptLoop:
     tempo = find_tempo(raw, path=path)
-    messages = []
+    messages = list(tempo.messages)
+    if tempo.is_one_shot or tempo.stop_s is not None:  # without silence and tail, or made of a hit, it is the loop
+        fit = fit_loop(raw, tempo)
+        raw, tempo = fit.waveform, replace(tempo, start_s=0.0)
+        messages += [fit.message] if fit.message else []
     if raw.duration_s > limits.prompt_s:
         messages.append(f"Using the first {limits.prompt_s} s of {raw.duration_s:.0f} s.")
         raw = raw.slice(0, round(limits.prompt_s * raw.sample_rate))
