@@ -22,7 +22,7 @@ def add_parsers(commands: Any) -> None:
     parser = add_command(commands, "continue", continue_, "continue a loop, on the beat, in its own sound")
     add_loop(parser, "LOOP|DIR", "wav, flac, ogg, opus, mp3 or aiff; or a folder of them")
     _add_number(parser, "--start", float, None, "SECONDS", "where the first beat is (else found)")
-    _add_number(parser, "--beats-per-bar", int, 4, "M", "metre")
+    _add_number(parser, "--beats-per-bar", int, None, "M", "beats of a bar (else found)")
     _add_number(parser, "--beats", int, 16, "N", "new beats")
     _add_number(parser, "--seed", int, 0, "S", "a seed is a take")
     _add_number(parser, "--takes", int, 1, "K", "seeds S, S+1, … together")
@@ -41,6 +41,7 @@ def add_parsers(commands: Any) -> None:
         parser.add_argument(flag, action="append", choices=("drums", "bass", "other"), default=None, metavar="STEM",
                             help=f"with --in-stems: a stem that {words}; may be given several times")  # fmt: skip
     parser.add_argument("--stems", metavar="DIR", help="with --in-stems: also write the new part's stems there")
+    parser.add_argument("--fold-tail", action="store_true", help="lay what rings on behind the last bar over the start")
     parser.add_argument("--close-loop", action="store_true", help="end so that the file can be played round")
     parser.add_argument("--only-new", action="store_true", help="leave the loop itself out of the file")
     parser.add_argument("-o", dest="out", metavar="OUT", help=".wav or .flac (else named after the loop and the seed, "
@@ -66,7 +67,9 @@ def continue_(args: Namespace) -> None:
         return
     given = args.out and output_path(args.out, (".wav", ".flac"), args.loop)
     model = load_model(args)
-    prompt = model.prompt(args.loop, bpm=args.bpm, start_s=args.start, beats_per_bar=args.beats_per_bar)
+    prompt = model.prompt(
+        args.loop, bpm=args.bpm, start_s=args.start, beats_per_bar=args.beats_per_bar, fold_tail=args.fold_tail
+    )
     say_prompt(prompt)
     begun = time.perf_counter()
     takes = make_takes(model, prompt, args)
@@ -145,7 +148,8 @@ def _report(takes: "Sequence[Take]", files: list[Path], seconds: float) -> dict[
     prompt, first = takes[0].prompt, takes[0]
     return {
         "bpm": prompt.bpm, "bpm_source": prompt.tempo.source, "bpm_confidence": prompt.tempo.confidence,
-        "start_s": prompt.tempo.start_s, "prompt_beats": prompt.n_beats, "new_beats": first.n_beats,
+        "start_s": prompt.tempo.start_s, "beats_per_bar": prompt.beats_per_bar,
+        "prompt_beats": prompt.n_beats, "new_beats": first.n_beats,
         "sample_rate": prompt.waveform.sample_rate, "n_channels": prompt.waveform.n_channels,
         "prompt_samples": prompt.waveform.n_samples, "new_samples": first.new.n_samples,
         "seconds": seconds, "x_real_time": len(takes) * first.new.duration_s / seconds,

@@ -22,6 +22,12 @@ def add_parsers(commands: Any) -> None:
         parser.complete = lambda parser, stage=stage: _add_options(parser, stage)
     parser = add_command(group, "tokens", run_tokens, "write a material's tokens once, for any number of trainings")
     parser.complete = _add_token_options
+    parser = add_command(group, "tempo", run_tempo, "train the beat tracker on passages of the composition engine")
+    parser.add_argument("-o", "--out", metavar="RUN", default="runs/tempo", help="folder of the run (runs/tempo)")
+    parser.add_argument("--passages", type=int, default=4_000, metavar="N", help="passages to compose (4000)")
+    parser.add_argument("--steps", type=int, default=4_000, metavar="N", help="optimizer steps (4000)")
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="of everything that is drawn")
+    parser.add_argument("--workers", type=int, default=1, metavar="W", help="processes that compose (1)")
 
 
 def _add_options(parser: Parser, stage: str) -> None:
@@ -46,3 +52,9 @@ def run_tokens(args: Namespace) -> None:
     from melformer.train import run_tokens
 
     run_tokens(args)
+
+
+def run_tempo(args: Namespace) -> None:
+    from melformer.train import run_tempo
+
+    run_tempo(args)

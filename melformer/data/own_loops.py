@@ -12,7 +12,7 @@ from melformer.audio.grid import check_bpm, fit_to_grid, loop_beats
 from melformer.audio.io import AUDIO_SUFFIXES, audio_files, read_waveform
 from melformer.audio.tempo import find_tempo
 from melformer.audio.waveform import Waveform
-from melformer.errors import MelformerError, RequestError
+from melformer.errors import MelformerError, RequestError, TempoError
 from melformer.files import atomic_path
 
 SURE, SURE_START = 0.85, 0.6
@@ -56,11 +56,13 @@ def survey(folder: Path) -> tuple[list[OwnLoop], list[str]]:
 
 def _find(folder: Path, path: Path) -> OwnLoop:
     tempo = find_tempo(read_waveform(path), path=path)
+    if tempo.is_one_shot:
+        raise TempoError("it is a single hit, not a loop")
     doubts = [] if tempo.confidence >= SURE else ["bpm"]
     doubts += [] if tempo.start_confidence >= SURE_START else ["start_s"]
     return OwnLoop(
         path.relative_to(folder).as_posix(), tempo.bpm, tempo.source, round(tempo.confidence, 2),
-        round(tempo.start_s, 4), check=" and ".join(doubts),
+        round(tempo.start_s, 4), tempo.bar, check=" and ".join(doubts),
     )  # fmt: skip
 
 

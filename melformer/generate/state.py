@@ -1,7 +1,7 @@
 """A stream put to sleep: every tensor and number it needs to go on, in one safetensors file."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,10 +178,9 @@ def read_prompt(facts: dict[str, Any], tensors: dict[str, Tensor], codec: Any) -
     told, tempo = facts.get("prompt"), facts.get("tempo")
     if not isinstance(told, dict) or not isinstance(tempo, dict):
         raise wrong("it does not tell its loop")
-    numbers = {"bpm", "confidence", "start_s", "start_confidence"}
-    unknown = tempo.keys() ^ (numbers | {"source"})
-    if unknown or not isinstance(tempo["source"], str) or not all(_is_number(tempo[name]) for name in numbers):
+    if tempo.keys() != {field.name for field in fields(Tempo)} or not _is_tempo(tempo):
         raise wrong("its tempo is unclear")
+    tempo = {**tempo, "messages": tuple(tempo["messages"])}
     messages = told.get("messages")
     if not isinstance(messages, list) or not all(isinstance(text, str) for text in [*messages, told.get("name")]):
         raise wrong("its loop has no name")
@@ -201,6 +200,19 @@ def take(tensors: dict[str, Tensor], name: str) -> Tensor:
     if name not in tensors:
         raise wrong(f"{name} is missing")
     return tensors[name]
+
+
+def _is_tempo(facts: dict[str, Any]) -> bool:
+    """Whether every field of a tempo has its kind."""
+    others = facts.keys() - {"source", "metre", "messages", "stop_s"}
+    return (
+        isinstance(facts["source"], str)
+        and isinstance(facts["metre"], str)
+        and isinstance(facts["messages"], list | tuple)
+        and all(isinstance(text, str) for text in facts["messages"])
+        and (facts["stop_s"] is None or _is_number(facts["stop_s"]))
+        and all(_is_number(facts[name]) for name in others)
+    )
 
 
 def _is_number(value: Any) -> bool:

@@ -8,7 +8,7 @@ from argparse import Namespace
 
 from melformer.train.arguments import add_arguments, add_token_arguments
 
-__all__ = ["add_arguments", "add_token_arguments", "run", "run_tokens"]
+__all__ = ["add_arguments", "add_token_arguments", "run", "run_tempo", "run_tokens"]
 
 
 def run(args: Namespace) -> None:
@@ -24,6 +24,13 @@ def run_tokens(args: Namespace) -> None:
     from melformer.train.commands import train_tokens
 
     train_tokens(args)
+
+
+def run_tempo(args: Namespace) -> None:
+    """Train the beat tracker. Errors: RequestError."""
+    from melformer.train.tempo import train_tempo
+
+    train_tempo(args)
 
 
 _PR_SET_PDEATHSIG = 1

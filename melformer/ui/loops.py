@@ -1,6 +1,6 @@
 """The loop that is to be continued: from a file, cropped, at another tempo, or a take used as a prompt."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -52,12 +52,14 @@ def check_beats_per_bar(value: Any) -> int:
 def open_loop(model: Any, path: Path, limits: Limits, beats_per_bar: int = 4) -> PromptLoop:
     """Read a file and make it a prompt. Errors: AudioError, TempoError."""
     raw = read_waveform(path, max_s=READ_AT_MOST_S)
-    tempo = find_tempo(raw, path=path)
+    tempo = find_tempo(raw, path=path, beats_per_bar=beats_per_bar)
     messages = []
     if raw.duration_s > limits.prompt_s:
         messages.append(f"The file lasts {raw.duration_s:.0f} s; its first {limits.prompt_s} s are used.")
         raw = raw.slice(0, round(limits.prompt_s * raw.sample_rate))
-    prompt = model.prompt(raw, bpm=tempo.bpm, start_s=tempo.start_s, beats_per_bar=beats_per_bar)
+    prompt = model.prompt(raw, tempo=tempo)
+    if tempo.is_one_shot:  # what was made of the hit is the loop from here on
+        raw, tempo = prompt.waveform, replace(tempo, start_s=0.0)
     told = (*messages, *prompt.messages)
     loop = PromptLoop(path.stem, raw, prompt, beats_per_bar, tempo.source, tempo.confidence, told, tempo.start_s)
     return shorten(model, loop, limits)

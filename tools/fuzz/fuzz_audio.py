@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from melformer.audio.io import read_waveform, write_waveform
 from melformer.audio.metadata import read_bpm_tag
 from melformer.audio.tempo import find_tempo, fit_to_grid
-from melformer.audio.tempo_name import bpm_in_name
+from melformer.audio.tempo.name import bpm_in_name
 from melformer.audio.tiaf import Tiaf, read_tiaf, write_tiaf
 from melformer.audio.waveform import Waveform
 
@@ -129,7 +129,7 @@ def _hostile_name(prepared: Any, rng: np.random.Generator) -> str:
 
 def _use_name(prepared: Any, name: str) -> None:
     found = bpm_in_name(name)
-    assert found is None or 40 <= found[0] <= 240
+    assert found is None or all(40 <= bpm <= 240 for bpm in found.bpms)
 
 
 def _prepare_evaluate(folder: Path) -> Any:
