@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from melformer.audio.grid import MAX_BPM, MIN_BPM
+from melformer.audio.grid import MAX_BPM, MIN_BPM, bpm_of, seconds_per_beat
 from melformer.audio.mel import FRAMES_PER_S
 from melformer.audio.tempo.edges import Edges
 from melformer.audio.waveform import Waveform
@@ -56,7 +56,9 @@ def free_tempi(beat: np.ndarray) -> list[float]:
     n = len(beat)
     starts = range(0, max(1, n - _WINDOW // 2), _WINDOW // 2)
     windows = [beat[s : s + _WINDOW] for s in starts]
-    score = np.array([sum(fold(w, 60 * FRAMES_PER_S / bpm)[1].max() for w in windows) for bpm in _GRID_BPM])
+    score = np.array(
+        [sum(fold(w, FRAMES_PER_S * seconds_per_beat(bpm))[1].max() for w in windows) for bpm in _GRID_BPM]
+    )
     padded = np.pad(score, 1, mode="constant", constant_values=-np.inf)
     peaks = np.flatnonzero((score >= padded[:-2]) & (score > padded[2:]))
     best = peaks[np.argsort(-score[peaks])[:_N_FREE]]
@@ -68,7 +70,7 @@ def refine(beat: np.ndarray, bpm: float) -> float:
     step = float(np.clip(0.02 / (len(beat) / FRAMES_PER_S), 0.0004, 0.004))  # 20 ms over the whole clip
     for width, width_step in ((0.008, step), (step, step / 6)):
         near = bpm * (1.0 + np.arange(-width, width + width_step / 2, width_step))
-        sums = np.array([fold(beat, 60 * FRAMES_PER_S / b)[1].max() for b in near])
+        sums = np.array([fold(beat, FRAMES_PER_S * seconds_per_beat(b))[1].max() for b in near])
         top = np.flatnonzero(sums >= sums.max() - 1e-6)
         bpm = float(near[top].mean())
     return float(np.clip(bpm, MIN_BPM, MAX_BPM))
@@ -143,7 +145,7 @@ def find_candidates(
 
 
 def _by_length(seconds: float) -> list[tuple[float, int]]:
-    bpms = 60.0 * COUNTS / seconds
+    bpms = bpm_of(COUNTS, seconds)
     fits = (bpms >= MIN_LENGTH_BPM) & (bpms <= MAX_LENGTH_BPM)
     return [(float(bpm), int(count)) for bpm, count in zip(bpms[fits], COUNTS[fits])]
 

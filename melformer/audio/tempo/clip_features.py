@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from melformer.audio.grid import seconds_per_beat
 from melformer.audio.mel import FRAMES_PER_S, mel_bands, one_channel
 from melformer.audio.tempo.beat_tracker import METRES, TEMPI_BPM, Activations, network_input, run_network
 from melformer.audio.tempo.candidates import Candidate, evidence, find_candidates, find_repeats, fold
@@ -77,7 +78,7 @@ def tempo_features(clip: Clip, candidates: list[Candidate]) -> np.ndarray:
 
 def _grid_features(clip: Clip, bpm: float) -> list[float]:
     """Evidence on the best grid of this tempo, between its beats, and for a bar."""
-    period = 60.0 * FRAMES_PER_S / bpm
+    period = FRAMES_PER_S * seconds_per_beat(bpm)
     phases, sums = fold(clip.beat, period)
     best = int(sums.argmax())
     n = len(phases)
@@ -146,7 +147,7 @@ def autocorrelation(flux: np.ndarray) -> np.ndarray:
 
 def _mean_at(correlation: np.ndarray, bpms: np.ndarray, lags: tuple[float, ...]) -> np.ndarray:
     """The mean correlation at these lags in beats, as far as the clip is long enough; else 0."""
-    frames = np.outer(60.0 * FRAMES_PER_S / bpms, lags)
+    frames = np.outer(FRAMES_PER_S * seconds_per_beat(bpms), lags)
     inside = frames <= 0.85 * len(correlation)
     values = np.interp(frames, np.arange(len(correlation)), correlation) * inside
     return values.sum(axis=1) / np.maximum(inside.sum(axis=1), 1)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from melformer.audio.grid import seconds_per_beat
 from melformer.audio.mel import FRAMES_PER_S
 from melformer.audio.tempo.beat_tracker import METRES
 from melformer.audio.tempo.candidates import Candidate, find_candidates, fold
@@ -71,10 +72,10 @@ def calibrated(probability: float, w: Weights, name: str) -> float:
 
 def phase_features(clip: Clip, bpm: float, span: tuple[float, float] | None) -> tuple[np.ndarray, np.ndarray]:
     """Phases of the beat in s, (96,), and what speaks for each, (96, n_features)."""
-    period = 60.0 * FRAMES_PER_S / bpm
+    period = FRAMES_PER_S * seconds_per_beat(bpm)
     phases, beat = fold(clip.beat, period, N_PHASES)
     flux = np.sqrt(np.maximum(fold(clip.flux, period, N_PHASES)[1], 0.0))
-    phases_s, beat_s = phases / FRAMES_PER_S, 60.0 / bpm
+    phases_s, beat_s = phases / FRAMES_PER_S, seconds_per_beat(bpm)
     n_beats = max(1.0, len(clip.beat) / period)
     edges = clip.edges
 
@@ -97,7 +98,7 @@ def find_phase(clip: Clip, bpm: float, span: tuple[float, float] | None, w: Weig
     scores = features @ w["decoder.phase.weight"]
     odds = np.exp(scores - scores.max())
     odds /= odds.sum()
-    beat_s = 60.0 / bpm
+    beat_s = seconds_per_beat(bpm)
     best = int(odds.argmax())
     reach = max(1, int(0.03 / beat_s * N_PHASES))
     around = (best + np.arange(-reach, reach + 1)) % N_PHASES
@@ -121,7 +122,7 @@ def _first(clip: Clip, phase_s: float, beat_s: float, span: tuple[float, float] 
 
 def metre_features(clip: Clip, bpm: float, start_s: float, whole: int) -> np.ndarray:
     """What speaks for each metre and each beat as the first downbeat: (21, n_features), in the order of `OPTIONS`."""
-    period = 60.0 * FRAMES_PER_S / bpm
+    period = FRAMES_PER_S * seconds_per_beat(bpm)
     sums = bar_sums(clip, period, start_s * FRAMES_PER_S)
     n_beats = max(1.0, (len(clip.beat) - start_s * FRAMES_PER_S) / period)
     at_start = abs(start_s - clip.edges.start_s) < NEAR_S or start_s < NEAR_S

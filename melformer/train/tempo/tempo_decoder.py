@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from melformer.audio.grid import seconds_per_beat
 from melformer.audio.mel import FRAMES_PER_S
 from melformer.audio.tempo.candidates import find_candidates
 from melformer.audio.tempo.clip_features import take_apart, tempo_features
@@ -41,7 +42,7 @@ def see(waveform: Waveform, grid: Grid, weights: dict[str, np.ndarray]) -> Seen:
     octave = np.min([np.abs(bpms / (grid.bpm * f) - 1.0) for f in (0.5, 2.0)], axis=0) < SAME
     spans = [c for c, good in zip(candidates, right) if good and c.span]
     whole = max((c.whole or c.trimmed for c in spans), default=0)
-    beat_s = 60.0 / grid.bpm
+    beat_s = seconds_per_beat(grid.bpm)
     phases_s, phase = phase_features(clip, grid.bpm, spans[0].span if spans else None)
     off = np.abs((phases_s - grid.beat_s + beat_s / 2) % beat_s - beat_s / 2)
     first = grid.beat_s % beat_s

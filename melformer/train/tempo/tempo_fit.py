@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from melformer.audio.grid import seconds_per_beat
 from melformer.audio.mel import FRAMES_PER_S, N_BANDS
 from melformer.audio.tempo.beat_tracker import N_TEMPI, STEP_FRAMES, TEMPI_BPM
 from melformer.train.tempo.tempo_material import Grid, load_examples
@@ -92,7 +93,7 @@ def _recoloured(logs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def targets(grid: Grid, n_frames: int) -> dict[str, np.ndarray]:
     """What the network should say of a clip."""
     times = np.arange(n_frames) / FRAMES_PER_S
-    beat = 60.0 / grid.bpm
+    beat = seconds_per_beat(grid.bpm)
     inside = (times > grid.start_s - 0.02) & (times < grid.stop_s - 0.02)
 
     def near(period: float) -> np.ndarray:

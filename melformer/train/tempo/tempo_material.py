@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from melformer.audio.grid import seconds_per_beat
 from melformer.audio.mel import FRAMES_PER_S, mel_bands
 from melformer.audio.waveform import Waveform
 from melformer.corpus import compose, render
@@ -85,7 +86,7 @@ def examples(seed: int, index: int, styles: Sequence[str]) -> list[Example]:
 
 def _whole(loop: np.ndarray, grid: Grid, rng: np.random.Generator) -> Example:
     """The loop's first bars, half of them with silence before and after, and with a tail."""
-    bar = 60.0 / grid.bpm * grid.beats_per_bar
+    bar = seconds_per_beat(grid.bpm) * grid.beats_per_bar
     n_bars = round(grid.stop_s / bar)
     kept = n_bars if rng.random() < 0.6 else int(rng.integers(1, n_bars + 1))
     stop_s = kept * bar
@@ -113,7 +114,7 @@ def _cut(loop: np.ndarray, grid: Grid, rng: np.random.Generator) -> Example:
     length = round(float(rng.uniform(4.0, 20.0)) * SAMPLE_RATE)
     start = int(rng.integers(len(loop)))
     sound = np.tile(loop, -(-(start + length) // len(loop)))[start : start + length]
-    bar = 60.0 / grid.bpm * grid.beats_per_bar
+    bar = seconds_per_beat(grid.bpm) * grid.beats_per_bar
     beat_s = -(start / SAMPLE_RATE) % bar
     return Example(
         _waveform(sound), Grid(grid.bpm, beat_s, grid.beats_per_bar, grid.metre, 0.0, length / SAMPLE_RATE), False
