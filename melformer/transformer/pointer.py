@@ -19,7 +19,6 @@ ORDER = (2, 1, 0)
 """Stems in the order of choosing: other, bass, drums (indices into `melformer.stems.STEMS`)."""
 N_SHIFTS, UNSHIFTED = 15, 7
 N_RELATIONS, N_SHIFT_RELATIONS = 24, 6
-SILENT, NEW = 0, 1
 _CONTEXT = 4
 """Units before a candidate that are compared with those before the new unit."""
 
