@@ -8,7 +8,8 @@ TORCH_INDEX ?=
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-slow test-all check wheel-test format soundfonts clips results peers growth fuzz soak clean
+.PHONY: run test test-slow test-all check wheel-test format soundfonts clips results peers growth fuzz soak mutations \
+    load clean
 
 run: $(VENV)/.run
 	$(BIN)/melformer serve
@@ -69,6 +70,13 @@ fuzz: $(VENV)/.dev
 MINUTES ?= 60
 soak: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python tools/soak.py --minutes $(MINUTES)
+
+# One guard after another taken away: which test notices (SECURITY.md). And a crowd at the page, in docs/load.png.
+mutations: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python tools/mutations.py
+
+load: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python tools/load.py
 
 clean:
 	rm -rf $(VENV) benchmarks/.venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache

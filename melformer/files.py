@@ -39,10 +39,13 @@ def check_format(what: str, found: Any, known: int, remedy: str) -> None:
 def atomic_path(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path`; it takes the final name only when the block succeeds.
 
-    The suffix is kept, since writers choose a format by it. Errors: OSError when the folder is read-only;
-    FileExistsError without `replace` where the final name is taken by then.
+    The suffix is kept, since writers choose a format by it. Errors: OSError, which names the file, when the folder is
+    read-only or the disk full; RequestError where the name is a device's; FileExistsError without `replace` where the
+    final name is taken by then.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise RequestError(f"{path} is a device or a pipe, which would be replaced by a file: give another name.")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
@@ -56,8 +59,20 @@ def atomic_path(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
             os.replace(temporary, path)
         else:
             _take_free_name(temporary, path)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, name):
+            error.filename = str(path)  # the one that somebody asked for
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def user_path(text: str | Path) -> Path:
+    """A path as somebody typed it, with `~` as the home folder. Errors: RequestError for an unknown user's."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise RequestError(f"{text} names the home folder of a user who is not known here.") from None
 
 
 def _take_free_name(temporary: Path, path: Path) -> None:

@@ -13,7 +13,18 @@ from melformer.audio.grid import BeatGrid, fit_to_grid
 from melformer.audio.io import Waveform
 from melformer.generate import GenerationConfig
 
-FRAMES, CODEBOOKS = 16, 12
+FRAMES, CODEBOOKS = 16, 8
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """As much of the model's prompt as the page reads."""
+
+    waveform: Waveform
+    bpm: float
+    n_beats: int
+    codes: np.ndarray
+    messages: list[str]
 
 
 def codes_of(seed: int, n_beats: int) -> np.ndarray:
@@ -107,7 +118,7 @@ class Model:
         fit = fit_to_grid(loop, bpm, start_s or 0.0)
         messages = [fit.message] if fit.message else []
         codes = codes_of(fit.n_beats, fit.n_beats)
-        return SimpleNamespace(waveform=fit.waveform, bpm=bpm, n_beats=fit.n_beats, codes=codes, messages=messages)
+        return Prompt(fit.waveform, bpm, fit.n_beats, codes, messages)
 
     def stream(
         self, prompt: Any, n_beats: int | None = None, seed: int = 0, settings: Any = None, close_loop: bool = False
@@ -135,21 +146,16 @@ class Model:
         self.streams.append(stream)
         return stream
 
-    def takes(
-        self, prompt: Any, n_beats: int, seeds: list[int], settings: Any = None, close_loop: bool = False,
-        progress: Any = None,
-    ) -> list[Any]:  # fmt: skip
-        for k in range(n_beats):
-            time.sleep(self.compute_s * len(seeds))
-            if progress is not None:
-                progress(k + 1)
-        return [self._whole(self.stream(prompt, n_beats, seed, settings, close_loop)) for seed in seeds]
+    def stream_takes(
+        self, prompt: Any, n_beats: int, seeds: list[int], config: Any = None, close_loop: bool = False
+    ) -> "Batch":
+        return Batch([self.stream(prompt, n_beats, seed, config, close_loop) for seed in seeds])
 
     def ranked(self, takes: list[Any]) -> list[Any]:
         return takes[::-1]
 
-    def _whole(self, stream: Stream) -> Any:
-        beats = list(stream)
+    @staticmethod
+    def whole(stream: Stream, beats: list[Any]) -> Any:
         prompt = stream.prompt.waveform
         new = np.concatenate([beat.waveform.samples for beat in beats])
         assert stream.join is not None
@@ -167,10 +173,28 @@ class Model:
         )
 
     def reconstruct(self, waveform: Waveform, bpm: float, n_codebooks: int | None = None) -> Waveform:
-        return Waveform(waveform.samples * np.float32((n_codebooks or 12) / 12), waveform.sample_rate)
+        return Waveform(waveform.samples * np.float32((n_codebooks or CODEBOOKS) / CODEBOOKS), waveform.sample_rate)
 
     def decode_codes(self, prompt: Any, codes: np.ndarray) -> Waveform:
         return Waveform(prompt.waveform.samples * np.float32(0.5), prompt.waveform.sample_rate)
+
+
+class Batch:
+    """Several takes, a beat of each at a time."""
+
+    def __init__(self, streams: list[Stream]) -> None:
+        self.streams = streams
+        self.beats: list[list[Any]] = []
+
+    def __iter__(self) -> "Batch":
+        return self
+
+    def __next__(self) -> list[Any]:
+        self.beats.append([next(stream) for stream in self.streams])
+        return self.beats[-1]
+
+    def continuations(self) -> list[Any]:
+        return [Model.whole(stream, list(beats)) for stream, beats in zip(self.streams, zip(*self.beats))]
 
 
 def loop_samples(n_beats: int = 8, bpm: float = 120.0, rate: int = 44_100, n_channels: int = 2) -> Waveform:

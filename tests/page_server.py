@@ -68,26 +68,30 @@ TAP = """
 
 @dataclass
 class Server:
-    """A running page: its address, its model and its sessions."""
+    """A running page: its address, its model, its sessions, all of it, and the application that serves it."""
 
     url: str
     model: Model
     sessions: Any
+    page: Any
+    app: Any
 
 
 @contextmanager
 def serving(model: Model, examples: list[Path] | None = None, **limits: Any) -> Iterator[Server]:
-    from melformer.ui.app import build_page, launch_options
+    from melformer.ui.app import build_page, make_app
     from melformer.ui.limits import Limits
+    from melformer.ui.server import PageServer, bind
 
-    bounds = Limits(**limits)
-    page, sessions = build_page(model, bounds, examples or [])
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options(bounds))
+    page = build_page(model, Limits(**limits), examples or [])
+    app = make_app(page)
+    server = PageServer(app, bind({"GRADIO_SERVER_PORT": "0"}))
+    server.start()
     try:
-        yield Server(url.rstrip("/"), model, sessions)
+        yield Server(server.url, model, page.sessions, page, app)
     finally:
-        sessions.close()
-        page.close(verbose=False)
+        server.stop()
+        page.close()
 
 
 def need_chromium() -> str:

@@ -41,6 +41,27 @@ def test_a_slow_stream_plays_alone_but_plays(scheduler: Scheduler) -> None:
     assert list(behind) == []
 
 
+def test_who_came_first_plays_first() -> None:
+    """Also where somebody behind would fit earlier, or asks more often."""
+    scheduler = Scheduler()
+    for _ in range(8):
+        scheduler.note_cost(0.1)
+    playing, order = QueuedStream(0.2), []
+    list(scheduler.enter(playing))
+    waiting = {
+        name: scheduler.enter(QueuedStream(beat_s), poll_s=0.001) for name, beat_s in enumerate((0.15, 10.0, 0.15))
+    }
+    for name in waiting:
+        assert next(waiting[name]).place == name + 1
+    for name in (2, 1, 2, 1):  # the last two fit beside who plays, and ask again and again
+        assert next(waiting[name]).place == name + 1
+    scheduler.leave(playing)
+    for name in (2, 1, 0):
+        if next(waiting[name], None) is None:
+            order.append(name)
+    assert order == [0]
+
+
 def test_several_takes_at_once_need_the_machine_alone(scheduler: Scheduler) -> None:
     list(scheduler.enter(QueuedStream(0.5)))
     assert next(scheduler.enter(QueuedStream(None), poll_s=0.01)).place == 1

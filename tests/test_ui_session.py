@@ -243,7 +243,7 @@ def test_three_at_once_do_not_mix(sessions: Sessions, loop_path: Path) -> None:
 
 
 def test_a_full_disk_ends_with_a_sentence(tmp_path: Path, loop_path: Path) -> None:
-    sessions = Sessions(Model(compute_s=0.0), Limits(session_mb=50), tmp_path / "sessions")
+    sessions = Sessions(Model(compute_s=0.0), Limits(session_mb=50, take_mb=50), tmp_path / "sessions")
     session = sessions.find(sessions.create(paced=False))
     session.load(loop_path)
     end = list(session.play({"n_beats": None}))[-1]  # 50 MB are 330 beats of 151 kB

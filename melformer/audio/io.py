@@ -35,17 +35,20 @@ def read_waveform(path: str | Path, max_s: float = MAX_S) -> Waveform:
     path = Path(path)
     with open_regular(path) as raw:
         check_kind(raw, path.name)
-        samples, rate = _read_parts(raw, path.name, max_s)
+        samples, rate, _ = _read_parts(raw, path.name, max_s)
     try:
         return Waveform(samples, rate)
     except AudioError as error:
         raise AudioError(f"{path.name}: {error}") from None
 
 
-def _read_parts(raw: BinaryIO, name: str, max_s: float) -> tuple[np.ndarray, int]:
-    """Samples and rate of a file, also of one that libsndfile alone would read half. Errors: AudioError."""
+def _read_parts(
+    raw: BinaryIO, name: str, max_s: float, kept_s: float = MAX_S, kept_values: int = MAX_VALUES
+) -> tuple[np.ndarray, int, int]:
+    """The samples that are kept, the rate, and how many samples there are, also of a file that libsndfile alone would
+    read half. Errors: AudioError."""
     parts: list[np.ndarray] = []
-    rate, left_s = 0, max_s
+    rate, n_read, n_kept = 0, 0, 0
     sources: Sequence[BinaryIO | SplicedFile] = repaired(raw) or [raw]
     for source in sources:
         with open_sound(source, name) as file:
@@ -54,10 +57,29 @@ def _read_parts(raw: BinaryIO, name: str, max_s: float) -> tuple[np.ndarray, int
                     f"{name} is a chain of streams of different kinds ({rate:,} Hz and {parts[0].shape[1]} channels, "
                     f"then {file.samplerate:,} Hz and {file.channels}): export it as one WAV or FLAC"
                 )
-            parts.append(_read_samples(file, name, left_s))
             rate = file.samplerate
-            left_s = max_s - sum(len(part) for part in parts) / rate
-    return np.concatenate(parts) if len(parts) > 1 else parts[0], rate
+            done_s, n_channels = n_read / max(rate, 1), max(file.channels, 1)
+            part, n = _read_samples(
+                file, name, max_s - done_s, kept_s - n_kept / max(rate, 1), kept_values - n_kept * n_channels
+            )
+            parts.append(part)
+            n_read, n_kept = n_read + n, n_kept + len(part)
+    return np.concatenate(parts) if len(parts) > 1 else parts[0], rate, n_read
+
+
+def read_beginning(path: str | Path, max_s: float, kept_s: float, kept_values: int) -> tuple[Waveform, float]:
+    """The first `kept_s` seconds of a file, at most `kept_values` samples of all channels, and how long it lasts in s.
+
+    Of a long file no more than that is ever in memory; the rest is decoded to be counted. Errors: as `read_waveform`.
+    """
+    path = Path(path)
+    with open_regular(path) as raw:
+        check_kind(raw, path.name)
+        samples, rate, n_read = _read_parts(raw, path.name, max_s, kept_s, kept_values)
+    try:
+        return Waveform(samples, rate), n_read / rate
+    except AudioError as error:
+        raise AudioError(f"{path.name}: {error}") from None
 
 
 def write_waveform(
@@ -83,7 +105,8 @@ def write_waveform(
         raise AudioError(f"{path.name} would be larger than a WAV can be (4 GB): write FLAC")
     with atomic_path(path, replace=replace) as temporary:
         with new_sound(temporary, path, (waveform.sample_rate, waveform.n_channels, subtype, kind)) as file:
-            file.write(to_integers(waveform.samples, n_bits))
+            for start in range(0, waveform.n_samples, _BLOCK):
+                file.write(to_integers(waveform.samples[start : start + _BLOCK], n_bits))
         if bpm is not None:
             add_bpm_tag(temporary, bpm, waveform.duration_s)
 
@@ -146,8 +169,10 @@ def open_sound(raw: BinaryIO | SplicedFile, name: str) -> Iterator[soundfile.Sou
         raise AudioError(f"{name} is damaged ({reason(error)}): export it again as WAV or FLAC") from None
 
 
-def _read_samples(file: soundfile.SoundFile, name: str, max_s: float) -> np.ndarray:
-    """Everything in the file as float32 (n_samples, n_channels), within the limits."""
+def _read_samples(
+    file: soundfile.SoundFile, name: str, max_s: float, kept_s: float = MAX_S, kept_values: int = MAX_VALUES
+) -> tuple[np.ndarray, int]:
+    """The samples that are kept as float32 (n_samples, n_channels), and how many there are in the file."""
     if file.format not in FORMATS or file.subtype not in SUBTYPES:
         raise AudioError(f"{name} is {file.format} {file.subtype}, which is not read here: export it as WAV")
     try:
@@ -156,19 +181,21 @@ def _read_samples(file: soundfile.SoundFile, name: str, max_s: float) -> np.ndar
         raise AudioError(f"{name}: {error}") from None
     if not 1 <= file.channels <= MAX_CHANNELS:
         raise AudioError(f"{name} has {file.channels} channels, at most {MAX_CHANNELS}: mix down to stereo")
+    kept = int(min(kept_s * rate, kept_values // file.channels))
     limit = int(min(max_s * rate, MAX_VALUES // file.channels))
     blocks, n_read = [], 0
     while n_read <= limit:
         block = file.read(min(_BLOCK, limit + 1 - n_read), dtype="float32", always_2d=True)
         if not len(block):
             break
-        blocks.append(block)
+        if n_read < kept:
+            blocks.append(block[: kept - n_read])
         n_read += len(block)
     if n_read > limit:
         raise AudioError(f"{name} is longer than the limit of {limit / rate:g} s: trim it first")
     if not n_read:
         raise AudioError(f"{name} holds no audio: its header is followed by no samples")
-    return np.concatenate(blocks)
+    return np.concatenate(blocks) if blocks else np.empty((0, file.channels), np.float32), n_read
 
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")

@@ -8,11 +8,12 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from melformer.audio.grid import MAX_BPM, MIN_BPM, beats_per_second
-from melformer.audio.sniff import chunks, open_regular
+from melformer.audio.sniff import MAX_FLAC_BLOCKS, chunks, flac_blocks, open_regular
 
 MAX_TAG_BYTES = 2**20
 MAX_COVER_BYTES = 2**25  # of an Ogg comment packet, which holds its pictures too
@@ -77,15 +78,17 @@ def add_bpm_tag(path: str | Path, bpm: float, duration_s: float) -> None:
 def _candidates(file: BinaryIO) -> Iterator[TempoTags]:
     head = file.read(12)
     if head[:4] == b"fLaC":
-        for kind, start, length in _flac_blocks(file):
-            if kind == 4 and length <= MAX_TAG_BYTES:
+        for kind, start, length in islice(flac_blocks(file), MAX_FLAC_BLOCKS):
+            if kind == 4:  # the format allows one
                 file.seek(start)
-                yield from _comment_bpms(file.read(length))
+                yield from _comment_bpms(file.read(min(length, MAX_TAG_BYTES)))
+                return
     elif head[:4] == b"OggS":
         yield from _ogg_bpms(file)
     elif head[:3] == b"ID3":
         yield from _id3_bpms(file, 0)
     else:
+        has_id3 = False
         for name, start, length in chunks(file):
             file.seek(start)
             if name == b"acid" and length >= _ACID.size:
@@ -93,7 +96,8 @@ def _candidates(file: BinaryIO) -> Iterator[TempoTags]:
             elif name == b"basc" and length >= _BASC.size:
                 _, n_beats, _, _, upper, _ = _BASC.unpack(file.read(_BASC.size))
                 yield TempoTags(n_beats=n_beats, beats_per_bar=upper)
-            elif name.lower() == b"id3 ":
+            elif name.lower() == b"id3 " and not has_id3:  # a second one would only be there to be slow
+                has_id3 = True
                 yield from _id3_bpms(file, start)
 
 
@@ -103,17 +107,6 @@ def _acid_tags(data: bytes) -> TempoTags:
         return TempoTags(is_one_shot=True)
     bpm = round(tempo, 4) if math.isfinite(tempo) else None  # float32 holds 119.92 as 119.919998
     return TempoTags(bpm, n_beats, upper)
-
-
-def _flac_blocks(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
-    """Type, start and length of each metadata block."""
-    position, last = 4, False
-    while not last:
-        file.seek(position)
-        header = file.read(4)
-        last, kind, length = bool(header[0] & 0x80), header[0] & 0x7F, int.from_bytes(header[1:4], "big")
-        yield kind, position + 4, length
-        position += 4 + length
 
 
 def _comment_bpms(block: bytes) -> Iterator[TempoTags]:
@@ -207,7 +200,7 @@ def _insert_acid(file: BinaryIO, bpm: float, n_beats: int) -> None:
 
 def _add_comment(file: BinaryIO, entry: str) -> None:
     """Put one more entry into the Vorbis comment block and move what follows."""
-    start, length = next((start, length) for kind, start, length in _flac_blocks(file) if kind == 4)
+    start, length = next((start, length) for kind, start, length in flac_blocks(file) if kind == 4)
     file.seek(start)
     block, rest = file.read(length), file.read()
     counted = 4 + int.from_bytes(block[:4], "little")

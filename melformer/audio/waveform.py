@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from melformer.errors import AudioError
+from melformer.errors import AudioError, CheckpointError
 
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 8_000, 192_000
 MAX_CHANNELS = 8
@@ -65,6 +65,19 @@ class Waveform:
         if not 0 <= start < stop <= self.n_samples:
             raise AudioError(f"cannot cut samples {start}..{stop} out of {self.n_samples}")
         return Waveform(self.samples[start:stop], self.sample_rate)
+
+
+def model_waveform(samples: np.ndarray, sample_rate: int) -> Waveform:
+    """What a model made, as a waveform: where it cannot be one, the weights are at fault, not the user's file.
+
+    Errors: CheckpointError.
+    """
+    try:
+        return Waveform(samples, sample_rate)
+    except AudioError as error:
+        raise CheckpointError(
+            f"The checkpoint's weights make no sound that can be played ({error}): it is damaged. Use another one."
+        ) from error
 
 
 def _check_samples(samples: np.ndarray) -> np.ndarray:

@@ -44,6 +44,9 @@ def build_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    for name in ("stdout", "stderr"):  # closed by the caller (`>&-`): what is said goes nowhere
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
     for stream in (sys.stdout, sys.stderr):  # a terminal that knows no "×" shows a mark in its place
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -99,7 +102,7 @@ def _tell(error: Exception) -> tuple[int, str]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1, ""
     if isinstance(error, OSError):  # a full disk, a folder that may not be written
-        return 2, f"{error.filename or 'a file'}: {error.strerror or error}"
+        return 2, f"{error.filename or 'the output'}: {error.strerror or error}"
     if isinstance(error, MemoryError) or "allocate memory" in str(error):  # torch's own way to say so
         return 2, "there is not enough memory for this; give a shorter loop, or fewer takes at once"
     raise error

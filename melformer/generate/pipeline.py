@@ -14,6 +14,7 @@ from melformer.audio.grid import BeatGrid
 from melformer.audio.inputs import AudioInput, open_audio
 from melformer.audio.io import Waveform, exact_encoding, write_waveform
 from melformer.audio.tempo import find_tempo
+from melformer.audio.waveform import model_waveform
 from melformer.codec.codec import Codec
 from melformer.config import Config
 from melformer.errors import RequestError
@@ -188,18 +189,11 @@ class Melformer(nn.Module):
         Errors: RequestError, AudioError, TempoError: subclasses of ValueError with a sentence for people.
         """
         several = [seed] if seeds is None else list(seeds)
-        check_request(n_beats, several)
-        if n_beats is None or not several:
-            raise RequestError("Give a number of beats (`stream` goes on without end) and at least one seed.")
-        prompt, config = self.prompt(loop, **options), config or GenerationConfig()
-        takes = self._takes(prompt, several, make_closing(prompt, n_beats, only_new) if close_loop else None)
-        columns = []
-        for _ in range(n_beats):
-            columns.append(takes.next_beats(config))
+        batch = self.stream_takes(loop, n_beats, several, config, close_loop, only_new, **options)
+        for beats in batch:
             if progress is not None:
-                progress(columns[-1][0])
-        beats_of_takes = zip(*columns)
-        made = [_assemble(takes, row, list(beats), several[row], config) for row, beats in enumerate(beats_of_takes)]
+                progress(beats[0])
+        made = batch.continuations()
         return made[0] if seeds is None else made
 
     def stream(
@@ -269,6 +263,18 @@ class Melformer(nn.Module):
         """`generate` with several seeds, by its former name, for one release."""
         return self.generate(loop, n_beats, seeds=(0, 1, 2, 3) if seeds is None else seeds, config=settings, **options)
 
+    def stream_takes(
+        self, loop: LoopInput, n_beats: int = 16, seeds: Sequence[int] = (0, 1, 2, 3),
+        config: GenerationConfig | None = None, close_loop: bool = False, only_new: bool = False, **options: Any,
+    ) -> "BatchStream":  # fmt: skip
+        """As `generate` with several seeds, a beat of each take at a time, so that one can stop in the middle."""
+        check_request(n_beats, list(seeds))
+        if n_beats is None or not seeds:
+            raise RequestError("Give a number of beats (`stream` goes on without end) and at least one seed.")
+        prompt = self.prompt(loop, **options)
+        closing = make_closing(prompt, n_beats, only_new) if close_loop else None
+        return BatchStream(self._takes(prompt, list(seeds), closing), config or GenerationConfig(), n_beats, seeds)
+
     def ranked(self, takes: list[Continuation]) -> list[Continuation]:
         """Takes of one loop, best first: by the transformer's surprise, and by how far level and brightness drift."""
         return ranked(self.transformer, takes)
@@ -310,11 +316,33 @@ class Melformer(nn.Module):
     def decode_codes(self, prompt: Prompt, codes: np.ndarray) -> Waveform:
         """All codes as sound in the prompt's level, colour and rate: (model beats, frames, n) → a loop."""
         decoder = PromptDecoder(self.codec, prompt)
-        return Waveform(decoder.decode_loop(codes), prompt.waveform.sample_rate)
+        return model_waveform(decoder.decode_loop(codes), prompt.waveform.sample_rate)
 
     def encode(self, waveform: Waveform, bpm: float) -> np.ndarray:
         """Codes of a loop's whole beats: int64 (model beats, frames, n_codebooks). Errors: TempoError."""
         return self.codec.encode_loop(waveform, bpm)
+
+
+class BatchStream:
+    """Several takes in the making: an iterator that gives the next beat of each, `n_beats` times."""
+
+    def __init__(self, takes: TakeStreams, config: GenerationConfig, n_beats: int, seeds: Sequence[int]) -> None:
+        self.takes, self.config, self.n_beats, self.seeds = takes, config, n_beats, seeds
+        self._beats: list[list[Beat]] = []
+
+    def __iter__(self) -> "BatchStream":
+        return self
+
+    def __next__(self) -> list[Beat]:
+        if len(self._beats) >= self.n_beats:
+            raise StopIteration
+        self._beats.append(self.takes.next_beats(self.config))
+        return self._beats[-1]
+
+    def continuations(self) -> list[Continuation]:
+        """The takes as far as they are made, one beat at least."""
+        rows = zip(self.seeds, zip(*self._beats))
+        return [_assemble(self.takes, row, list(beats), seed, self.config) for row, (seed, beats) in enumerate(rows)]
 
 
 def check_request(n_beats: int | None, seeds: list[int]) -> None:

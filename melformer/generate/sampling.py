@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from melformer.errors import RequestError
+from melformer.errors import CheckpointError, RequestError
 from melformer.runtime.step_decoder import StepPrediction
 
 NO_WEIGHT = 1e-6
@@ -55,7 +55,7 @@ def sample_step(prediction: StepPrediction, n_rows: int, config: GenerationConfi
     than the few that can be copied. At temperature 1 without limits the codes are those of `mixture`.
     """
     if config.temperature == 0.0:
-        return mixture(prediction, n_rows, config.variation).argmax(axis=-1)
+        return _checked(mixture(prediction, n_rows, config.variation)).argmax(axis=-1)
     share = _sharper(_copy_shares(prediction, n_rows, config.variation), config.temperature)
     draws = draws.astype(np.float64)
     is_copied = draws < share
@@ -64,7 +64,17 @@ def sample_step(prediction: StepPrediction, n_rows: int, config: GenerationConfi
     for book in np.flatnonzero(~is_copied.all(axis=0)).tolist():
         rows = np.flatnonzero(~is_copied[:, book])
         probabilities[rows, book] = _softmax(prediction.book_logits(book)[rows])
-    return sample_codes(probabilities, config, within)
+    return sample_codes(_checked(probabilities), config, within)
+
+
+def _checked(probabilities: np.ndarray) -> np.ndarray:
+    """Errors: CheckpointError for NaN, which finite but huge weights come to."""
+    if not np.isfinite(np.add.reduce(probabilities, axis=None)):
+        raise CheckpointError(
+            "The checkpoint's weights come to numbers that are none: it is damaged, or its training went astray. "
+            "Use another one."
+        )
+    return probabilities
 
 
 def mixture(prediction: StepPrediction, n_rows: int, variation: float) -> np.ndarray:

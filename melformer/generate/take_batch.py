@@ -11,6 +11,7 @@ import torch
 
 from melformer.audio.grid import BeatGrid
 from melformer.audio.io import Waveform
+from melformer.audio.waveform import model_waveform
 from melformer.generate.beat_generator import BeatGenerator
 from melformer.generate.closing import Ending, compose_ending
 from melformer.generate.parallel import side_by_side
@@ -101,7 +102,7 @@ class TakeStreams:
         codes_of_beat, sources = self._codes_of(self.index * factor, (self.index + 1) * factor)
         rate, seconds = self.prompt.waveform.sample_rate, time.perf_counter() - begun
         beats = [
-            Beat(self.index, Waveform(sound, rate), codes_of_beat[i], *sources[i], seconds)
+            Beat(self.index, model_waveform(sound, rate), codes_of_beat[i], *sources[i], seconds)
             for i, sound in enumerate(sounds)
         ]
         self.index += 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from melformer.errors import CheckpointError
-from melformer.files import atomic_path, shipped_folder
+from melformer.files import atomic_path, shipped_folder, user_path
 from melformer.hub.bundle import CARD_FILE, FILES, PART_FILES, Bundle, read_bundle
 
 ENVIRONMENT_VARIABLE = "MELFORMER_MODEL"
@@ -36,7 +36,7 @@ def find_bundle(name: str | Path | None = None, revision: str | None = None) -> 
     if name is None:
         name = os.environ.get(ENVIRONMENT_VARIABLE) or EMBEDDED
     text = str(name)
-    folder = Path(text).expanduser()
+    folder = user_path(text)
     if folder.is_dir():
         if revision is not None:
             raise CheckpointError(f"{folder} is a folder and has no revision {revision!r}; leave it out.")

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from melformer.audio.io import Waveform
+from melformer.audio.waveform import model_waveform
 from melformer.codec.codec import Codec
 from melformer.codec.stereo import decode_side, encode_side
 from melformer.generate.prompt import Prompt
@@ -26,8 +27,8 @@ def rebuild(codec: Codec, prompt: Prompt, codes: np.ndarray) -> Waveform:
     middle = _coloured(middle, rate, colour_codes(wave.mono().samples, middle, rate))
     side = encode_side(wave.samples, rate, prompt.model_bpm)
     if side is None:
-        return Waveform(np.repeat(middle, wave.n_channels, axis=1), rate)
-    return Waveform(decode_side(middle, side, rate, prompt.model_bpm), rate)
+        return model_waveform(np.repeat(middle, wave.n_channels, axis=1), rate)
+    return model_waveform(decode_side(middle, side, rate, prompt.model_bpm), rate)
 
 
 def colour_codes(original: np.ndarray, decoded: np.ndarray, sample_rate: int) -> np.ndarray:

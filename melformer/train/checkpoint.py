@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +36,10 @@ def read_state(path: Path) -> dict[str, Any]:
     """Read a state of one's own. Errors: CheckpointError when it is missing or damaged."""
     try:
         return torch.load(path, weights_only=True, map_location="cpu")
-    except (OSError, RuntimeError, LookupError, ValueError, EOFError, UnpicklingError) as error:
+    except (
+        OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, AssertionError,
+        EOFError, MemoryError, UnpicklingError, struct.error,
+    ) as error:  # fmt: skip  # torch checks little of what it reads
         raise unusable(path, error) from error
 
 
@@ -59,6 +63,15 @@ def told_when_full(run: Path, kept_step: int) -> Iterator[None]:
         ) from error
 
 
+def log_entry(line: str) -> dict[str, Any] | None:
+    """A line of a run's log; None for one that is damaged, which costs no more than a point of a curve."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return entry if isinstance(entry, dict) and type(entry.get("step")) is int else None
+
+
 def tidy(run: Path, step: int) -> None:
     """Remove what a killed process left half written, and log lines of steps that will be done again."""
     for left in (*run.glob(".state-*.pt"), *run.glob(".plan-*.json"), *run.glob(".log-*.jsonl")):
@@ -69,7 +82,7 @@ def tidy(run: Path, step: int) -> None:
     if not log.exists():
         return
     lines = whole_lines(log)
-    kept = [line for line in lines if json.loads(line)["step"] <= step]
+    kept = [line for line in lines if (entry := log_entry(line)) is not None and entry["step"] <= step]
     if kept != lines:
         with atomic_path(log) as temporary:
             temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")

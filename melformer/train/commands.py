@@ -7,6 +7,7 @@ import platform
 from argparse import Namespace
 from contextlib import nullcontext
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from melformer.data.source_pairs import cut_loops, read_pairs
 from melformer.data.tokens import token_facts, tokenise
 from melformer.data.unit_dataset import gather_units
 from melformer.errors import CheckpointError, RequestError
-from melformer.files import atomic_path, only_writer
+from melformer.files import atomic_path, only_writer, user_path
 from melformer.hub import ModelCard, Source, find_bundle, load_bundle, save_bundle
 from melformer.hub.bundle import CARD_FILE, half_precision
 from melformer.hub.codec_folder import save_codec
@@ -39,6 +40,11 @@ from melformer.train.trainer import Trainer
 from melformer.train.transformer import TransformerTask
 from melformer.transformer.pointer import POINTERS
 
+_PLAN_TYPES: dict[str, tuple[type, ...]] = {
+    "config": (dict,), "options": (dict,), "data": (list,), "hours": (int, float), "threads": (int,), "cache": (str,),
+    "init": (str, NoneType), "codec": (str, NoneType), "tokens": (str, NoneType), "fresh": (bool, NoneType),
+    "partly": (bool, NoneType),
+}  # fmt: skip
 HOURS = {"base": 3.0, "tiny": 0.05, "large": 100.0}
 SCORER_LOOPS = {"base": 160, "tiny": 8, "large": 480}
 
@@ -128,10 +134,32 @@ def _write_plan(plan: dict[str, Any], run: Path) -> None:
 
 
 def _read_plan(run: Path) -> dict[str, Any]:
+    """The plan of a run. Errors: CheckpointError when it is missing, damaged, or no plan at all."""
     try:
-        return json.loads((run / "plan.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        plan = json.loads((run / "plan.json").read_text(encoding="utf-8"))
+        _check_plan(plan)
+    except KeyError as error:
+        raise CheckpointError(f"{run} is no training run that can be resumed: its plan lacks {error}.") from error
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{run} is no training run that can be resumed: {error}") from error
+    return plan
+
+
+def _check_plan(plan: Any) -> None:
+    """Errors: KeyError, TypeError, ValueError for what `_new_plan` would not have written."""
+    if not isinstance(plan, dict):
+        raise TypeError(f"its plan is a {type(plan).__name__}")
+    if plan["stage"] not in {stage for stage, _ in OPTIONS}:
+        raise ValueError(f"its plan has the unknown stage {str(plan['stage'])[:40]!r}")
+    for name, kinds in _PLAN_TYPES.items():
+        if not isinstance(plan.get(name), kinds):
+            raise TypeError(f"its plan's {name} is {str(plan.get(name))[:40]!r}")
+    if not all(isinstance(folder, str) for folder in plan["data"]) or not 0 <= plan["threads"] <= 1024:
+        raise ValueError("its plan's data or threads are impossible")
+    Config.from_dict(plan["config"])
+    TrainOptions(**plan["options"])
+    if plan["stage"] == "transformer" and not isinstance(plan["codec"], str):
+        raise TypeError(f"its plan's codec is {str(plan['codec'])[:40]!r}")
 
 
 def _prepare(plan: dict[str, Any], run: Path) -> None:
@@ -286,7 +314,7 @@ def train_tokens(args: Namespace) -> None:
         torch.set_num_threads(1)
     given = args.codec or "runs/scorer/checkpoint"
     codec = read_codec(given).codec
-    folder = Path(given).expanduser()
+    folder = user_path(given)
     name = str(folder.resolve()) if folder.is_dir() else given
     n_loops = tokenise(codec, [Path(d) for d in args.data], Path(args.out), args.workers, name)
     print(f"{args.out}: {n_loops} loops")

@@ -1,6 +1,6 @@
 """The numbers of a training run, and their presets."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from melformer.errors import RequestError
@@ -31,6 +31,10 @@ class TrainOptions:
     track: bool = False
 
     def __post_init__(self) -> None:
+        for item in fields(self):
+            value, kind = getattr(self, item.name), type(item.default)
+            if type(value) is not kind and not (kind is float and type(value) is int):
+                raise RequestError(f"{item.name} is {value!r}; it must be a {kind.__name__}.")
         for name in ("steps", "batch_size", "accumulate", "validate_every", "save_every"):
             if not 1 <= getattr(self, name) <= 10**8:
                 raise RequestError(f"{name} is {getattr(self, name)}; it must be at least 1.")

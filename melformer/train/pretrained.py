@@ -6,6 +6,7 @@ from torch import Tensor
 
 from melformer.codec.codec import Codec
 from melformer.errors import CheckpointError
+from melformer.files import user_path
 from melformer.hub import Bundle, load_bundle
 from melformer.hub.codec_folder import CODEC_FILE, CodecCheckpoint, read_codec_folder
 from melformer.transformer.model import BeatTransformer
@@ -13,7 +14,7 @@ from melformer.transformer.model import BeatTransformer
 
 def read_codec(name: str | Path) -> CodecCheckpoint:
     """A codec run's checkpoint, or the codec of a whole bundle (a folder or "user/repo"). Errors: CheckpointError."""
-    folder = Path(name).expanduser()
+    folder = user_path(name)
     if (folder / CODEC_FILE).is_file():
         return read_codec_folder(folder)
     if folder.is_dir() and not (folder / "model.safetensors").is_file():

@@ -1,6 +1,7 @@
 """One training loop for every model: exact resume, any number of processes, a log that is always written."""
 
 import json
+import operator
 import time
 from pathlib import Path
 from typing import Any, Protocol
@@ -69,11 +70,21 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             for name, average in self.ema.items():
                 average.copy_(state["ema"][name])
-            self.step, self.seconds, self.running = state["step"], state["seconds"], state.get("running", {})
-            self.validation = state.get("validation", {})
-        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            self._check_moments()
+            self.step, self.seconds = operator.index(state["step"]), float(state["seconds"])
+            self.running, self.validation = (_numbers(state.get(name, {})) for name in ("running", "validation"))
+            if not 0 <= self.step <= self.options.steps:
+                raise ValueError(f"it stands at step {self.step:,} of {self.options.steps:,}")
+        except (LookupError, RuntimeError, TypeError, ValueError, AttributeError) as error:
             raise unusable(path, error) from error
         self.kept_step = self.step
+
+    def _check_moments(self) -> None:
+        """AdamW takes whatever it is given and fails a step later. Errors: ValueError."""
+        for parameter, moments in self.optimizer.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):
+                if moments[name].shape != parameter.shape:
+                    raise ValueError(f"the optimizer's {name} has the shape {list(moments[name].shape)}")
 
     def save(self) -> None:
         """Write the whole state to `run/state.pt`, all of it or nothing."""
@@ -197,3 +208,10 @@ class Trainer:
             file.write(json.dumps(entry) + "\n")
         if self.tracker:
             self.tracker.numbers(self.step, group, values)
+
+
+def _numbers(values: Any) -> dict[str, float]:
+    """Losses by name. Errors: TypeError, ValueError."""
+    if not isinstance(values, dict):
+        raise TypeError(f"its losses are a {type(values).__name__}")
+    return {str(name): float(value) for name, value in values.items()}

@@ -2,9 +2,8 @@
 
 import logging
 import re
-import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ class Actions:
         self.sessions = sessions
         self.examples = ExampleLoops(examples)
         self.uploads = uploads
-        self.writing = threading.Lock()  # a long take needs much memory while it is written: one at a time
+        self.work = sessions.work
 
     def call(self, data: dict[str, Any]) -> dict[str, Any]:
         """`{"ok": answer}` or `{"error": sentence}`; never an exception, since the page could not show it."""
@@ -49,7 +48,8 @@ class Actions:
             todo = ACTIONS.get(str(data.get("do")))
             if todo is None:
                 raise RequestError(f"No such request: {str(data.get('do'))[:40]!r}. Reload the page.")
-            return {"ok": todo(self, session, data)}
+            with session.in_use(), self.work.turn() if todo in COSTLY else nullcontext():
+                return {"ok": todo(self, session, data)}
         except SessionExpired as error:
             return {"error": sentence(error), "gone": True}
         except MelformerError as error:
@@ -92,8 +92,10 @@ class Actions:
             raise RequestError(f"There is no example named {str(name)[:80]}.")
 
         def open_path(path: Path, bar: int) -> PromptLoop:
-            with session.scheduler.turn():
-                return replace(open_loop(session.model, path, session.limits, bar), example=path.name)
+            folder = self.sessions.folder / "examples"
+            folder.mkdir(parents=True, exist_ok=True)
+            loop = replace(open_loop(session.model, path, session.limits, bar), example=path.name)
+            return session.host.spool.keep(loop, folder)
 
         return self.examples.loop(name, beats_per_bar, open_path)
 
@@ -163,24 +165,26 @@ def _stop(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
 def _export(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
     take = session.need_take(_take(data))
     kind, part = str(data.get("kind", "wav")), str(data.get("part", "whole"))
-    with actions.writing:
-        return str(export_take(take, session.folder, kind, part))
+    session.check_disk()
+    return str(export_take(take, session.folder, kind, part))
 
 
 def _zip(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
-    with actions.writing:
-        return str(export_all(list(session.takes.values()), session.folder, str(data.get("part", "whole"))))
+    session.check_disk()
+    return str(export_all(list(session.takes.values()), session.folder, str(data.get("part", "whole"))))
 
 
 def _export_stem(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
     stems, name = _stems(session, data)
-    with actions.writing:
+    session.check_disk()
+    with actions.work.turn():
         return str(export_stem(stems, str(data.get("stem")), name, session.folder, _loop(session, data)))
 
 
 def _export_stems(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
     stems, name = _stems(session, data)
-    with actions.writing:
+    session.check_disk()
+    with actions.work.turn():
         return str(export_stems(stems, name, session.folder, _loop(session, data)))
 
 
@@ -203,15 +207,19 @@ def _explain(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
 
 
 def _decode(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
-    with session.scheduler.turn():
-        return decode_with(session.model, session.need_loop(), data.get("n_codebooks"))
+    return decode_with(session.model, session.need_loop(), session.folder, data.get("n_codebooks"))
 
 
 def _edit(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
-    with session.scheduler.turn():
-        return decode_rewritten(session.model, session.need_loop(), data.get("order"))
+    return decode_rewritten(session.model, session.need_loop(), session.folder, data.get("order"))
 
 
+def _use(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
+    return session.use_take(_take(data))
+
+
+COSTLY = (_load, _example, _retime, _crop, _use, _export, _zip, _explain, _decode, _edit)
+"""These read, resample, write or decode much: they go through the host's queue for work, one at a time."""
 ACTIONS: dict[str, Callable[[Actions, Session, dict[str, Any]], Any]] = {
     "load": _load,
     "example": _example,
@@ -219,7 +227,7 @@ ACTIONS: dict[str, Callable[[Actions, Session, dict[str, Any]], Any]] = {
     "view": lambda actions, session, data: session.view(),
     "retime": _retime,
     "crop": _crop,
-    "use": lambda actions, session, data: session.use_take(_take(data)),
+    "use": _use,
     "rename": _name,
     "favourite": _mark,
     "reopen": lambda actions, session, data: session.reopen(str(data.get("key"))),

@@ -1,7 +1,7 @@
 """The API for scripts: `/continue` streams beats; `/continue_whole`, `/takes` and `/stems` give files."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from melformer.generate import GenerationConfig
 from melformer.ui.actions import Actions, sentence
 from melformer.ui.exports import export_all, export_stems, export_take, loop_file_name
 from melformer.ui.loops import check_beats_per_bar
+from melformer.ui.outbox import Outbox
 from melformer.ui.session import Session
 from melformer.ui.sessions import Sessions
 from melformer.ui.stem_jobs import PcmStems
@@ -20,23 +21,24 @@ SETTINGS = ("n_beats", "seed", "temperature", "variation", "close_loop", "top_k"
 STEMS_WAIT_S = 120.0
 
 
-def add_api(sessions: Sessions, actions: Actions) -> None:
+def add_api(sessions: Sessions, actions: Actions, outbox: Outbox) -> None:
     """Register the endpoints in the blocks that are being built."""
-    endpoints = Endpoints(sessions, actions)
-    options: dict[str, Any] = {"concurrency_limit": sessions.limits.queue, "concurrency_id": "model"}
+    endpoints = Endpoints(sessions, actions, outbox)
     for name, function in API.items():
-        gr.api(getattr(endpoints, function.__name__), api_name=name, **options)
+        gr.api(getattr(endpoints, function.__name__), api_name=name, concurrency_limit=None)
 
 
 class Endpoints:
     """Each request has a session of its own, forgotten when it ends; beats are made as fast as they can be."""
 
-    def __init__(self, sessions: Sessions, actions: Actions) -> None:
+    def __init__(self, sessions: Sessions, actions: Actions, outbox: Outbox) -> None:
         self.sessions = sessions
         self.actions = actions
+        self.outbox = outbox
 
     def continue_stream(
         self,
+        request: gr.Request,
         loop: dict,
         n_beats: int = 16,
         seed: int = 0,
@@ -50,18 +52,21 @@ class Endpoints:
         beats_per_bar: int = 4,
     ) -> Iterator[dict]:
         """Continue a loop: the format, one object a beat with samples and codes as base64, and an end."""
-        request = _request(locals())
+        settings = _request(locals())
         with self._session(keep_files=False) as session:
             self._load(session, loop, bpm, beats_per_bar)
             yield _format(session)
-            for message in session.play(request):
-                if message["kind"] in ("waiting", "beat"):
-                    yield message
+            made = session.play(settings)
+            with closing(made), closing(self.outbox.bounded(made, request.session_hash or "")) as bounded:
+                for message in bounded:
+                    if message["kind"] in ("waiting", "beat"):
+                        yield message
             # Gradio sends the last message twice; this one may be.
             yield {"kind": "end", "n_beats": session.need_take(1).n_beats, "seed": session.need_take(1).seed}
 
     def continue_whole(
         self,
+        request: gr.Request,
         loop: dict,
         n_beats: int = 16,
         seed: int = 0,
@@ -77,15 +82,16 @@ class Endpoints:
         beats_per_bar: int = 4,
     ) -> dict:
         """Continue a loop and give the file, with the loop or only the new part: wav, wav24, flac, tiaf."""
-        request = _request(locals())
+        settings = _request(locals())
         with self._session(keep_files=True) as session:
             self._load(session, loop, bpm, beats_per_bar)
-            for _ in session.play(request):
-                pass
-            return _file(export_take(session.need_take(1), session.folder, kind, part))
+            self._make(session.play(settings), request)
+            with self.actions.work.turn():
+                return _file(export_take(session.need_take(1), session.folder, kind, part))
 
     def takes(
         self,
+        request: gr.Request,
         loop: dict,
         n_beats: int = 16,
         seed: int = 0,
@@ -101,12 +107,12 @@ class Endpoints:
         beats_per_bar: int = 4,
     ) -> dict:
         """Several takes with seeds that follow each other: a ZIP of WAV files, and `takes.json` about them."""
-        request = {**_request(locals()), "n_takes": n_takes}
+        settings = {**_request(locals()), "n_takes": n_takes}
         with self._session(keep_files=True) as session:
             self._load(session, loop, bpm, beats_per_bar)
-            for _ in session.choose(request):
-                pass
-            return _file(export_all(list(session.takes.values()), session.folder, part))
+            self._make(session.choose(settings), request)
+            with self.actions.work.turn():
+                return _file(export_all(list(session.takes.values()), session.folder, part))
 
     def stems(self, loop: dict, bpm: float | None = None) -> dict:
         """Drums, bass and other of a loop: a ZIP of WAV files that add up to it."""
@@ -116,24 +122,35 @@ class Endpoints:
             if not isinstance(stems, PcmStems):
                 raise RequestError("This server has no model that separates stems, or it took too long.")
             prompt_loop = session.need_loop()
-            return _file(export_stems(stems, loop_file_name(prompt_loop), session.folder, prompt_loop))
+            with self.actions.work.turn():
+                return _file(export_stems(stems, loop_file_name(prompt_loop), session.folder, prompt_loop))
 
     @contextmanager
     def _session(self, keep_files: bool) -> Iterator[Session]:
         """A session for one request; mistakes leave it as Gradio's errors, whose sentences reach the client."""
-        token = self.sessions.create(paced=False)
+        token = ""
         try:
-            yield self.sessions.find(token)
+            token = self.sessions.create(paced=False)
+            session = self.sessions.find(token)
+            with session.in_use():
+                yield session
         except MelformerError as error:
             raise gr.Error(sentence(error), print_exception=False) from None  # a mistake of theirs, not a fault of ours
         finally:
             self.sessions.forget(token, keep_files)
 
+    def _make(self, made: Iterator[dict[str, Any]], request: gr.Request) -> None:
+        """To its end, as long as somebody waits for it."""
+        with closing(made):
+            for _ in self.outbox.heard(made, request.session_hash or ""):
+                pass
+
     def _load(self, session: Session, loop: Any, bpm: float | None, beats_per_bar: Any) -> None:
-        path = self.actions.uploaded(loop.get("path") if isinstance(loop, dict) else loop)
-        session.load(path, check_beats_per_bar(beats_per_bar))
-        if bpm is not None:
-            session.retime(bpm, session.need_loop().beats_per_bar)
+        with self.actions.work.turn():
+            path = self.actions.uploaded(loop.get("path") if isinstance(loop, dict) else loop)
+            session.load(path, check_beats_per_bar(beats_per_bar))
+            if bpm is not None:
+                session.retime(bpm, session.need_loop().beats_per_bar)
 
 
 API: dict[str, Callable[..., Any]] = {

@@ -1,20 +1,22 @@
 """The page as Gradio blocks, and how it is served."""
 
+import asyncio
 import atexit
 import logging
-import os
 import signal
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from melformer.errors import MelformerError, RequestError
+from melformer.audio.sniff import reason
+from melformer.errors import ConfigError, MelformerError
 from melformer.files import shipped_folder
 from melformer.ui.actions import SURPRISE, Actions, sentence
 from melformer.ui.api import API, add_api
@@ -22,60 +24,92 @@ from melformer.ui.api_calls import ApiCalls
 from melformer.ui.component import STATIC, make_instrument, page_styles
 from melformer.ui.limits import Limits
 from melformer.ui.memory import use_one_heap
-from melformer.ui.middleware import Guard
+from melformer.ui.middleware import UPLOAD, Guard
+from melformer.ui.outbox import Outbox
 from melformer.ui.page_head import PageHead
+from melformer.ui.server import PageServer, bind
 from melformer.ui.session import Session
 from melformer.ui.sessions import Sessions
+from melformer.ui.uploads import FORM_BYTES, Uploads
+from melformer.ui.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 EXAMPLES = shipped_folder("examples")
 TITLE = "Melformer: drop in a loop, hear what comes next"
 DESCRIPTION = "It plays the next bars with the sounds of your loop, locked to your tempo."
-PORT = 7860
 WARM_UP_BEATS = 8
+MAX_EVENTS = 100
+"""Streams that Gradio may have in hand before the desk has seen them."""
+SWEEP_S = 5.0
 
 
 def example_loops(folder: Path = EXAMPLES) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.suffix in (".wav", ".flac", ".ogg"))
 
 
-def build_page(
-    model: Any, limits: Limits | None = None, examples: list[Path] | None = None
-) -> tuple[gr.Blocks, Sessions]:
-    """The page for a model, and its sessions; nothing is served yet."""
+@dataclass(frozen=True)
+class Page:
+    """The blocks, and what stands behind them; nothing is served yet."""
+
+    blocks: gr.Blocks
+    sessions: Sessions
+    workspace: Workspace
+    outbox: Outbox
+    limits: Limits
+
+    def close(self) -> None:
+        """Forget everybody and remove every file."""
+        self.sessions.close()
+        self.workspace.close()
+
+
+def build_page(model: Any, limits: Limits | None = None, examples: list[Path] | None = None) -> Page:
+    """The page for a model. Errors: ConfigError when its folder cannot be made."""
     limits = Limits.from_environment() if limits is None else limits
-    uploads = Path(gr.utils.get_upload_folder())
-    uploads.mkdir(parents=True, exist_ok=True)
-    sessions = Sessions(model, limits, Path(tempfile.mkdtemp(prefix="melformer-", dir=uploads)))
-    actions = Actions(sessions, example_loops() if examples is None else examples, uploads)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as page:
+    workspace = make_workspace(limits)
+    sessions = Sessions(model, limits, workspace.sessions, check_room=workspace.check_room)
+    actions = Actions(sessions, example_loops() if examples is None else examples, workspace.uploads)
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as blocks:
+        outbox = Outbox(blocks)
         instrument = make_instrument(actions.call)
         for event, stream in (("play", Session.play), ("choose", Session.choose)):
             getattr(instrument, event)(
-                _streaming(sessions, stream),
+                _streaming(sessions, outbox, stream),
                 outputs=instrument,
                 show_progress="hidden",
                 trigger_mode="multiple",
-                concurrency_limit=limits.queue,  # the desk decides who plays and shows the others their place
-                concurrency_id="model",
+                concurrency_limit=None,  # the desk decides who plays, and shows the others their place
                 api_visibility="private",
             )
-        add_api(sessions, actions)
-    page.queue(max_size=limits.queue)
-    return page, sessions
+        add_api(sessions, actions, outbox)
+    blocks.queue(max_size=MAX_EVENTS)
+    return Page(blocks, sessions, workspace, outbox, limits)
+
+
+def make_workspace(limits: Limits) -> Workspace:
+    """The page's folder below Gradio's, which is the only one that Gradio serves files from. Errors: ConfigError."""
+    root = Path(gr.utils.get_upload_folder())
+    try:
+        return Workspace(root, limits.disk_mb)
+    except OSError as error:
+        raise ConfigError(
+            f"No files can be kept in {root} ({reason(error)}): set GRADIO_TEMP_DIR to a folder that can be written."
+        ) from None
 
 
 def _streaming(
-    sessions: Sessions, stream: Callable[[Session, dict[str, Any]], Iterator[dict[str, Any]]]
-) -> Callable[[gr.EventData], Iterator[dict[str, Any]]]:
+    sessions: Sessions, outbox: Outbox, stream: Callable[[Session, dict[str, Any]], Iterator[dict[str, Any]]]
+) -> Callable[..., Iterator[dict[str, Any]]]:
     """An event's messages, each marked with the run the page gave it; a mistake becomes a message too."""
 
-    def messages(event: gr.EventData) -> Iterator[dict[str, Any]]:
-        data = dict(event._data or {})
+    def messages(event: gr.EventData, request: gr.Request) -> Iterator[dict[str, Any]]:
+        data = event._data if isinstance(event._data, dict) else {}
         run = data.get("run")
         try:
-            for message in stream(sessions.find(data.get("token")), data):
-                yield {"run": run, **message}
+            made = stream(sessions.find(data.get("token")), data)
+            with closing(made), closing(outbox.bounded(made, request.session_hash or "")) as bounded:
+                for message in bounded:
+                    yield {"run": run, **message}
         except MelformerError as error:
             yield {"run": run, "kind": "error", "message": sentence(error)}
         except Exception:
@@ -85,28 +119,56 @@ def _streaming(
     return messages
 
 
-def launch_options(limits: Limits) -> dict[str, Any]:
-    """Everything local: system fonts, our own styles, no analytics, no server-side rendering."""
+def make_app(page: Page) -> FastAPI:
+    """The page as an ASGI application: the guard, uploads of our own, then Gradio with everything local."""
+    limits = page.limits
+    upload_bytes = round(1e6 * limits.upload_mb)
+    app = FastAPI(
+        docs_url=None, redoc_url=None, openapi_url=None, lifespan=_housekeeping(page),
+        middleware=[
+            Middleware(Guard, uploads=page.workspace.uploads, max_upload_bytes=upload_bytes + FORM_BYTES),
+            Middleware(PageHead, title=TITLE, description=DESCRIPTION),
+            Middleware(ApiCalls, endpoints=API),
+        ],
+    )  # fmt: skip
+    app.add_route(UPLOAD, Uploads(page.workspace, upload_bytes).serve, methods=["POST"])
+    page.blocks.state_session_capacity = limits.sessions
+    page.blocks.has_launched = True  # or Gradio takes any file of the host for an uploaded one
     theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-    return {
-        "theme": theme,
-        "head": page_styles(),
-        "ssr_mode": False,
-        "mcp_server": False,  # not even where GRADIO_MCP_SERVER is set: docs/decisions/ tells why
-        "max_file_size": f"{limits.upload_mb}mb",
-        "state_session_capacity": limits.sessions,
-        "footer_links": ["api"],
-        "show_error": False,
-        "run_history": False,
-        "favicon_path": str(STATIC / "mark.svg"),
-        "app_kwargs": {
-            "middleware": [
-                Middleware(Guard),
-                Middleware(PageHead, title=TITLE, description=DESCRIPTION),
-                Middleware(ApiCalls, endpoints=API),
-            ]
-        },
-    }
+    return gr.mount_gradio_app(
+        app, page.blocks, "/",
+        theme=theme,
+        head=page_styles(),
+        ssr_mode=False,
+        mcp_server=False,  # not even where GRADIO_MCP_SERVER is set: docs/decisions/ tells why
+        max_file_size=f"{limits.upload_mb}mb",
+        footer_links=["api"],
+        show_error=False,
+        run_history=False,
+        favicon_path=str(STATIC / "mark.svg"),
+        enable_monitoring=False,
+    )  # fmt: skip
+
+
+def _housekeeping(page: Page) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Every few seconds, what nobody fetched or used goes: also on a page without visitors."""
+
+    async def sweep() -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            page.outbox.sweep()
+            await asyncio.to_thread(page.sessions.sweep)
+            await asyncio.to_thread(page.workspace.sweep)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        sweeping = asyncio.create_task(sweep())
+        try:
+            yield
+        finally:
+            sweeping.cancel()
+
+    return lifespan
 
 
 def serve(name: str | None = None) -> None:
@@ -120,25 +182,20 @@ def serve(name: str | None = None) -> None:
 
     use_one_heap()
     limits = Limits.from_environment()
+    bound = bind()
     torch.set_num_threads(1)  # a second thread gains little on matrices this small, and takes a core from the server
     model = Melformer.from_pretrained(name)
-    page, sessions = build_page(model, limits)
-    atexit.register(sessions.close)
+    page = build_page(model, limits)
+    atexit.register(page.close)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end as after Ctrl-C: without its visitors' files
-    warming = threading.Thread(target=warm_up, args=(sessions, example_loops()), daemon=True)
+    warming = threading.Thread(target=warm_up, args=(page.sessions, example_loops()), daemon=True)
     warming.start()
-    options = launch_options(limits)
-    if "GRADIO_SERVER_PORT" not in os.environ and "SPACE_ID" not in os.environ:
-        options["server_port"] = PORT
-    try:
-        page.launch(**options)
-    except OSError:
-        raise RequestError(f"Port {PORT} is taken; set GRADIO_SERVER_PORT to another one.") from None
-    except KeyboardInterrupt:  # before the page was up; afterwards Gradio takes it as the wish to end
-        pass
-    finally:
-        sessions.close()
-        warming.join(10.0)  # a process that ends while torch computes in a thread is aborted
+    server = PageServer(make_app(page), bound)
+    print(f"* Running on local URL:  {server.url}", flush=True)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    page.close()
+    warming.join(10.0)  # a process that ends while torch computes in a thread is aborted
 
 
 def warm_up(sessions: Sessions, examples: list[Path]) -> None:

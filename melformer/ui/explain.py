@@ -1,7 +1,9 @@
 """For the curious: a loop through few or many codebooks, seen and heard, and with its tokens rewritten."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -9,13 +11,14 @@ from melformer.audio.io import Waveform
 from melformer.errors import RequestError
 from melformer.ui.loops import PromptLoop
 from melformer.ui.requests import whole_number
-from melformer.ui.wire import code_columns, pcm16, text
+from melformer.ui.wire import code_columns, text, write_pcm16
 
 N_FFT = 2048
 N_ROWS = 96
 MAX_COLUMNS = 600
 FLOOR_DB = 70.0
 LOW_HZ = 40.0
+DECODED = "decoded-"
 
 
 def spectrum(waveform: Waveform) -> dict[str, Any]:
@@ -40,16 +43,16 @@ def codebook_usage(codes: np.ndarray) -> list[dict[str, int]]:
     return [{"distinct": len(np.unique(one)), "columns": len(columns)} for one in columns.T]
 
 
-def decode_with(model: Any, loop: PromptLoop, n_codebooks: Any) -> dict[str, Any]:
+def decode_with(model: Any, loop: PromptLoop, folder: Path, n_codebooks: Any) -> dict[str, Any]:
     """The loop, written down with `n_codebooks` codebooks and played back. Errors: RequestError."""
     most = loop.prompt.codes.shape[-1]
     n_codebooks = whole_number(n_codebooks, "The number of codebooks", 1, most)
     decoded = model.reconstruct(loop.prompt.waveform, loop.prompt.bpm, n_codebooks=n_codebooks)
     words = f"Decoded with {n_codebooks} of {most} codebooks"
-    return _packed(decoded, loop, words)
+    return _packed(decoded, loop, folder, words)
 
 
-def decode_rewritten(model: Any, loop: PromptLoop, order: Any) -> dict[str, Any]:
+def decode_rewritten(model: Any, loop: PromptLoop, folder: Path, order: Any) -> dict[str, Any]:
     """The loop with beat `order[k]["from"]` at place k, reversed in time where asked. Errors: RequestError."""
     n_beats = loop.prompt.n_beats
     if not isinstance(order, list) or len(order) != n_beats or not all(isinstance(item, dict) for item in order):
@@ -63,13 +66,16 @@ def decode_rewritten(model: Any, loop: PromptLoop, order: Any) -> dict[str, Any]
         source = whole_number(item.get("from"), "A beat", 0, n_beats - 1)
         beat = codes[source * per_beat : (source + 1) * per_beat]
         rewritten[k * per_beat : (k + 1) * per_beat] = beat[::-1, ::-1] if item.get("reversed") else beat
-    return _packed(model.decode_codes(loop.prompt, rewritten), loop, "Decoded with the rewritten tokens")
+    return _packed(model.decode_codes(loop.prompt, rewritten), loop, folder, "Decoded with the rewritten tokens")
 
 
-def _packed(decoded: Waveform, loop: PromptLoop, words: str) -> dict[str, Any]:
+def _packed(decoded: Waveform, loop: PromptLoop, folder: Path, words: str) -> dict[str, Any]:
     prompt = loop.prompt.waveform
     samples = np.zeros((prompt.n_samples, prompt.n_channels), np.float32)
     n = min(prompt.n_samples, decoded.n_samples)
     samples[:n] = decoded.samples[:n]
     picture = spectrum(Waveform(samples, prompt.sample_rate))
-    return {"pcm": text(pcm16(samples)), "spectrum": picture, "words": words}
+    for path in folder.glob(f"{DECODED}*"):
+        path.unlink(missing_ok=True)
+    path = write_pcm16(folder / f"{DECODED}{uuid4().hex}.pcm", samples)
+    return {"pcm_path": str(path), "spectrum": picture, "words": words}

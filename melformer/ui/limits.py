@@ -21,6 +21,7 @@ class Limits:
     upload_mb: int = _limit(20, 1, 1000, "largest file that can be uploaded, MB")
     prompt_beats: int = _limit(64, 4, 64, "longest loop, beats; of a longer one the last bars are used")
     prompt_s: int = _limit(120, 5, 600, "longest part of an upload that is used, seconds")
+    prompt_values: int = _limit(12_000_000, 1_000_000, 200_000_000, "samples, all channels, that are used of an upload")
     beats: int = _limit(256, 1, 512, "most beats in one request")
     endless_beats: int = _limit(1280, 16, 100_000, "beats after which an endless stream rests")
     shared_beats: int = _limit(64, 4, 100_000, "beats after which an endless stream makes way for others")
@@ -30,7 +31,12 @@ class Limits:
     queue: int = _limit(8, 1, 1000, "most people waiting or playing; the next one is asked to come back")
     sessions: int = _limit(64, 1, 10_000, "sessions kept in memory; the longest unused goes first")
     session_minutes: int = _limit(30, 1, 1440, "minutes after which an unused session is forgotten")
-    session_mb: int = _limit(2000, 50, 1_000_000, "disk that a session's takes and files may fill, MB")
+    take_mb: int = _limit(256, 10, 100_000, "longest take, MB of 32-bit samples; an endless stream rests there")
+    session_mb: int = _limit(1000, 50, 1_000_000, "disk that a session's takes and files may fill, MB")
+    memory_mb: int = _limit(200, 20, 1_000_000, "memory for the loops of all sessions, MB; the others are on disk")
+    work: int = _limit(12, 1, 24, "most calls that wait while loops are read and files written")
+    files_mb: int = _limit(1000, 10, 1_000_000, "disk for files that `/continue_whole` made, MB; the oldest goes first")
+    disk_mb: int = _limit(20_000, 100, 10_000_000, "disk that the files of all visitors may fill, MB")
     ahead_s: float = _limit(2.0, 0.5, 30.0, "seconds that a stream is made ahead of what is heard")
 
     def __post_init__(self) -> None:

@@ -6,17 +6,19 @@ from typing import Any
 from uuid import uuid4
 
 from melformer.audio.grid import MAX_BPM, MIN_BPM, BeatGrid, beats_per_second, bpm_of, check_bpm, seconds_per_beat
-from melformer.audio.io import Waveform, read_waveform
+from melformer.audio.io import Waveform, read_beginning
 from melformer.audio.tempo import find_tempo
-from melformer.errors import RequestError, TempoError
+from melformer.errors import AudioError, RequestError, TempoError
 from melformer.ui.limits import Limits
 
 BEATS_PER_BAR = (2, 3, 4, 5, 6, 7, 8, 9, 12)
 READ_AT_MOST_S = 600.0
 SHORT_S = 1.0  # of less, nobody wants to hear at which tempo it is no whole beat
+MAX_VALUES_PER_S = 400_000
+"""Samples of all channels in a second: stereo at 192 kHz. More would make a beat too large to send."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PromptLoop:
     """A prompt, the audio it was cut from (`start_s` in, for cutting it anew), and what the user is told.
 
@@ -56,21 +58,27 @@ def check_beats_per_bar(value: Any) -> int:
 
 def open_loop(model: Any, path: Path, limits: Limits, beats_per_bar: int = 4) -> PromptLoop:
     """Read a file and make it a prompt. Errors: AudioError, TempoError."""
-    raw = read_waveform(path, max_s=READ_AT_MOST_S)
+    raw, whole_s = read_beginning(path, max_s=READ_AT_MOST_S, kept_s=limits.prompt_s, kept_values=limits.prompt_values)
+    if raw.sample_rate * raw.n_channels > MAX_VALUES_PER_S:
+        raise AudioError(
+            f"{path.name} has {raw.n_channels} channels at {raw.sample_rate:,} Hz, more than a page can play: "
+            "export it as stereo at 44,100 or 48,000 Hz."
+        )
     try:
-        return _open_waveform(model, raw, path, limits, beats_per_bar)
+        return _open_waveform(model, raw, whole_s, path, limits, beats_per_bar)
     except TempoError:
         if raw.duration_s >= SHORT_S:
             raise
         raise TempoError(f"Too short ({raw.duration_s:.2f} s): use at least a beat, ideally a bar.") from None
 
 
-def _open_waveform(model: Any, raw: Waveform, path: Path, limits: Limits, beats_per_bar: int) -> PromptLoop:
+def _open_waveform(
+    model: Any, raw: Waveform, whole_s: float, path: Path, limits: Limits, beats_per_bar: int
+) -> PromptLoop:
     tempo = find_tempo(raw, path=path)
     messages = []
-    if raw.duration_s > limits.prompt_s:
-        messages.append(f"Using the first {limits.prompt_s} s of {raw.duration_s:.0f} s.")
-        raw = raw.slice(0, round(limits.prompt_s * raw.sample_rate))
+    if whole_s > raw.duration_s:
+        messages.append(f"Using the first {raw.duration_s:.0f} s of {whole_s:.0f} s.")
     prompt = model.prompt(raw, bpm=tempo.bpm, start_s=tempo.start_s, beats_per_bar=beats_per_bar)
     told = (*messages, *prompt.messages)
     loop = PromptLoop(path.stem, raw, prompt, beats_per_bar, tempo.source, tempo.confidence, told, tempo.start_s)

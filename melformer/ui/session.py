@@ -1,29 +1,43 @@
 """What one visitor has on the desk: a loop, its takes, what can be undone, and the stream that plays."""
 
 import collections
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from melformer.errors import RequestError
-from melformer.ui.batch_run import BatchRun
+from melformer.ui.choice import Choice, check_size
 from melformer.ui.limits import Limits
 from melformer.ui.loops import PromptLoop, bpm_of_bars, crop_loop, loop_of_take, open_loop, retime_loop, snap_bpm
 from melformer.ui.requests import MAX_SEED, GenerationRequest, read_request, read_settings, whole_number
-from melformer.ui.scheduler import QueuedStream, Scheduler
+from melformer.ui.scheduler import Scheduler
+from melformer.ui.spool import Spool
 from melformer.ui.stem_jobs import WAIT_S, PcmStems, StemJobs
 from melformer.ui.stream_run import StreamRun
 from melformer.ui.take_store import TakeStore
 from melformer.ui.takes import Take
 from melformer.ui.tape import Tape
 from melformer.ui.view import end_sentence, view_loop, view_of
-from melformer.ui.wire import pack_beat
+from melformer.ui.wire import pack_beat, write_pcm16
 
 STOP_WAIT_S = 2.0
 MAX_NAME = 60
 MAX_STEMS_S = 180.0
 """Of a longer take no stems are made afterwards: it would hold the machine up for others."""
+MAX_ANSWER_BYTES = 2**20
+"""Of samples in one answer: beyond it a page asks again."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """What all sessions share: the model, whose turn it is, the memory for loops, and room on the disk."""
+
+    model: Any
+    scheduler: Scheduler
+    spool: Spool
+    check_room: Callable[[], None]
 
 
 class Session:
@@ -33,16 +47,23 @@ class Session:
     """
 
     def __init__(
-        self, model: Any, scheduler: Scheduler, limits: Limits, folder: Path, paced: bool = True,
-        stem_jobs: StemJobs | None = None,
-    ) -> None:  # fmt: skip
-        self.model = model
-        self.scheduler = scheduler
+        self, host: Host, limits: Limits, folder: Path, paced: bool = True, stem_jobs: StemJobs | None = None
+    ) -> None:
+        self.host = host
         self.limits = limits
         self.paced = paced
         self.store = TakeStore(folder, limits.kept_takes)
-        self.stem_jobs = stem_jobs or StemJobs(model)
-        self._running: StreamRun | BatchRun | None = None
+        self._running: StreamRun | Choice | None = None
+        self.stem_jobs = stem_jobs or StemJobs(host.model)
+        self._n_calls = 0
+
+    @property
+    def model(self) -> Any:
+        return self.host.model
+
+    @property
+    def scheduler(self) -> Scheduler:
+        return self.host.scheduler
 
     @property
     def folder(self) -> Path:
@@ -60,11 +81,31 @@ class Session:
     def is_running(self) -> bool:
         return self._running is not None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a stream plays or a call is being answered."""
+        return self.is_running or self._n_calls > 0
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """A call is being answered: meanwhile the session is not forgotten."""
+        with self.store.lock:
+            self._n_calls += 1
+        try:
+            yield
+        finally:
+            with self.store.lock:
+                self._n_calls -= 1
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing would be lost with it."""
+        return self.loop is None and not self.takes
+
     def load(self, path: Path, beats_per_bar: int = 4) -> dict[str, Any]:
-        """Take a file as the loop; earlier takes stay in the list. Errors: AudioError, TempoError."""
-        with self.scheduler.turn():
-            loop = open_loop(self.model, path, self.limits, beats_per_bar)
-        return self._put(loop)
+        """Take a file as the loop; earlier takes stay in the list. Errors: AudioError, TempoError, RequestError."""
+        self.check_disk()
+        return self._put(open_loop(self.model, path, self.limits, beats_per_bar))
 
     def open(self, loop: PromptLoop) -> dict[str, Any]:
         """Take a loop that is ready, such as an example's."""
@@ -81,22 +122,19 @@ class Session:
         elif tapped:
             seconds = loop.raw.duration_s - loop.start_s
             bpm = snap_bpm(bpm, seconds, beats_per_bar, self.limits.prompt_beats)
-        with self.scheduler.turn():
-            again = retime_loop(self.model, loop, bpm, beats_per_bar, self.limits, shift_s)
-        return self._put(again)
+        self.check_disk()
+        return self._put(retime_loop(self.model, loop, bpm, beats_per_bar, self.limits, shift_s))
 
     def crop(self, first: int, last: int) -> dict[str, Any]:
         loop = self.need_loop()
-        with self.scheduler.turn():
-            cropped = crop_loop(self.model, loop, first, last)
-        return self._put(cropped)
+        self.check_disk()
+        return self._put(crop_loop(self.model, loop, first, last))
 
     def use_take(self, number: int) -> dict[str, Any]:
         """Make a take the loop that is continued from now on."""
         take = self.need_take(number)
-        with self.scheduler.turn():
-            loop = loop_of_take(self.model, take.loop, take.whole(), take.number, self.limits)
-        return self._put(loop)
+        self.check_disk()
+        return self._put(loop_of_take(self.model, take.loop, take.whole(), take.number, self.limits))
 
     def remove_take(self, number: int) -> dict[str, Any]:
         self.need_take(number)
@@ -138,23 +176,23 @@ class Session:
         if not isinstance(found, PcmStems):
             return {"present": []}
         if data.get("take") is None:
-            return found.packed()
+            return found.packed(self.folder)
         loop = self.need_take(data["take"]).loop
         first = loop.prompt.n_beats + whole_number(data.get("first", 0), "A beat", 0, 1_000_000)
         edges = loop.edges(max(0, first - loop.prompt.n_beats))
-        return found.part(int(edges[first])).packed()
+        return found.part(int(edges[first])).packed(self.folder)
 
     def stems_of(self, number: Any, key: str | None = None, wait_s: float = WAIT_S) -> "PcmStems | bool | None":
         """Of a take (None: of the loop, the current one or that with this key): the stems, None where there are none,
         False while they are in the making."""
         if number is None:
             loop = self.need_loop() if key is None else self._loop_of(key)
-            return self.stem_jobs.wait(loop.key, loop.prompt, loop.prompt.bpm, wait_s)
+            return self.stem_jobs.wait(loop.key, lambda: loop.prompt, loop.prompt.bpm, wait_s)
         take = self.need_take(whole_number(number, "The take", 1, 1_000_000))
         if take.loop.prompt.waveform.duration_s + take.n_new_samples / take.tape.sample_rate > MAX_STEMS_S:
             return None
         name = f"{take.loop.key} {take.tape.path.name} {take.n_beats}"
-        return self.stem_jobs.wait(name, take.whole(), take.loop.prompt.bpm, wait_s)
+        return self.stem_jobs.wait(name, take.whole, take.loop.prompt.bpm, wait_s)
 
     def play(self, data: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Continue the loop, or keep going after a take: messages for the page, a beat at a time."""
@@ -188,28 +226,24 @@ class Session:
         if request.n_beats is None:
             raise RequestError("Choose a number of bars or beats: endless is for one take.")
         loop = self.need_loop()
+        check_size(loop, request.n_beats, n_takes, self.limits)
+        self.check_disk()
         self.settle()
-        player = QueuedStream(None, request.n_beats * n_takes * (self.scheduler.beat_cost_s or 0.1))
         seeds = [(request.seed + k) % (MAX_SEED + 1) for k in range(n_takes)]
-        batch = self._running = BatchRun(self.model, loop, request, seeds)
+        choice = Choice(self.scheduler, request, n_takes)
+        self._running = choice
         try:
-            for place in self.scheduler.enter(player):
-                yield {"kind": "waiting", "place": place.place, "wait_s": place.wait_s}
-                if batch.reason:
-                    break
-            else:
-                yield {"kind": "making", "n_takes": n_takes}
-                with self.scheduler.turn():
-                    batch.make()
+            yield from choice.messages(self.model, lambda: self.model.stream_takes(
+                loop.prompt, request.n_beats, seeds=seeds, config=request.settings, close_loop=request.close_loop
+            ))  # fmt: skip
         finally:
-            self.scheduler.leave(player)
-            batch.finished.set()
+            choice.stop("left")
+            numbers = self.store.keep_whole(loop, choice.made) if choice.made else []
             with self.store.lock:
-                if self._running is batch:
+                if self._running is choice:
                     self._running = None
-        numbers = self.store.keep_whole(loop, batch.made) if batch.made else []
-        if batch.best is not None:
-            numbers.insert(0, numbers.pop(seeds.index(batch.best)))  # the page offers the first
+        if numbers:
+            numbers.insert(0, numbers.pop(choice.best))  # the page offers the first
         words = "" if numbers else "Stopped: no takes were generated."
         yield {"kind": "end", "reason": "chosen", "message": words, "takes": numbers, "view": self.view()}
 
@@ -221,21 +255,28 @@ class Session:
             running.finished.wait(STOP_WAIT_S)
 
     def beats(self, number: int, first: int, last: int) -> list[dict[str, Any]]:
-        """Beats [first, last) of a take once more, for a page that missed some."""
+        """Beats [first, last) of a take once more, for a page that missed some: as many as fit into an answer."""
         take = self.need_take(number)
-        return [
-            pack_beat(k, take.beat(k), take.codes[k], take.join if k == 0 else None, take.sources[k])
-            for k in range(max(0, first), min(last, take.n_beats))
-        ]
+        packed, n_bytes = [], 0
+        for k in range(max(0, first), min(last, take.n_beats)):
+            samples = take.beat(k)
+            n_bytes += samples.nbytes // 2
+            if packed and n_bytes > MAX_ANSWER_BYTES:
+                break
+            packed.append(pack_beat(k, samples, take.codes[k], take.join if k == 0 else None, take.sources[k]))
+        return packed
 
     def need_take(self, number: int) -> Take:
-        if number not in self.takes:
+        take = self.takes.get(number)
+        if take is None:
             raise RequestError(f"Take {number} is gone.")
-        return self.takes[number]
+        self.host.spool.use(take.loop)
+        return take
 
     def loop_view(self, key: str) -> dict[str, Any]:
-        """The loop, or an earlier one that a take was made from, with its samples."""
-        return view_loop(self._loop_of(key))
+        """The loop, or an earlier one that a take was made from, with the file of its samples."""
+        loop = self._loop_of(key)
+        return view_loop(loop, self.store.pcm_path(loop))
 
     def _loop_of(self, key: str) -> PromptLoop:
         loops = [self.loop, *(take.loop for take in self.takes.values())]
@@ -252,16 +293,24 @@ class Session:
     def need_loop(self) -> PromptLoop:
         if self.loop is None:
             raise RequestError("Choose a loop first: drop in a file, or try one of the examples.")
+        self.host.spool.use(self.loop)
         return self.loop
 
     def _put(self, loop: PromptLoop) -> dict[str, Any]:
+        """Make a loop the one at hand: its samples go to disk, and another file has them as a browser plays them."""
         self.stop()
-        self.store.put(loop)
+        with self.store.lock:  # nothing is swept away before it is needed
+            loop = self.host.spool.keep(loop, self.folder)
+            write_pcm16(self.store.pcm_path(loop), loop.prompt.waveform.samples)
+            self.store.put(loop)
         return self.view()
 
     def _prepare(self, request: GenerationRequest) -> StreamRun:
         loop = self.need_loop()
-        self._check_disk()
+        n_kept = 0 if request.keep is None else self.need_take(request.keep).n_beats
+        if request.n_beats is not None:
+            check_size(loop, n_kept + request.n_beats, 1, self.limits)
+        self.check_disk()
         self.settle()  # a take must have its state before another begins
         store = self.store
         with store.lock:
@@ -277,13 +326,14 @@ class Session:
             self._running = StreamRun(self.scheduler, self.limits, request, take, self._keep_playing, self.paced)
             return self._running
 
-    def _check_disk(self) -> None:
+    def check_disk(self) -> None:
         used_mb = self.store.used_mb()
         if used_mb > self.limits.session_mb:
             raise RequestError(
                 f"Your takes fill {used_mb:.0f} MB; the limit is {self.limits.session_mb} MB. "
                 "Save what you like as a ZIP, then delete takes."
             )
+        self.host.check_room()
 
     def _extendable(self, take: Take) -> Take:
         if len(take.codes) == take.n_beats:

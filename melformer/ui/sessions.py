@@ -11,34 +11,52 @@ from typing import Any
 from melformer.errors import RequestError
 from melformer.ui.limits import Limits
 from melformer.ui.scheduler import Scheduler
-from melformer.ui.session import Session
+from melformer.ui.session import Host, Session
+from melformer.ui.spool import Spool
 from melformer.ui.stem_jobs import StemJobs
+from melformer.ui.work import WorkQueue
+
+YOUNG_S = 60.0
+"""A file that was made for a script stays for so long, however many there are."""
 
 
 class Sessions:
     """Creates, finds and forgets sessions. A page keeps its token, so a reload finds everything again."""
 
-    def __init__(self, model: Any, limits: Limits, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self.model = model
+    def __init__(
+        self, model: Any, limits: Limits, folder: Path, clock: Callable[[], float] = time.monotonic,
+        check_room: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """`check_room` raises RequestError when the host's disk has none left."""
         self.limits = limits
         self.folder = folder
         self.scheduler = Scheduler(limits.players, limits.queue)
         self.stem_jobs = StemJobs(model)
+        self.work = WorkQueue(limits.work)
+        self.host = Host(model, self.scheduler, Spool(round(1e6 * limits.memory_mb)), check_room)
         self._clock = clock
         self._sessions: dict[str, tuple[Session, float]] = {}
         self._leftovers: list[tuple[Path, float]] = []
         self._lock = threading.Lock()
 
     def create(self, paced: bool = True) -> str:
-        """A new session; gives its token. `paced`: beats are made for a listener, a little ahead."""
+        """A new session; gives its token. `paced`: beats are made for a listener, a little ahead.
+
+        When the house is full the longest unused makes way; nobody whose stream plays or whose call is being answered.
+        Errors: RequestError when that is everybody.
+        """
         token = secrets.token_urlsafe(24)
         with self._lock:
             self._forget_old()
             while len(self._sessions) >= self.limits.sessions:
-                # Who plays now is spared as long as somebody does not.
-                self._forget(min(self._sessions, key=self._last_use))
+                last = min(self._sessions, key=self._worth)  # who has nothing goes first
+                if self._sessions[last][0].is_busy:
+                    raise RequestError(
+                        f"All {self.limits.sessions} places of this host are in use. Please try again in a minute."
+                    )
+                self._forget(last)
             folder = self.folder / secrets.token_hex(16)
-            session = Session(self.model, self.scheduler, self.limits, folder, paced, self.stem_jobs)
+            session = Session(self.host, self.limits, folder, paced, self.stem_jobs)
             self._sessions[token] = (session, self._clock())
         return token
 
@@ -54,6 +72,16 @@ class Sessions:
             self._sessions[token] = (session, self._clock())
             return session
 
+    def sweep(self) -> None:
+        """Forget who was away for too long, and files that were made for scripts when they are old or too many."""
+        with self._lock:
+            self._forget_old()
+            young = self._clock() - YOUNG_S
+            sizes = [sum(path.stat().st_size for path in folder.glob("*")) for folder, _ in self._leftovers]
+            while sum(sizes) > 1e6 * self.limits.files_mb and self._leftovers[0][1] < young:
+                shutil.rmtree(self._leftovers.pop(0)[0], ignore_errors=True)
+                sizes.pop(0)
+
     def __len__(self) -> int:
         return len(self._sessions)
 
@@ -63,9 +91,9 @@ class Sessions:
             if token not in self._sessions:
                 return
             if keep_files:
-                session, used = self._sessions.pop(token)
-                session.store.drop_takes()
-                self._leftovers.append((session.folder, used))
+                session, _ = self._sessions.pop(token)
+                session.store.drop_all()
+                self._leftovers.append((session.folder, self._clock()))
             else:
                 self._forget(token)
 
@@ -79,16 +107,16 @@ class Sessions:
 
     def _forget_old(self) -> None:
         oldest = self._clock() - 60.0 * self.limits.session_minutes
-        unused = [name for name, (kept, used) in self._sessions.items() if used < oldest and not kept.is_running]
+        unused = [name for name, (kept, used) in self._sessions.items() if used < oldest and not kept.is_busy]
         for token in unused:
             self._forget(token)
         for folder, _ in [item for item in self._leftovers if item[1] < oldest]:
             shutil.rmtree(folder, ignore_errors=True)
         self._leftovers = [item for item in self._leftovers if item[1] >= oldest]
 
-    def _last_use(self, token: str) -> tuple[bool, float]:
+    def _worth(self, token: str) -> tuple[bool, bool, float]:
         session, used = self._sessions[token]
-        return session.is_running, used
+        return session.is_busy, not session.is_empty, used
 
     def _forget(self, token: str) -> None:
         session, _ = self._sessions.pop(token)

@@ -3,19 +3,29 @@
 import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
 from melformer.audio.io import Waveform
 from melformer.errors import MelformerError
-from melformer.ui.wire import pcm16, text
+from melformer.ui.wire import pcm16
 
 logger = logging.getLogger(__name__)
 KEPT = 12
+KEPT_BYTES = 2**27
+"""Of the samples of all stems that are kept."""
+MAX_PENDING = 4
+"""So many wait to be separated; the next one is asked to come back, as while it is in the making."""
+MAX_WAITERS = 6
+"""So many requests wait in their threads; the others are answered at once that it is in the making."""
+FILES, KEPT_FILES = "stems-", 4
 WAIT_S = 4.0
 """A page that asks is answered within this time, if only that it should ask again."""
 INT16 = 32_768
@@ -53,13 +63,24 @@ class PcmStems:
         assert cut[0] is not None
         return PcmStems(cut[0], cut[1], cut[2], self.present)
 
-    def packed(self) -> dict[str, Any]:
-        """As the page unpacks it."""
-        return {
-            "present": list(self.present),
-            "drums": None if self.drums is None else text(self.drums),
-            "bass": None if self.bass is None else text(self.bass),
-        }
+    @property
+    def n_bytes(self) -> int:
+        return sum(one.nbytes for one in (self.mix, self.drums, self.bass) if one is not None)
+
+    def packed(self, folder: Path) -> dict[str, Any]:
+        """As the page reads it: samples are files in `folder`, since they are too many for an answer."""
+        left = sorted(folder.glob(f"{FILES}*"), key=lambda path: path.stat().st_mtime)
+        for path in left[: -2 * KEPT_FILES]:
+            path.unlink(missing_ok=True)
+        parts = {"drums": self.drums, "bass": self.bass}
+        written = {name: None if part is None else _written(part, folder) for name, part in parts.items()}
+        return {"present": list(self.present), **written}
+
+
+def _written(samples: np.ndarray, folder: Path) -> str:
+    path = folder / f"{FILES}{uuid4().hex}.pcm"
+    np.ascontiguousarray(samples, dtype="<i2").tofile(path)
+    return str(path)
 
 
 class StemJobs:
@@ -70,34 +91,50 @@ class StemJobs:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="stems")
         self._jobs: OrderedDict[str, Future[PcmStems | None]] = OrderedDict()
         self._lock = threading.Lock()
+        self._waiters = threading.BoundedSemaphore(MAX_WAITERS)
 
-    def start(self, key: str, loop: Any, bpm: float) -> "Future[PcmStems | None]":
-        """Begin to separate a prompt or a waveform at `bpm`, or go on with what was begun under this key."""
+    def start(self, key: str, loop: Callable[[], Any], bpm: float) -> "Future[PcmStems | None] | None":
+        """Begin to separate, or go on with what was begun under this key; None when too many wait."""
         with self._lock:
             job = self._jobs.get(key)
             if job is None:
+                if sum(not one.done() for one in self._jobs.values()) >= MAX_PENDING:
+                    return None
                 job = self._jobs[key] = self._pool.submit(self._separate, loop, bpm)
             self._jobs.move_to_end(key)
-            while len(self._jobs) > KEPT:
+            while len(self._jobs) > 1 and (len(self._jobs) > KEPT or self._kept_bytes() > KEPT_BYTES):
                 _, old = self._jobs.popitem(last=False)
                 old.cancel()
         return job
 
-    def wait(self, key: str, loop: Any, bpm: float, wait_s: float = WAIT_S) -> "PcmStems | bool | None":
-        """The stems; None where the model has none for this; False while they are in the making."""
+    def _kept_bytes(self) -> int:
+        done = [job.result() for job in self._jobs.values() if job.done() and not job.cancelled()]
+        return sum(stems.n_bytes for stems in done if stems is not None)
+
+    def wait(self, key: str, loop: Callable[[], Any], bpm: float, wait_s: float = WAIT_S) -> "PcmStems | bool | None":
+        """The stems; None where the model has none for this; False while they are in the making, or wait for it.
+
+        `loop` gives the prompt or the waveform; it is called when its turn has come: what waits takes no memory.
+        """
+        job = self.start(key, loop, bpm)
+        may_wait = self._waiters.acquire(blocking=False)
         try:
-            return self.start(key, loop, bpm).result(wait_s)
+            return False if job is None else job.result(wait_s if may_wait else 0.0)
         except (FutureTimeout, TimeoutError, CancelledError):
             return False
+        finally:
+            if may_wait:
+                self._waiters.release()
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _separate(self, loop: Any, bpm: float) -> PcmStems | None:
+    def _separate(self, read: Callable[[], Any], bpm: float) -> PcmStems | None:
         separate = getattr(self.model, "stems", None)
         if separate is None:
             return None
         try:
+            loop = read()
             stems = separate(loop, bpm=bpm)
         except MelformerError:  # a checkpoint without a separator, or nothing to separate
             return None

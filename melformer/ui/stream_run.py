@@ -118,10 +118,10 @@ class StreamRun:
         )
         self.keep_take(self)
 
-    def _length_s(self) -> float | None:
-        if self.request.n_beats is None:
-            return None
-        return self.request.lead_in_s + self.request.n_beats * self.take.loop.beat_s
+    def _length_s(self) -> float:
+        """How long it keeps a place, when somebody waits for one: an endless stream makes way then."""
+        n_beats = self.limits.shared_beats if self.request.n_beats is None else self.request.n_beats
+        return self.request.lead_in_s + n_beats * self.take.loop.beat_s
 
     def _ahead_s(self) -> float:
         return self._heard_from_s + self._made_s - time.monotonic()
@@ -133,7 +133,7 @@ class StreamRun:
         if self.request.n_beats is not None:
             if made >= self.request.n_beats:
                 self.reason = "done"
-        elif made >= self.limits.endless_beats or self.take.tape.n_bytes > 1e6 * self.limits.session_mb:
+        elif made >= self.limits.endless_beats or self.take.tape.n_bytes > 1e6 * self.limits.take_mb:
             self.reason = "rest"
         elif made >= self.limits.shared_beats and self.scheduler.n_waiting and self._on_bar_line():
             self.reason = "others"

@@ -1,12 +1,14 @@
 """What one visitor keeps: the loop, its takes, and the way back to what they were before the last changes."""
 
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from melformer.errors import RequestError
 from melformer.ui.loops import PromptLoop
+from melformer.ui.spool import PREFIX, SUFFIX, files_of
 from melformer.ui.takes import Take, whole_take
 
 UNDO_STEPS = 8
@@ -43,6 +45,7 @@ class TakeStore:
             if self.loop is None or loop.key != self.loop.key:  # the same example again is no step to undo
                 self.remember()
             self.loop = loop
+            self.sweep()
 
     def reopen(self, key: str) -> None:
         """Make the loop of a take the current one again; looking around is no step to undo. Errors: RequestError."""
@@ -98,6 +101,7 @@ class TakeStore:
             takes = [whole_take(self.next_number(), loop, one, self.next_tape()) for one in made]
             for take in takes:
                 self.keep(take)
+            self.sweep()
         return [take.number for take in takes]
 
     def remove(self, number: int) -> None:
@@ -105,21 +109,30 @@ class TakeStore:
             self.remember()
             self.takes = {key: take for key, take in self.takes.items() if key != number}
 
-    def drop_takes(self) -> None:
-        """Forget all takes and the way back; files that were saved stay."""
+    def drop_all(self) -> None:
+        """Forget the loop, all takes and the way back; files that were saved stay."""
         with self.lock:
-            self.takes, self._past, self._undone = {}, [], []
+            self.loop, self.takes, self._past, self._undone = None, {}, [], []
             self.sweep()
 
     def sweep(self) -> None:
-        """Remove the tapes and states that no take, and no step back, needs any more."""
+        """Remove the tapes, states and loops that no take, and no step back, needs any more."""
         with self.lock:
-            steps = [*self._past, *self._undone, (self.loop, self.takes)]
-            kept = [take for _, takes in steps for take in takes.values()]
-            needed = {take.tape.path for take in kept} | {take.state for take in kept}
-            for path in [*self.folder.glob("tape*.f32"), *self.folder.glob("tape*.state")]:
-                if path not in needed:
-                    path.unlink(missing_ok=True)
+            past = [*self._past, *self._undone, (self.loop, self.takes)]
+            kept = [take for _, takes in past for take in takes.values()]
+            loops = {loop for loop, _ in past if loop is not None} | {take.loop for take in kept}
+            needed: set[Path | None] = {take.tape.path for take in kept} | {take.state for take in kept}
+            for loop in loops:
+                needed |= {self.pcm_path(loop), *files_of(loop)}
+            for pattern in ("tape*.f32", "tape*.state", "*.pcm16", f"{PREFIX}*{SUFFIX}"):
+                for path in self.folder.glob(pattern):
+                    if path not in needed:
+                        with suppress(OSError):
+                            path.unlink(missing_ok=True)
+
+    def pcm_path(self, loop: PromptLoop) -> Path:
+        """Where the loop lies as a browser plays it."""
+        return self.folder / f"{loop.key}.pcm16"
 
     def used_mb(self) -> float:
         """Disk that all files of the visitor fill, MB."""

@@ -1,11 +1,12 @@
 """The state of a session as plain numbers and words, the way the page shows it."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from melformer.ui.loops import PromptLoop
 from melformer.ui.takes import Take
-from melformer.ui.wire import code_columns, pack_codes, pcm16, text
+from melformer.ui.wire import code_columns, pack_codes
 
 END_SENTENCES = {
     "done": "",
@@ -20,8 +21,8 @@ def end_sentence(performance: Any) -> str:
     return END_SENTENCES.get(performance.reason, "").format(n_beats=performance.take.n_beats)
 
 
-def view_loop(loop: PromptLoop) -> dict[str, Any]:
-    """The loop with its samples and codes, as the page draws and plays it."""
+def view_loop(loop: PromptLoop, pcm_path: Path) -> dict[str, Any]:
+    """The loop with its codes and the file of its samples, as the page draws and plays it."""
     waveform = loop.prompt.waveform
     return {
         "name": loop.name,
@@ -35,7 +36,7 @@ def view_loop(loop: PromptLoop) -> dict[str, Any]:
         "sample_rate": waveform.sample_rate,
         "n_channels": waveform.n_channels,
         "edges": loop.edges().tolist(),
-        "pcm": text(pcm16(waveform.samples)),
+        "pcm_path": str(pcm_path),
         "codes": pack_codes(code_columns(loop.prompt.codes)),
         "key": loop.key,
     }

@@ -2,12 +2,16 @@
 
 import base64
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from melformer.audio.io import to_integers
+from melformer.files import atomic_path
 from melformer.stems import STEMS
+
+BLOCK = 65_536
 
 
 def pcm16(samples: np.ndarray) -> np.ndarray:
@@ -16,6 +20,14 @@ def pcm16(samples: np.ndarray) -> np.ndarray:
     A 16-bit source comes back bit for bit; what exceeds full scale is clipped, never wrapped.
     """
     return (to_integers(np.asarray(samples), 16) >> 16).astype("<i2")
+
+
+def write_pcm16(path: Path, samples: np.ndarray) -> Path:
+    """Samples as `pcm16` in a file, for what is too large to be an answer: a browser reads it as fast as it can."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        for start in range(0, len(samples), BLOCK):
+            file.write(pcm16(samples[start : start + BLOCK]).tobytes())
+    return path
 
 
 def text(array: np.ndarray) -> str:

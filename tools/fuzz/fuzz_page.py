@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -18,11 +19,13 @@ from melformer.ui import actions as page_actions
 from melformer.ui.actions import ACTIONS, Actions
 from melformer.ui.api import Endpoints
 from melformer.ui.limits import PREFIX, Limits
+from melformer.ui.outbox import Outbox
 from melformer.ui.sessions import Sessions
 
 LIMITS = Limits(beats=4, endless_beats=16, shared_beats=4, batch=2, kept_takes=2, sessions=4, prompt_beats=8)
 WISH = {"n_beats": 2, "seed": 7, "keep": 1, "lead_in_s": 0.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0,
         "min_p": 0.03, "variation": 0.5, "own_sound": 1.0, "n_takes": 2}  # fmt: skip
+READER = SimpleNamespace(session_hash="reader")
 ASKED = {"API": {"n_beats": 2, "seed": 0, "bpm": 120.0, "temperature": 1.0, "variation": 0.5, "part": "whole",
                  "kind": "wav"}}  # fmt: skip
 
@@ -51,7 +54,7 @@ class Page:
         write_waveform(self.path, loop_samples(4, 240.0, 8_000))
         self.sessions = Sessions(Model(compute_s=0.0), LIMITS, folder / "sessions")
         self.actions = Actions(self.sessions, [self.path], folder / "uploads")
-        self.endpoints = Endpoints(self.sessions, self.actions)
+        self.endpoints = Endpoints(self.sessions, self.actions, Outbox(gr.Blocks()))
         self.surprise = Surprise()
         page_actions.logger.addHandler(self.surprise)
         page_actions.logger.propagate = False
@@ -102,9 +105,9 @@ def _use_api(page: Page, case: dict[str, Any]) -> None:
     request = {key: case[key] for key in ASKED["API"] if key in case}
     loop = case.get("loop", {"path": str(page.path)})
     try:
-        page.endpoints.continue_whole(loop, **request)
+        page.endpoints.continue_whole(READER, loop, **request)
         streamed = {key: value for key, value in request.items() if key not in ("part", "kind")}
-        for _ in islice(page.endpoints.continue_stream(loop, **streamed), 40):
+        for _ in islice(page.endpoints.continue_stream(READER, loop, **streamed), 40):
             pass
     except gr.Error as error:
         if not str(error.message).strip():

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from melformer.data.own_loops import OwnLoop, confirmed, doubtful, read_table, sound_of, survey, write_table
-from melformer.errors import RequestError
+from melformer.errors import CheckpointError, RequestError
 from melformer.files import atomic_path
 from melformer.generate import Melformer
 from melformer.hub import Bundle, load_bundle
 from melformer.runtime.packed import use_floats
+from melformer.train.checkpoint import log_entry
 from melformer.train.finetune.decoder import teach_decoder
 from melformer.train.finetune.material import N_ENGINE, engine_held_out, engine_material, own_material
 from melformer.train.finetune.result import CLIP_SEED, FinetuneOptions, Result, export, write_clips
@@ -152,14 +153,23 @@ def _train(trainer: Trainer, task: FinetuneTask, options: FinetuneOptions, say: 
         return "stopped"
 
 
+def _is_validation(entry: dict[str, Any], step: int) -> bool:
+    """Whether a log's line is a validation of `step` or earlier."""
+    losses = entry.get("validation")
+    has_both = isinstance(losses, dict) and all(isinstance(losses.get(name), int | float) for name in ("own", "engine"))
+    return has_both and entry["step"] <= step
+
+
 def _begin(trainer: Trainer, task: FinetuneTask) -> None:
     """Measure the base, or go on with a run: its validations are read back from the log."""
     log = trainer.run / "log.jsonl"
     if (trainer.run / "state.pt").exists():
         trainer.resume()
         whole, _, _ = log.read_text(encoding="utf-8").rpartition("\n")
-        lines = [json.loads(line) for line in whole.splitlines()]
-        task.history = [line["validation"] for line in lines if "validation" in line and line["step"] <= trainer.step]
+        entries = [entry for line in whole.splitlines() if (entry := log_entry(line)) is not None]
+        task.history = [entry["validation"] for entry in entries if _is_validation(entry, trainer.step)]
+        if not task.history:
+            raise CheckpointError(f"{log} holds no validation to go on from. Start again in another folder.")
         return
     log.unlink(missing_ok=True)
     with open(log, "a", encoding="utf-8") as file:

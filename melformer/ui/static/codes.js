@@ -59,7 +59,8 @@ async function listenTo(what, data) {
   setText(find("[data-decoded]"), decoded.words);
   codesStatus(decoded.words);
   const store = new Store(loop, 0);
-  const pcm = decodePcm(decoded.pcm);
+  const pcm = await fetchPcm(decoded.pcm_path);
+  if (!pcm) return codesStatus("That did not work.");
   store.beats.forEach((beat) => { beat.pcm = pcm.subarray(beat.start * store.channels, (beat.start + beat.frames) * store.channels); });
   player.play(store, 0);
 }

@@ -131,6 +131,15 @@ async function call(what, data = {}) {
 /** The address of a file that the server has written. */
 function addressOf(path) { return new URL(`gradio_api/file=${encodeURI(path)}`, document.baseURI).href; }
 
+/** Samples that the server keeps as a file, since they are too many for an answer; null where they cannot be had. */
+async function fetchPcm(path) {
+  try {
+    const answer = await fetch(addressOf(path));
+    if (answer.ok) return new Int16Array(await answer.arrayBuffer());
+  } catch (error) { showOffline(true); }
+  return null;
+}
+
 function download(path) { saveAs(addressOf(path), path.split("/").pop()); }
 
 function saveAs(href, name) {

@@ -45,7 +45,10 @@ async function fetchOnce(name, data, use) {
     for (;;) {
       const stems = await call("stems", data);
       if (!stems) return;
-      if (!stems.pending) return use(stems);
+      if (!stems.pending) {
+        for (const name of ["drums", "bass"]) stems[name] = stems[name] ? await fetchPcm(stems[name]) : null;
+        return use(stems);
+      }
       await new Promise((resolve) => setTimeout(resolve, PENDING_MS));
     }
   })();

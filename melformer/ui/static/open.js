@@ -2,8 +2,9 @@
 async function rememberLoop(key) {
   if (!state.loops.has(key)) {
     const view = await call("loop", { key });
-    if (!view) return null;
-    state.loops.set(key, new Loop(view));
+    const pcm = view && await fetchPcm(view.pcm_path);
+    if (!pcm) return null;
+    state.loops.set(key, new Loop({ ...view, pcm }));
   }
   return state.loops.get(key);
 }

@@ -43,7 +43,6 @@ function sliceColumns(codes, first, last) {
 class Loop {
   constructor(view) {
     Object.assign(this, view);
-    this.pcm = decodePcm(view.pcm);
     this.codes = decodeCodes(view.codes);
     this.present = []; // the stems that sound in it, once they are known
     const perBeat = this.codes.columns / this.n_beats;
@@ -111,8 +110,7 @@ class Store {
 
   /** The stems of the beats from `first` on: drums and bass as one stretch of PCM each. */
   setStems(first, stems) {
-    const pcm = {};
-    for (const name of ["drums", "bass"]) pcm[name] = stems[name] ? decodePcm(stems[name]) : null;
+    const pcm = stems;
     const origin = this.beats[first].start;
     for (let k = first; k < this.beats.length; k++) {
       const beat = this.beats[k];

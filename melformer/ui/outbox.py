@@ -1,0 +1,79 @@
+"""What waits in Gradio's queue for a browser to fetch it: bounded, and gone when nobody comes."""
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from melformer.errors import RequestError
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+MAX_MESSAGES = 16
+"""So many messages wait for their reader; then the stream waits too."""
+UNHEARD_S = 10.0
+"""A stream whose messages nobody fetched for so long ends."""
+KEPT_S = 60.0
+"""What is left of a stream that ended is kept for so long."""
+NAP_S = 0.05
+
+
+class Outbox:
+    """The messages of all streams, by the name that the reader gave itself (Gradio's `session_hash`).
+
+    Gradio keeps every message until it is fetched, also where nobody ever asked for one.
+    """
+
+    def __init__(self, page: "gr.Blocks") -> None:
+        self._page = page
+        self._idle_since: dict[str, float] = {}
+
+    def n_waiting(self, reader: str) -> int:
+        messages = self._page._queue.pending_messages_per_session.get(reader)
+        return 0 if messages is None else messages.qsize()
+
+    def bounded(self, messages: Iterator[dict[str, Any]], reader: str) -> Iterator[dict[str, Any]]:
+        """`messages`, each made only when the reader has fetched nearly all before it; ended when it fetches none."""
+        for message in messages:
+            yield message
+            since_s, before = time.monotonic(), self.n_waiting(reader)
+            while (waiting := self.n_waiting(reader)) >= MAX_MESSAGES:
+                if waiting < before:
+                    since_s, before = time.monotonic(), waiting
+                if time.monotonic() - since_s > UNHEARD_S:
+                    return
+                time.sleep(NAP_S)
+
+    def heard(self, messages: Iterator[dict[str, Any]], reader: str) -> Iterator[dict[str, Any]]:
+        """`messages` that nobody is sent, as long as somebody waits for what comes of them: who does has fetched all
+        that there was. Errors: RequestError when nobody came."""
+        since_s = time.monotonic()
+        for message in messages:
+            yield message
+            if not self.n_waiting(reader):
+                since_s = time.monotonic()
+            elif time.monotonic() - since_s > UNHEARD_S:
+                raise RequestError(f"Nobody asked for the answer within {UNHEARD_S:g} seconds.")
+
+    def sweep(self, now_s: float | None = None) -> None:
+        """Forget what was left of streams that ended a minute ago and more."""
+        now_s = time.monotonic() if now_s is None else now_s
+        busy = self._busy_readers()
+        idle = [reader for reader in list(self._page._queue.pending_messages_per_session) if reader not in busy]
+        self._idle_since = {reader: self._idle_since.get(reader, now_s) for reader in idle}
+        for reader, since_s in list(self._idle_since.items()):
+            if now_s - since_s > KEPT_S:
+                self.forget(reader)
+
+    def forget(self, reader: str) -> None:
+        queue = self._page._queue
+        self._idle_since.pop(reader, None)
+        queue.pending_messages_per_session.pop(reader, None)
+        for event in queue.pending_event_ids_session.pop(reader, set()):
+            queue.event_ids_to_events.pop(event, None)
+
+    def _busy_readers(self) -> set[str]:
+        queue = self._page._queue
+        running = [event for job in queue.active_jobs if job for event in job]
+        waiting = [event for line in queue.event_queue_per_concurrency_id.values() for event in line.queue]
+        return {event.session_hash for event in [*running, *waiting]}

@@ -1,0 +1,274 @@
+"""A crowd at the page: 64 visitors with tracks of five minutes, 40 loads at once, 8 who want to listen.
+
+    python tools/load.py                            # starts the page, then docs/load.json and docs/load.png
+    python tools/load.py --sessions 8 --at-once 4 --listeners 2 --listen-s 10 -o /tmp/load
+
+The page runs in a process of its own, with the checkpoint that is shipped, on 127.0.0.1. Written are the memory of that
+process and the disk that it fills, how long each load took, what was refused and with which waiting time, and for every
+listener how early or late each beat arrived. Everything is bounded, and the run ends by itself.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import soundfile
+from page_probe import ROOT, free_port
+
+START_S, PATIENCE_S = 300.0, 400.0
+SAMPLE_S = 0.5
+TRACK_S = 300
+
+
+@dataclass
+class Record:
+    """What the crowd saw, safe to write from many threads."""
+
+    begun_s: float = field(default_factory=time.monotonic)
+    memory: list[tuple[float, float]] = field(default_factory=list)  # s, MB
+    disk: list[tuple[float, float]] = field(default_factory=list)  # s, MB
+    loads: list[dict[str, float]] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    listeners: list[dict[str, Any]] = field(default_factory=list)
+    answers_s: list[float] = field(default_factory=list)  # of `GET /` meanwhile
+    surprises: list[str] = field(default_factory=list)
+
+    def now_s(self) -> float:
+        return time.monotonic() - self.begun_s
+
+
+class Visitor:
+    """A page as the server sees one: a session, its calls, its event stream."""
+
+    def __init__(self, url: str, config: dict[str, Any], number: int) -> None:
+        self.client = httpx.Client(base_url=url, timeout=PATIENCE_S)
+        self.reader = f"visitor{number}"
+        self.component = next(one["id"] for one in config["components"] if one["props"].get("elem_id") == "melformer")
+        play = [one["id"] for one in config["dependencies"] if [self.component, "play"] in one["targets"]]
+        self.play_number = play[0]
+        self.token = self.call("hello")["ok"]["token"]
+
+    def call(self, what: str, **data: Any) -> dict[str, Any]:
+        asked = {"do": what, "token": getattr(self, "token", None), **data}
+        body = {"component_id": self.component, "session_hash": self.reader, "fn_name": "call", "data": asked}
+        answer = self.client.post("/gradio_api/component_server", json=body)
+        return answer.json() if answer.status_code == 200 else {"error": answer.json()["detail"]}
+
+    def upload(self, path: Path) -> str:
+        with path.open("rb") as file:
+            return str(self.client.post("/gradio_api/upload", files={"files": (path.name, file)}).json()[0])
+
+    def play(self, seconds: float) -> dict[str, Any]:
+        """Listen until `seconds` after the first beat: when it began, and how late each beat was."""
+        wish = {"token": self.token, "run": 1, "n_beats": None, "seed": 1, "lead_in_s": 4.0}
+        body = {"fn_index": self.play_number, "data": [], "session_hash": self.reader, "event_data": wish,
+                "trigger_id": self.component}  # fmt: skip
+        asked_s, promised_s, started_s, arrivals, end = time.monotonic(), None, None, [], {}
+        self.client.post("/gradio_api/queue/join", json=body).raise_for_status()
+        with self.client.stream("GET", "/gradio_api/queue/data", params={"session_hash": self.reader}) as events:
+            for line in events.iter_lines():
+                for message in messages_of(line):
+                    now_s = time.monotonic()
+                    if message["kind"] == "waiting" and promised_s is None:
+                        promised_s = message["wait_s"]
+                    elif message["kind"] == "start":
+                        started_s = now_s
+                    elif message["kind"] == "beat":
+                        arrivals.append(now_s)
+                    elif message["kind"] in ("end", "error"):
+                        end = message
+                if end or (started_s and time.monotonic() - started_s > seconds):
+                    break
+        if started_s is None:
+            return {"refused": end.get("message", "")}
+        beat_s = 60.0 / 120.0
+        due = [started_s + 4.0 + k * beat_s for k in range(len(arrivals))]
+        late = [arrived - when for arrived, when in zip(arrivals, due)]
+        return {"waited_s": started_s - asked_s, "promised_s": promised_s, "beats": len(arrivals),
+                "latest_s": max(late, default=seconds)}  # fmt: skip
+
+
+def messages_of(line: str) -> list[dict[str, Any]]:
+    """The page's own messages in a line of Gradio's event stream: whole at first, then as changes."""
+    if not line.startswith("data: "):
+        return []
+    output = json.loads(line[6:]).get("output") or {}
+    found = []
+    for entry in output.get("data", []):
+        if isinstance(entry, dict) and "kind" in entry:
+            found.append(entry)
+        elif isinstance(entry, list):  # [["replace", [path], value], …]
+            changed = {change[1][-1]: change[2] for change in entry if change[1]}
+            whole = next((change[2] for change in entry if not change[1]), {})
+            if "beat" in changed or "kind" in changed or "kind" in whole:
+                found.append({"kind": "beat", **changed, **whole})
+    return found
+
+
+def track(folder: Path) -> Path:
+    """Five minutes of an example, over and over, as an Ogg of some MB."""
+    example = next(path for path in sorted((ROOT / "examples").glob("*.flac")) if "120" in path.name)
+    samples, rate = soundfile.read(example, dtype="float32", always_2d=True)
+    path = folder / "track_120bpm.ogg"
+    with soundfile.SoundFile(path, "w", rate, samples.shape[1], "VORBIS", format="OGG") as file:
+        for _ in range(round(TRACK_S * rate / len(samples))):
+            file.write(samples)
+    return path
+
+
+def watch(process: "subprocess.Popen[bytes]", folder: Path, record: Record, done: threading.Event) -> None:
+    while not done.wait(SAMPLE_S):
+        pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+        record.memory.append((record.now_s(), pages * os.sysconf("SC_PAGE_SIZE") / 1e6))
+        sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.exists()]
+        record.disk.append((record.now_s(), sum(sizes) / 1e6))
+
+
+def knock(url: str, record: Record, done: threading.Event) -> None:
+    """Somebody who opens the page again and again."""
+    while not done.wait(2.0):
+        began_s = time.monotonic()
+        httpx.get(url, timeout=PATIENCE_S)
+        record.answers_s.append(time.monotonic() - began_s)
+
+
+def load(visitor: Visitor, path: str, record: Record) -> None:
+    """Load until it is let in, coming back when it is told to."""
+    began_s, tries = time.monotonic(), 0
+    while time.monotonic() - began_s < PATIENCE_S:
+        tries += 1
+        answer = visitor.call("load", path=path)
+        if "ok" in answer:
+            record.loads.append({"seconds": time.monotonic() - began_s, "tries": tries})
+            return
+        record.refusals.append(answer["error"])
+        told = re.search(r"again in (?:about )?(\d+|a) (second|minute)", answer["error"])
+        if told is None:
+            record.surprises.append(answer["error"])
+            return
+        number = 1.0 if told[1] == "a" else float(told[1])
+        time.sleep(min(60.0, number * (60.0 if told[2] == "minute" else 1.0)))
+    record.surprises.append("a load was never let in")
+
+
+def crowd(url: str, folder: Path, options: argparse.Namespace, record: Record) -> None:
+    config = httpx.get(f"{url}/config", timeout=PATIENCE_S).json()
+    with ThreadPoolExecutor(options.at_once) as pool:
+        visitors = list(pool.map(lambda number: Visitor(url, config, number), range(options.sessions)))
+        path = visitors[0].upload(track(folder))
+        listeners = visitors[: options.listeners]
+        for visitor in listeners:
+            load(visitor, path, record)
+        listening = ThreadPoolExecutor(options.listeners)
+        heard = [listening.submit(visitor.play, options.listen_s) for visitor in listeners]
+        list(pool.map(lambda visitor: load(visitor, path, record), visitors[options.listeners :]))
+        for one in heard:
+            record.listeners.append(one.result(PATIENCE_S))
+        listening.shutdown()
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    record, done, port = Record(), threading.Event(), free_port()
+    with tempfile.TemporaryDirectory(prefix="melformer-load-") as name:
+        folder = Path(name)
+        environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "files")}
+        process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_for(url, process)
+            record.begun_s = time.monotonic()
+            threads = [threading.Thread(target=watch, args=(process, folder / "files", record, done)),
+                       threading.Thread(target=knock, args=(url, record, done))]  # fmt: skip
+            for thread in threads:
+                thread.start()
+            time.sleep(5.0)
+            crowd(url, folder, options, record)
+            time.sleep(5.0)
+        finally:
+            done.set()
+            process.terminate()
+            process.wait(60)
+    return summary(options, record)
+
+
+def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
+    end = time.monotonic() + START_S
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            httpx.get(url, timeout=30.0)
+            return
+        except httpx.HTTPError:
+            time.sleep(0.5)
+    raise RuntimeError("the page did not start")
+
+
+def summary(options: argparse.Namespace, record: Record) -> dict[str, Any]:
+    waits = [one["seconds"] for one in record.loads]
+    admitted = [one for one in record.listeners if "refused" not in one]
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
+        "sessions": options.sessions, "at_once": options.at_once, "listen_s": options.listen_s,
+        "loaded": len(record.loads), "load_median_s": float(np.median(waits)) if waits else None,
+        "load_most_s": max(waits, default=None), "refusals": len(record.refusals),
+        "refusal": record.refusals[0] if record.refusals else None,
+        "memory_most_mb": max(mb for _, mb in record.memory), "memory_first_mb": record.memory[0][1],
+        "memory_last_mb": record.memory[-1][1], "disk_most_mb": max(mb for _, mb in record.disk),
+        "page_median_s": float(np.median(record.answers_s)) if record.answers_s else None,
+        "page_most_s": max(record.answers_s, default=None), "admitted": len(admitted), "listeners": record.listeners,
+        "fell_behind": sum(one["latest_s"] > 0.0 for one in admitted), "surprises": record.surprises,
+        "memory": record.memory, "disk": record.disk,
+    }  # fmt: skip
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (above, below) = pyplot.subplots(2, 1, figsize=(8, 5), sharex=True)
+    above.plot(*zip(*result["memory"]), color="tab:blue", label="memory of the page, MB")
+    above.axhline(1_500, color="tab:blue", linestyle=":", label="its limit")
+    above.plot(*zip(*result["disk"]), color="tab:orange", label="disk, MB")
+    above.legend(loc="lower right")
+    for number, one in enumerate(result["listeners"]):
+        words = one["refused"] if "refused" in one else f"{-one['latest_s']:.1f} s early at the latest"
+        below.text(0.01, 0.92 - 0.12 * number, f"listener {number + 1}: {words}", transform=below.transAxes, fontsize=8)
+    below.set_yticks([])
+    below.set_xlabel("seconds")
+    n_listeners = len(result["listeners"])
+    figure.suptitle(f"{result['sessions']} visitors, {result['at_once']} loads at once, {n_listeners} listeners")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sessions", type=int, default=64)
+    parser.add_argument("--at-once", type=int, default=40)
+    parser.add_argument("--listeners", type=int, default=8)
+    parser.add_argument("--listen-s", type=float, default=60.0)
+    parser.add_argument("-o", "--out", type=Path, default=ROOT / "docs" / "load", help="without a suffix")
+    options = parser.parse_args()
+    result = run(options)
+    options.out.with_suffix(".json").write_text(json.dumps(result) + "\n", encoding="utf-8")
+    plot(result, options.out.with_suffix(".png"))
+    print(json.dumps({name: value for name, value in result.items() if name not in ("memory", "disk")}, indent=2))
+    return 1 if result["surprises"] or result["fell_behind"] or result["memory_most_mb"] > 1_500 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
