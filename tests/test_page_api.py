@@ -98,8 +98,10 @@ def test_plain_http_works(server: Server, loop_path: Path) -> None:
 
 def _over_http(url: str, loop: dict) -> str:
     call = f"{url}/gradio_api/call/continue_whole"
-    event = httpx.post(call, json={"data": [loop, 2, 0, None, 1.0, 0.5, "whole", "wav", False]}).json()["event_id"]
-    return httpx.get(f"{call}/{event}", timeout=30).text
+    answer = httpx.post(call, json={"data": [loop, 2, 0, None, 1.0, 0.5, "whole", "wav", False]})
+    if answer.status_code != 200:
+        return f"event: error {answer.status_code}"
+    return httpx.get(f"{call}/{answer.json()['event_id']}", timeout=30).text
 
 
 def test_too_few_values_are_completed_and_none_is_told(server: Server, loop_path: Path) -> None:

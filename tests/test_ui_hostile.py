@@ -61,7 +61,7 @@ def test_a_long_track_costs_no_more_than_what_is_used_of_it(tmp_path: Path) -> N
     session = visitor(make(tmp_path, prompt_values=2_000_000), path)
     loop = session.need_loop()
     assert loop.raw.samples.size <= 2_000_000
-    assert loop.messages[0] == "The file lasts 120 s; its first 10 s are used."
+    assert loop.messages[0] == "Using the first 10 s of 120 s."
 
 
 def test_loops_lie_on_disk_and_not_in_memory(tmp_path: Path, loop_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_loops_count_as_a_sessions_disk(tmp_path: Path, loop_path: Path) -> None
     session = visitor(make(tmp_path, session_mb=50), loop_path)
     (session.folder / "tape0.f32").write_bytes(bytes(50_000_000))
     for change in (lambda: session.load(loop_path), lambda: session.retime(120.0, 4), lambda: session.crop(0, 4)):
-        with pytest.raises(RequestError, match="at most 50 MB"):
+        with pytest.raises(RequestError, match="the limit is 50 MB"):
             change()
 
 
@@ -211,7 +211,7 @@ def test_several_takes_have_the_limits_of_one(tmp_path: Path, loop_path: Path) -
     assert len(session.takes) == 6
     assert files(session, "tape*.f32") <= 6 * (UNDO_STEPS + 1)
     (session.folder / "tape0.f32").write_bytes(bytes(50_000_000))
-    with pytest.raises(RequestError, match="at most 50 MB"):
+    with pytest.raises(RequestError, match="the limit is 50 MB"):
         next(choose(session))
 
 
@@ -260,7 +260,7 @@ def test_who_has_nothing_goes_before_who_has_a_loop(tmp_path: Path, loop_path: P
     greeted = [sessions.create() for _ in range(64)]
     assert sessions.find(token).loop is not None and len(sessions) == 4
     for gone in greeted[:-3]:
-        with pytest.raises(RequestError, match="left alone"):
+        with pytest.raises(RequestError, match="Session expired"):
             sessions.find(gone)
 
 
@@ -333,7 +333,7 @@ def test_an_event_of_another_type_is_a_sentence(tmp_path: Path, data: Any, caplo
 
     messages = _streaming(make(tmp_path), SimpleNamespace(bounded=None), Session.play)  # type: ignore[arg-type]
     (message,) = messages(SimpleNamespace(_data=data), SimpleNamespace(session_hash="a"))
-    assert message["kind"] == "error" and message["message"].startswith("This page was left alone")
+    assert message["kind"] == "error" and message["message"].startswith("Session expired")
     assert caplog.records == []
 
 

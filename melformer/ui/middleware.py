@@ -28,7 +28,7 @@ MAX_ANSWERS = 64
 """Answers of the page's calls that are being made or sent at once."""
 MAX_STREAMS = 256
 """Event streams open at once."""
-MAX_UPLOADS = 16
+MAX_UPLOADS = 64
 """Uploads that come in at once."""
 
 _ENDPOINT = r"(?:continue|continue_whole|takes|stems)"
