@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.routing import Mount
 from page_double import Model, loop_samples
 from page_server import Server, serving
+from starlette.routing import Mount
 
 from melformer.audio.io import write_waveform
 from melformer.ui.middleware import API, UPLOAD, why_refused
