@@ -16,6 +16,7 @@ from melformer.ui.outbox import Outbox
 from melformer.ui.session import Session
 from melformer.ui.sessions import Sessions
 from melformer.ui.stem_jobs import PcmStems
+from melformer.ui.wire import Messages
 
 SETTINGS = ("n_beats", "seed", "temperature", "variation", "close_loop", "top_k", "top_p", "own_sound")
 STEMS_WAIT_S = 120.0
@@ -139,7 +140,7 @@ class Endpoints:
         finally:
             self.sessions.forget(token, keep_files)
 
-    def _make(self, made: Iterator[dict[str, Any]], request: gr.Request) -> None:
+    def _make(self, made: Messages, request: gr.Request) -> None:
         """To its end, as long as somebody waits for it."""
         with closing(made):
             for _ in self.outbox.heard(made, request.session_hash or ""):

@@ -5,7 +5,7 @@ import atexit
 import logging
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from melformer.ui.server import PageServer, bind
 from melformer.ui.session import Session
 from melformer.ui.sessions import Sessions
 from melformer.ui.uploads import FORM_BYTES, Uploads
+from melformer.ui.wire import Messages
 from melformer.ui.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -98,11 +99,11 @@ def make_workspace(limits: Limits) -> Workspace:
 
 
 def _streaming(
-    sessions: Sessions, outbox: Outbox, stream: Callable[[Session, dict[str, Any]], Iterator[dict[str, Any]]]
-) -> Callable[..., Iterator[dict[str, Any]]]:
+    sessions: Sessions, outbox: Outbox, stream: Callable[[Session, dict[str, Any]], Messages]
+) -> Callable[..., Messages]:
     """An event's messages, each marked with the run the page gave it; a mistake becomes a message too."""
 
-    def messages(event: gr.EventData, request: gr.Request) -> Iterator[dict[str, Any]]:
+    def messages(event: gr.EventData, request: gr.Request) -> Messages:
         data = event._data if isinstance(event._data, dict) else {}
         run = data.get("run")
         try:

@@ -1,7 +1,7 @@
 """Several takes at once: made a beat of each at a time, so that it can be stopped and others get their turns."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from melformer.ui.limits import Limits
 from melformer.ui.loops import PromptLoop
 from melformer.ui.requests import GenerationRequest
 from melformer.ui.scheduler import QueuedStream, Scheduler
+from melformer.ui.wire import Messages
 
 UNKNOWN_BEAT_S = 0.1
 """How long a beat is taken to need before any was timed."""
@@ -33,7 +34,7 @@ class Choice:
     def steer(self, settings: Any) -> None:
         """Takes that are compared keep the settings they began with."""
 
-    def messages(self, model: Any, open_batch: Callable[[], Any]) -> Iterator[dict[str, Any]]:
+    def messages(self, model: Any, open_batch: Callable[[], Any]) -> Messages:
         """Places in the queue, then a message a beat; at the end `made` has the takes, `best` which is the best."""
         assert self.request.n_beats is not None
         player = QueuedStream(
@@ -49,7 +50,7 @@ class Choice:
             self.scheduler.leave(player)
             self.finished.set()
 
-    def _make(self, model: Any, open_batch: Callable[[], Any]) -> Iterator[dict[str, Any]]:
+    def _make(self, model: Any, open_batch: Callable[[], Any]) -> Messages:
         yield {"kind": "making", "n_takes": self.n_takes, "n_beats": 0}
         with self.scheduler.turn():
             batch = open_batch()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from melformer.errors import RequestError
+from melformer.ui.wire import Messages
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -32,7 +33,7 @@ class Outbox:
         messages = self._page._queue.pending_messages_per_session.get(reader)
         return 0 if messages is None else messages.qsize()
 
-    def bounded(self, messages: Iterator[dict[str, Any]], reader: str) -> Iterator[dict[str, Any]]:
+    def bounded(self, messages: Iterator[dict[str, Any]], reader: str) -> Messages:
         """`messages`, each made only when the reader has fetched nearly all before it; ended when it fetches none."""
         for message in messages:
             yield message
@@ -44,7 +45,7 @@ class Outbox:
                     return
                 time.sleep(NAP_S)
 
-    def heard(self, messages: Iterator[dict[str, Any]], reader: str) -> Iterator[dict[str, Any]]:
+    def heard(self, messages: Iterator[dict[str, Any]], reader: str) -> Messages:
         """`messages` that nobody is sent, as long as somebody waits for what comes of them: who does has fetched all
         that there was. Errors: RequestError when nobody came."""
         since_s = time.monotonic()

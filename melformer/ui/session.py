@@ -20,7 +20,7 @@ from melformer.ui.take_store import TakeStore
 from melformer.ui.takes import Take
 from melformer.ui.tape import Tape
 from melformer.ui.view import end_sentence, view_loop, view_of
-from melformer.ui.wire import pack_beat, write_pcm16
+from melformer.ui.wire import Messages, pack_beat, write_pcm16
 
 STOP_WAIT_S = 2.0
 MAX_NAME = 60
@@ -194,7 +194,7 @@ class Session:
         name = f"{take.loop.key} {take.tape.path.name} {take.n_beats}"
         return self.stem_jobs.wait(name, take.whole, take.loop.prompt.bpm, wait_s)
 
-    def play(self, data: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def play(self, data: dict[str, Any]) -> Messages:
         """Continue the loop, or keep going after a take: messages for the page, a beat at a time."""
         request = read_request(data, self.limits)
         performance = self._prepare(request)
@@ -218,7 +218,7 @@ class Session:
         if self._running is not None:
             self._running.stop()
 
-    def choose(self, data: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def choose(self, data: dict[str, Any]) -> Messages:
         """Several takes at once, with seeds that follow each other: places in the queue, then all takes, the best
         one first."""
         request = read_request(data, self.limits)
@@ -257,7 +257,8 @@ class Session:
     def beats(self, number: int, first: int, last: int) -> list[dict[str, Any]]:
         """Beats [first, last) of a take once more, for a page that missed some: as many as fit into an answer."""
         take = self.need_take(number)
-        packed, n_bytes = [], 0
+        packed: list[dict[str, Any]] = []
+        n_bytes = 0
         for k in range(max(0, first), min(last, take.n_beats)):
             samples = take.beat(k)
             n_bytes += samples.nbytes // 2

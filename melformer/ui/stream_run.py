@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from melformer.ui.limits import Limits
 from melformer.ui.requests import GenerationRequest
 from melformer.ui.scheduler import QueuedStream, Scheduler
 from melformer.ui.takes import Take
-from melformer.ui.wire import beat_sources, code_columns, pack_beat
+from melformer.ui.wire import Messages, beat_sources, code_columns, pack_beat
 
 # A machine that needs more than this share of real time uses the whole lead-in to get ahead.
 COMFORTABLE_LOAD = 0.5
@@ -43,7 +43,7 @@ class StreamRun:
         """Take effect from the next beat that is made."""
         self.settings = settings
 
-    def messages(self, open_stream: Callable[[], Any]) -> Iterator[dict[str, Any]]:
+    def messages(self, open_stream: Callable[[], Any]) -> Messages:
         """Places in the queue, the start, then beats. The take is kept after each, with its state at the end."""
         player = QueuedStream(self.take.loop.beat_s, self._length_s())
         try:
@@ -57,7 +57,7 @@ class StreamRun:
             self.scheduler.leave(player)
             self.finished.set()
 
-    def _play(self, open_stream: Callable[[], Any]) -> Iterator[dict[str, Any]]:
+    def _play(self, open_stream: Callable[[], Any]) -> Messages:
         self._heard_from_s = time.monotonic() + self.request.lead_in_s
         first = self.take.n_beats
         with self.scheduler.turn():

@@ -121,9 +121,9 @@ class TakeStore:
             past = [*self._past, *self._undone, (self.loop, self.takes)]
             kept = [take for _, takes in past for take in takes.values()]
             loops = {loop for loop, _ in past if loop is not None} | {take.loop for take in kept}
-            needed: set[Path | None] = {take.tape.path for take in kept} | {take.state for take in kept}
+            needed: set[Path | None] = {path for take in kept for path in (take.tape.path, take.state)}
             for loop in loops:
-                needed |= {self.pcm_path(loop), *files_of(loop)}
+                needed |= files_of(loop) | {self.pcm_path(loop)}
             for pattern in ("tape*.f32", "tape*.state", "*.pcm16", f"{PREFIX}*{SUFFIX}"):
                 for path in self.folder.glob(pattern):
                     if path not in needed:

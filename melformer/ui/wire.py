@@ -1,7 +1,7 @@
 """What travels to the browser: PCM16 and codes as base64, and the numbers around them."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from melformer.files import atomic_path
 from melformer.stems import STEMS
 
 BLOCK = 65_536
+Messages = Generator[dict[str, Any], None, None]
+"""What a stream sends, a message at a time; closing it ends the stream."""
 
 
 def pcm16(samples: np.ndarray) -> np.ndarray:
