@@ -153,12 +153,20 @@ def test_gradios_other_ways_in_are_closed(
     assert seen == [] and len(server.sessions) == n_sessions
 
 
+def routes_of(routes: list[Any]) -> Iterator[Any]:
+    """Routes, and those of the routers among them: newer FastAPI keeps an included router whole."""
+    for route in routes:
+        included = getattr(route, "original_router", None)
+        yield from [route] if included is None else routes_of(included.routes)
+
+
 def test_all_routes_of_gradio_are_known_or_refused(server: Server) -> None:
     """A new version may bring new ones: whatever is not needed stays closed."""
     from fastapi.routing import APIRoute
 
     (gradio,) = [route.app for route in server.app.routes if isinstance(route, Mount)]
-    paths = {(method, route.path) for route in gradio.routes if isinstance(route, APIRoute) for method in route.methods}
+    routes = [route for route in routes_of(gradio.routes) if isinstance(route, APIRoute)]
+    paths = {(method, route.path) for route in routes for method in route.methods}
     assert len(paths) > 50
     served = set()
     for method, path in paths:
@@ -178,7 +186,7 @@ def test_all_routes_of_gradio_are_known_or_refused(server: Server) -> None:
 
 
 def test_events_that_nobody_fetches_are_ended_and_forgotten(server: Server, api: str, loop: bytes) -> None:
-    """Ten requests for 256 beats each, and nobody asks for an answer."""
+    """Four requests for 256 beats each, and nobody asks for an answer."""
     (path,) = upload(api, loop).json()
     body = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, 256, *WISH[1:5], False]}
     outbox, readers, made = server.page.outbox, [], len(server.model.streams)
@@ -190,9 +198,11 @@ def test_events_that_nobody_fetches_are_ended_and_forgotten(server: Server, api:
         time.sleep(0.05)
     assert all(stream.n_made <= MAX_MESSAGES for stream in server.model.streams[made:])
     assert all(outbox.n_waiting(reader) <= MAX_MESSAGES + 4 for reader in readers)
-    outbox.sweep(now_s=time.monotonic())
-    outbox.sweep(now_s=time.monotonic() + KEPT_S + 1)
-    assert all(outbox.n_waiting(reader) == 0 for reader in readers)
+    while any(outbox.n_waiting(reader) for reader in readers):  # until Gradio has seen their end
+        assert time.monotonic() < end
+        outbox.sweep(now_s=time.monotonic())
+        outbox.sweep(now_s=time.monotonic() + KEPT_S + 1)
+        time.sleep(0.05)
     assert not set(readers) & set(server.page.blocks._queue.pending_messages_per_session)
 
 

@@ -61,13 +61,13 @@ def test_codebooks_are_explained(session: Session, model: Melformer) -> None:
     usage = codebook_usage(loop.prompt.codes)
     assert len(usage) == 3
     assert usage[0]["columns"] == len(code_columns(loop.prompt.codes))
-    assert decode_with(model, loop, 1)["words"] == "Decoded with 1 of 3 codebooks"
+    assert decode_with(model, loop, session.folder, 1)["words"] == "Decoded with 1 of 3 codebooks"
     if loop.prompt.bpm < 180:
         order = [{"from": 3 - k, "reversed": k == 0} for k in range(4)]
-        assert decode_rewritten(model, loop, order)["pcm"]
+        assert decode_rewritten(model, loop, session.folder, order)["pcm_path"]
 
 
 def test_the_stand_in_has_the_methods_of_the_model() -> None:
-    for name in ("prompt", "stream", "resume", "takes", "reconstruct", "decode_codes"):
+    for name in ("prompt", "stream", "resume", "stream_takes", "ranked", "reconstruct", "decode_codes"):
         assert callable(getattr(Melformer, name))
         assert callable(getattr(Model, name))
