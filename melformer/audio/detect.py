@@ -5,6 +5,7 @@ bars, and between. Neither decides alone: a clip may be cut anywhere, and a repe
 which of its multiples is the beat. A linear score over both, made into probabilities, does (docs/tempo.md).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from melformer.audio.onsets import Onsets, find_onsets
 from melformer.audio.waveform import Waveform
 
 N_PHASES = 32
+_ROUND_S = 0.001
 MIN_LENGTH_BPM, MAX_LENGTH_BPM = 50.0, 220.0
 SAME_BPM = 0.005  # candidates nearer than this share their probability
 _GRID_BPM = np.geomspace(MIN_BPM, MAX_BPM, 520)
@@ -29,19 +31,28 @@ NONE_SCORE = 5.17
 
 @dataclass(frozen=True)
 class Detection:
-    """A tempo found in the sound, its probability, and how many beats the clip then has (0: not by length)."""
+    """A tempo found in the sound, its probability, and how many beats the clip then has (0: not by length) in which
+    of the durations that were given."""
 
     bpm: float
     probability: float
     n_beats: int
+    duration: int = 0
 
 
-def detect(waveform: Waveform, onsets: Onsets | None = None) -> Detection | None:
-    """The most probable tempo of 40..240 BPM, or None for silence and for less than a beat."""
+def detect(
+    waveform: Waveform, onsets: Onsets | None = None, durations_s: Sequence[float] | None = None
+) -> Detection | None:
+    """The most probable tempo of 40..240 BPM, or None for silence and for less than a beat.
+
+    `durations_s` are the lengths that may hold whole beats, the clip's own by default; of the tempi that they give and
+    that the onsets cannot tell apart, the roundest counts.
+    """
     onsets = find_onsets(waveform) if onsets is None else onsets
+    durations_s = [waveform.duration_s] if durations_s is None else durations_s
     if not onsets.strength.any():
         return None
-    bpms, counts = candidates(onsets, waveform.duration_s)
+    bpms, counts, which = candidates(onsets, durations_s)
     if not len(bpms):
         return None
     scores = features(onsets, bpms, counts) @ WEIGHTS
@@ -49,17 +60,29 @@ def detect(waveform: Waveform, onsets: Onsets | None = None) -> Detection | None
     odds = np.exp(scores - scores[best])
     alike = np.abs(bpms / bpms[best] - 1) < SAME_BPM
     probability = odds[alike].sum() / (odds.sum() + np.exp(NONE_SCORE - scores[best]))
-    return Detection(float(bpms[best]), float(probability), int(counts[best]))
+    if counts[best]:
+        same = np.flatnonzero((counts == counts[best]) & (np.abs(bpms / bpms[best] - 1) < 2 * SAME_BPM))
+        best = int(min(same, key=lambda i: (not _is_round(bpms[i], counts[i], durations_s[which[i]]), which[i])))
+    return Detection(float(bpms[best]), float(probability), int(counts[best]), int(which[best]))
 
 
-def candidates(onsets: Onsets, duration_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """Tempi to be ranked: BPM, and how many beats each gives the clip (0: found from the onsets alone)."""
-    counts = np.array([count for count in range(1, 513) if count <= 8 or count % 4 == 0 or count % 6 == 0])
-    by_length = bpm_of(counts, duration_s)
-    fits = (by_length >= MIN_LENGTH_BPM) & (by_length <= MAX_LENGTH_BPM)
-    by_length, counts = by_length[fits], counts[fits]
+def _is_round(bpm: float, n_beats: int, duration_s: float) -> bool:
+    """Whether a whole BPM changes the length by less than a millisecond: most loops are made at one."""
+    return abs(n_beats * seconds_per_beat(round(bpm)) - duration_s) < _ROUND_S
+
+
+def candidates(onsets: Onsets, durations_s: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tempi to be ranked: BPM, how many beats each gives (0: found from the onsets alone), and in which duration."""
     free = np.array([_refine(onsets, bpm) for bpm in _peaks(onsets)])
-    return np.concatenate([free, by_length]), np.concatenate([np.zeros(len(free), int), counts])
+    bpms, counts, which = [free], [np.zeros(len(free), int)], [np.zeros(len(free), int)]
+    possible = np.array([count for count in range(1, 513) if count <= 8 or count % 4 == 0 or count % 6 == 0])
+    for number, duration_s in enumerate(durations_s):
+        by_length = bpm_of(possible, duration_s)
+        fits = (by_length >= MIN_LENGTH_BPM) & (by_length <= MAX_LENGTH_BPM)
+        bpms.append(by_length[fits])
+        counts.append(possible[fits])
+        which.append(np.full(int(fits.sum()), number))
+    return np.concatenate(bpms), np.concatenate(counts), np.concatenate(which)
 
 
 def features(onsets: Onsets, bpms: np.ndarray, counts: np.ndarray) -> np.ndarray:

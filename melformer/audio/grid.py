@@ -20,6 +20,7 @@ MAX_BEATS = 1_000_000
 MIN_MODEL_BPM = 90.0
 SECONDS_PER_MINUTE = 60
 TOLD_FROM_S = 0.02  # what is skipped, trimmed or padded below this is not worth a sentence
+_TAIL_FADE = 256  # samples
 PAD_AT_MOST_BEATS = 0.25  # a longer gap before the continuation would be heard as a hole
 
 
@@ -168,23 +169,41 @@ def beat_edges(n_beats: int, bpm: float, sample_rate: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class GridFit:
-    """A waveform of exactly `n_beats` whole beats, and what was done to it (None: nothing worth telling)."""
+    """A waveform of exactly `n_beats` whole beats, and what was done to it (None: nothing worth telling).
+
+    `tail` is what rings on behind the last bar, None where nothing does.
+    """
 
     waveform: Waveform
     n_beats: int
     message: str | None
+    tail: Waveform | None = None
+
+    def folded(self) -> Waveform:
+        """The beats with the tail laid over their beginning, as it sounds when the loop is played round."""
+        if self.tail is None:
+            return self.waveform
+        samples = self.waveform.samples.copy()
+        n = min(len(samples), self.tail.n_samples)
+        fade = np.ones((n, 1), np.float32)
+        n_fade = min(n, _TAIL_FADE)
+        fade[n - n_fade :, 0] = np.linspace(1.0, 0.0, n_fade, dtype=np.float32)
+        samples[:n] += fade * self.tail.samples[:n]
+        return Waveform(samples, self.waveform.sample_rate)
 
 
-def fit_to_grid(waveform: Waveform, bpm: float, start_s: float = 0.0) -> GridFit:
-    """Begin the waveform at `start_s` seconds and trim or pad its end to whole beats.
+def fit_to_grid(waveform: Waveform, bpm: float, start_s: float = 0.0, stop_s: float | None = None) -> GridFit:
+    """Begin the waveform at `start_s` seconds, end it at `stop_s`, and trim or pad its end to whole beats.
 
-    The end is padded when less than a quarter of a beat is missing, else trimmed; what stays is unchanged.
+    The end is padded when less than a quarter of a beat is missing, else trimmed; what stays is unchanged. What sounds
+    behind `stop_s` is kept as the tail.
     Errors: TempoError when less than three quarters of a beat is left, or `start_s` is outside the clip.
     """
     grid, rate = BeatGrid(bpm, waveform.sample_rate), waveform.sample_rate
     start = round(check_start(waveform, start_s) * rate)
     n_left = waveform.n_samples - start
-    n_beats = math.floor(grid.beats_in(n_left) + PAD_AT_MOST_BEATS)
+    n_wanted = n_left if stop_s is None else min(n_left, round(stop_s * rate) - start)
+    n_beats = math.floor(grid.beats_in(n_wanted) + PAD_AT_MOST_BEATS)
     if n_beats < 1:
         raise TempoError(
             f"{n_left / rate:.2f} s is less than a beat at {grid.bpm:g} BPM ({seconds_per_beat(grid.bpm):.2f} s): "
@@ -194,8 +213,17 @@ def fit_to_grid(waveform: Waveform, bpm: float, start_s: float = 0.0) -> GridFit
     samples = waveform.samples[start : start + n_samples]
     if n_samples > n_left:
         samples = extend_ends(samples, 0, n_samples - n_left)
-    fitted = Waveform(samples, rate)
-    return GridFit(fitted, n_beats, _fit_message(n_samples - n_left, start, n_beats, grid))
+    rest = waveform.samples[start + n_samples :]
+    is_tail = stop_s is not None and len(rest) > TOLD_FROM_S * rate and _sounds(rest, waveform.samples)
+    message = _fit_message(n_samples - n_left, start, n_beats, grid)
+    if is_tail:
+        message = f"{message or ''} What rings on behind the last bar is kept apart as its tail.".strip()
+    return GridFit(Waveform(samples, rate), n_beats, message, Waveform(rest, rate) if is_tail else None)
+
+
+def _sounds(rest: np.ndarray, whole: np.ndarray) -> bool:
+    """Whether there is more in it than silence, 60 dB under the peak."""
+    return float(np.abs(rest).max()) > 1e-3 * float(np.abs(whole).max())
 
 
 def loop_beats(waveform: Waveform, bpm: float, grid_samples: int) -> np.ndarray:

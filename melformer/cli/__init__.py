@@ -23,6 +23,7 @@ from melformer.cli import (
     reconstruct,
     serve,
     stems,
+    tempo,
     tiaf,
     tokens,
     train,
@@ -30,7 +31,7 @@ from melformer.cli import (
 from melformer.cli.parser import Parser
 from melformer.errors import MelformerError
 
-COMMANDS = (serve, continue_, stems, tiaf, tokens, reconstruct, corpus, train, finetune, evaluate, bench, hub)
+COMMANDS = (serve, continue_, stems, tempo, tiaf, tokens, reconstruct, corpus, train, finetune, evaluate, bench, hub)
 
 
 def build_parser() -> Parser:

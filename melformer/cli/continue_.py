@@ -41,6 +41,7 @@ def add_parsers(commands: Any) -> None:
         parser.add_argument(flag, action="append", choices=("drums", "bass", "other"), default=None, metavar="STEM",
                             help=f"with --in-stems: a stem that {words}; may be given several times")  # fmt: skip
     parser.add_argument("--stems", metavar="DIR", help="with --in-stems: also write the new part's stems there")
+    parser.add_argument("--fold-tail", action="store_true", help="lay what rings on behind the last bar over the start")
     parser.add_argument("--close-loop", action="store_true", help="end so that the file can be played round")
     parser.add_argument("--only-new", action="store_true", help="leave the loop itself out of the file")
     parser.add_argument("-o", dest="out", metavar="OUT", help=".wav or .flac (else named after the loop and the seed, "
@@ -66,7 +67,9 @@ def continue_(args: Namespace) -> None:
         return
     given = args.out and output_path(args.out, (".wav", ".flac"), args.loop)
     model = load_model(args)
-    prompt = model.prompt(args.loop, bpm=args.bpm, start_s=args.start, beats_per_bar=args.beats_per_bar)
+    prompt = model.prompt(
+        args.loop, bpm=args.bpm, start_s=args.start, beats_per_bar=args.beats_per_bar, fold_tail=args.fold_tail
+    )
     say_prompt(prompt)
     begun = time.perf_counter()
     takes = make_takes(model, prompt, args)

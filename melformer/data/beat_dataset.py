@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from melformer.audio.grid import check_bpm, fit_to_grid, loop_beats, seconds_per_beat
+from melformer.audio.grid import check_bpm, loop_beats, seconds_per_beat
 from melformer.audio.io import AUDIO_SUFFIXES, Waveform, audio_files, read_waveform
 from melformer.audio.tiaf import read_tiaf
 from melformer.data.listing import load_array, read_entries
@@ -158,7 +158,7 @@ def load_clip(clip: TrainingClip, max_s: float = 600.0) -> tuple[Waveform, float
     waveform = read_waveform(clip.path, max_s=max_s)
     if clip.bpm:
         return waveform, check_bpm(clip.bpm)
-    from melformer.audio.tempo import find_tempo
+    from melformer.audio.tempo import find_tempo, fit_loop
 
     tempo = find_tempo(waveform, path=clip.path)
-    return fit_to_grid(waveform, tempo.bpm, tempo.start_s).waveform, tempo.bpm
+    return fit_loop(waveform, tempo).waveform, tempo.bpm

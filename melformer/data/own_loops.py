@@ -12,7 +12,7 @@ from melformer.audio.grid import check_bpm, fit_to_grid, loop_beats
 from melformer.audio.io import AUDIO_SUFFIXES, audio_files, read_waveform
 from melformer.audio.tempo import find_tempo
 from melformer.audio.waveform import Waveform
-from melformer.errors import MelformerError, RequestError
+from melformer.errors import MelformerError, RequestError, TempoError
 from melformer.files import atomic_path
 
 SURE, SURE_START = 0.85, 0.6
@@ -56,6 +56,8 @@ def survey(folder: Path) -> tuple[list[OwnLoop], list[str]]:
 
 def _find(folder: Path, path: Path) -> OwnLoop:
     tempo = find_tempo(read_waveform(path), path=path)
+    if tempo.is_one_shot:
+        raise TempoError("it is a single hit, not a loop")
     doubts = [] if tempo.confidence >= SURE else ["bpm"]
     doubts += [] if tempo.start_confidence >= SURE_START else ["start_s"]
     return OwnLoop(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from melformer.audio.grid import BeatGrid, fit_to_grid
 from melformer.audio.io import audio_files, read_waveform, write_waveform
-from melformer.audio.tempo import find_tempo
+from melformer.audio.tempo import find_tempo, fit_loop
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError, MelformerError
 
@@ -109,7 +109,8 @@ def read_clip(path: str | Path, max_s: float = 120.0) -> EvaluationClip:
     """One audio file on its grid. Errors: AudioError, TempoError."""
     waveform = read_waveform(path, max_s=max_s)
     tempo = find_tempo(waveform, path=path)
-    return on_grid(Path(path).stem, waveform, tempo.bpm, tempo.start_s)
+    fit = fit_loop(waveform, tempo)
+    return EvaluationClip(Path(path).stem, fit.waveform, tempo.bpm, fit.n_beats)
 
 
 def on_grid(name: str, waveform: Waveform, bpm: float, start_s: float = 0.0) -> EvaluationClip:

@@ -160,7 +160,7 @@ class Melformer(nn.Module):
             return separate(waveform, find_tempo(waveform, path=path, bpm=bpm).bpm, self.separator)
 
     def prompt(self, loop: LoopInput, **options: Any) -> Prompt:
-        """A loop ready to be continued; options: bpm, start_s, beats_per_bar. Errors: see `make_prompt`."""
+        """A loop ready to be continued; options and errors: see `make_prompt`."""
         self._check_weights()
         return loop if isinstance(loop, Prompt) else make_prompt(self.codec, loop, **options)
 

@@ -6,10 +6,10 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from melformer.audio.grid import BeatGrid, check_bpm, fit_to_grid
+from melformer.audio.grid import BeatGrid, check_bpm
 from melformer.audio.inputs import AudioInput, open_audio
 from melformer.audio.io import Waveform
-from melformer.audio.tempo import Tempo, find_tempo
+from melformer.audio.tempo import Tempo, find_tempo, fit_loop
 from melformer.codec.codec import Codec
 from melformer.errors import RequestError
 from melformer.generate.parallel import side_by_side
@@ -64,9 +64,13 @@ def make_prompt(
     bpm: float | None = None,
     start_s: float | None = None,
     beats_per_bar: int = 4,
+    fold_tail: bool = False,
+    tempo: Tempo | None = None,
 ) -> Prompt:
     """Read, find the tempo, fit to the grid, encode.
 
+    `tempo` is what `find_tempo` said of this loop before. `fold_tail` lays what rings on behind the last bar over the
+    beginning, as it sounds when the loop is played round.
     Errors: AudioError and TempoError of the reading; RequestError for a loop under two beats, more than two
     channels, or a bar of less than 1 or more than 16 beats.
     """
@@ -79,15 +83,16 @@ def make_prompt(
             raise RequestError(
                 f"The loop has {waveform.n_channels} channels; at most 2 are possible: mix it down first."
             )
-        tempo = find_tempo(waveform, path=path, bpm=bpm, start_s=start_s)
-    fit = fit_to_grid(waveform, tempo.bpm, tempo.start_s)
-    messages = [fit.message] if fit.message else []
+        if tempo is None:
+            tempo = find_tempo(waveform, path=path, bpm=bpm, start_s=start_s)
+    fit = fit_loop(waveform, tempo)
+    messages = [*tempo.messages, *([fit.message] if fit.message else [])]
     if fit.n_beats < MIN_BEATS:
         raise RequestError(
             f"The loop has {fit.n_beats} beat{'s' if fit.n_beats != 1 else ''} at {tempo.bpm:g} BPM; it must have at "
             f"least {MIN_BEATS}. Give a longer loop, or check the BPM."
         )
-    waveform, n_beats = fit.waveform, fit.n_beats
+    waveform, n_beats = fit.folded() if fold_tail else fit.waveform, fit.n_beats
     if n_beats > MAX_BEATS:
         kept = MAX_BEATS // beats_per_bar * beats_per_bar
         edges = BeatGrid(tempo.bpm, waveform.sample_rate).edges(n_beats)

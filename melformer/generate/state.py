@@ -34,6 +34,7 @@ from melformer.transformer.model import BeatTransformer, Conditioning, Transform
 if TYPE_CHECKING:
     from melformer.render.renderer import Renderer
 
+_TEMPO_NUMBERS = ("bpm", "confidence", "start_s", "start_confidence")
 VERSION = 8
 
 
@@ -89,7 +90,7 @@ def capture(takes: TakeStreams, settings: GenerationConfig, seed: int, row: int 
     facts = {
         "version": VERSION, "seed": seed, "settings": asdict(settings), "index": takes.index,
         "n_decoded": renderer.state.n_decoded, "sample_rate": prompt.waveform.sample_rate,
-        "tempo": asdict(prompt.tempo),
+        "tempo": {name: getattr(prompt.tempo, name) for name in (*_TEMPO_NUMBERS, "source")},
         "prompt": {n: getattr(prompt, n) for n in ("bpm", "n_beats", "beats_per_bar", "messages", "name")},
     }  # fmt: skip
     return StreamState({name: t.contiguous().clone().cpu() for name, t in tensors.items()}, facts)
@@ -178,9 +179,8 @@ def read_prompt(facts: dict[str, Any], tensors: dict[str, Tensor], codec: Any) -
     told, tempo = facts.get("prompt"), facts.get("tempo")
     if not isinstance(told, dict) or not isinstance(tempo, dict):
         raise wrong("it does not tell its loop")
-    numbers = {"bpm", "confidence", "start_s", "start_confidence"}
-    unknown = tempo.keys() ^ (numbers | {"source"})
-    if unknown or not isinstance(tempo["source"], str) or not all(_is_number(tempo[name]) for name in numbers):
+    unknown = tempo.keys() ^ {*_TEMPO_NUMBERS, "source"}
+    if unknown or not isinstance(tempo["source"], str) or not all(_is_number(tempo[name]) for name in _TEMPO_NUMBERS):
         raise wrong("its tempo is unclear")
     messages = told.get("messages")
     if not isinstance(messages, list) or not all(isinstance(text, str) for text in [*messages, told.get("name")]):

@@ -1,13 +1,13 @@
 """The loop that is to be continued: from a file, cropped, at another tempo, or a take used as a prompt."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from melformer.audio.grid import MAX_BPM, MIN_BPM, BeatGrid, beats_per_second, bpm_of, check_bpm, seconds_per_beat
 from melformer.audio.io import Waveform, read_beginning
-from melformer.audio.tempo import find_tempo
+from melformer.audio.tempo import find_tempo, fit_loop
 from melformer.errors import AudioError, RequestError, TempoError
 from melformer.ui.limits import Limits
 
@@ -76,9 +76,13 @@ def _open_waveform(
     model: Any, raw: Waveform, whole_s: float, path: Path, limits: Limits, beats_per_bar: int
 ) -> PromptLoop:
     tempo = find_tempo(raw, path=path)
-    messages = []
+    messages = list(tempo.messages)
     if whole_s > raw.duration_s:
         messages.append(f"Using the first {raw.duration_s:.0f} s of {whole_s:.0f} s.")
+    if tempo.is_one_shot or tempo.stop_s is not None:  # without silence and tail, or made of a hit, it is the loop
+        fit = fit_loop(raw, tempo)
+        raw, tempo = fit.waveform, replace(tempo, start_s=0.0)
+        messages += [fit.message] if fit.message else []
     prompt = model.prompt(raw, bpm=tempo.bpm, start_s=tempo.start_s, beats_per_bar=beats_per_bar)
     told = (*messages, *prompt.messages)
     loop = PromptLoop(path.stem, raw, prompt, beats_per_bar, tempo.source, tempo.confidence, told, tempo.start_s)

@@ -129,7 +129,7 @@ def _hostile_name(prepared: Any, rng: np.random.Generator) -> str:
 
 def _use_name(prepared: Any, name: str) -> None:
     found = bpm_in_name(name)
-    assert found is None or 40 <= found[0] <= 240
+    assert found is None or all(40 <= bpm <= 240 for bpm in found.bpms)
 
 
 def _prepare_evaluate(folder: Path) -> Any:

@@ -1,0 +1,75 @@
+"""Where the sound of a clip begins and ends, and which stretches of it may hold a whole number of beats."""
+
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from melformer.audio.waveform import Waveform
+
+SILENT_DB = -75.0  # under the clip's peak
+_FRAMES_PER_S, _RISE_FRAMES = 100, 5
+_ATTACK_DB, _SOFTEST_DB = 6.0, -40.0
+_NOTABLE_S = 0.004  # shorter silences belong to the sound
+
+
+@dataclass(frozen=True)
+class SoundEdges:
+    """Seconds from the clip's start: where samples first differ from zero, where they first rise above −75 dB of the
+    peak, and the same at its end."""
+
+    zero_start_s: float
+    start_s: float
+    stop_s: float
+    zero_stop_s: float
+    duration_s: float
+
+    @property
+    def spans(self) -> list[tuple[float, float]]:
+        """Starts and ends between which the loop may lie, the likeliest first.
+
+        Digital silence is what an editor or a decoder adds, so it is left out first; then the clip as it is; then what
+        is above −75 dB.
+        """
+        starts = _distinct([self.zero_start_s if self.zero_start_s > _NOTABLE_S else 0.0, 0.0, self.start_s])
+        zero_after = self.duration_s - self.zero_stop_s > _NOTABLE_S
+        stops = _distinct([self.zero_stop_s if zero_after else self.duration_s, self.duration_s, self.stop_s])
+        return [(start, stop) for start in starts for stop in stops if stop - start > 0.02]
+
+
+def find_edges(waveform: Waveform) -> SoundEdges:
+    """Measure a clip; one that is silent all through has its own ends for edges."""
+    levels = reduce(np.maximum, np.abs(waveform.samples).T)
+    peak, rate = float(levels.max()), waveform.sample_rate
+    starts, stops = [0.0, 0.0], [waveform.duration_s, waveform.duration_s]
+    if peak > 0:
+        for i, threshold in enumerate((0.0, peak * 10 ** (SILENT_DB / 20))):
+            loud = levels > threshold
+            starts[i] = int(loud.argmax()) / rate
+            stops[i] = (len(loud) - int(loud[::-1].argmax())) / rate
+    return SoundEdges(*starts, stops[1], stops[0], waveform.duration_s)
+
+
+def attack_times(waveform: Waveform) -> np.ndarray:
+    """When the level rises by 6 dB within 50 ms, to 40 dB under the peak or louder, in s; frames of 10 ms, increasing.
+
+    Onset strength would not do: the noise of a reverb's tail ripples in every band, but its level only falls.
+    """
+    hop = waveform.sample_rate // _FRAMES_PER_S
+    power = np.einsum("ij,ij->i", waveform.samples, waveform.samples)
+    power = power[: len(power) // hop * hop].reshape(-1, hop).mean(axis=1)
+    if len(power) < 3 or not power.any():
+        return np.empty(0)
+    level = 10 * np.log10(np.convolve(power, np.ones(3) / 3, "same") / power.max() + 1e-12)
+    padded = np.concatenate([np.full(_RISE_FRAMES, -120.0), level])  # the clip's first sound is an attack, too
+    before = np.min([padded[k : len(level) + k] for k in range(_RISE_FRAMES)], axis=0)
+    return np.flatnonzero((level - before > _ATTACK_DB) & (level > _SOFTEST_DB)) / _FRAMES_PER_S
+
+
+def _distinct(times: list[float]) -> list[float]:
+    """The times that lie more than 2 ms from those before them."""
+    kept: list[float] = []
+    for time in times:
+        if all(abs(time - other) > 0.002 for other in kept):
+            kept.append(time)
+    return kept
