@@ -232,3 +232,11 @@ def quarters(passage):
     events = [e for part in passage.parts for e in part.events]
     parts = [[e for e in events if int(4 * e.start_beats // passage.n_beats) == i] for i in range(4)]
     return [part for part in parts if part]
+
+
+def test_a_metre_can_be_asked_for() -> None:
+    passage = compose(7, "house", metre="7/8", long=0.0)
+    assert (passage.metre, passage.beats_per_bar) == ("7/8", 7) and passage.n_beats % 7 == 0
+    assert compose(7, "house", long=0.0) == compose(7, "house", long=0.0, metre="4/4")
+    with pytest.raises(RequestError, match="unknown metre '9/8'"):
+        compose(7, metre="9/8")

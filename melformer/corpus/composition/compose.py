@@ -11,7 +11,7 @@ from melformer.audio.grid import beats_per_second
 from melformer.corpus import sound_sources
 from melformer.corpus.composition import drumming
 from melformer.corpus.composition.form import Dynamics, Plan, draw_dynamics, draw_transitions, plan_form
-from melformer.corpus.composition.frame import Frame, Span, draw_frame, pick
+from melformer.corpus.composition.frame import METRES, Frame, Span, draw_frame, pick
 from melformer.corpus.composition.phrases import PLAYERS, Phrase, Streams, other_ending, write_phrase
 from melformer.corpus.mixing import console
 from melformer.corpus.passage import Event, Passage, Section
@@ -32,23 +32,26 @@ def streams(seed: int) -> Streams:
 
 def compose(
     seed: int, style: str | None = None, n_beats: int | None = None, *, long: float = 0.6,
-    kinds: frozenset[str] | None = None, few: bool = False,
+    kinds: frozenset[str] | None = None, few: bool = False, metre: str | None = None,
 ) -> Passage:  # fmt: skip
     """Compose the passage of a seed, 0 ≤ seed < 2⁶³; the same arguments give the same passage.
 
     `style` and `n_beats` (1 to 1,024) are drawn when not given: a longer passage with probability `long`, else a loop
     of 1, 2, 4 or 8 bars. `kinds` of material to use besides synthesis; None takes what is installed. `few` lets one to
-    three of the players play, each part of the drums for one.
-    Errors: RequestError for an unknown style, or a seed or length out of range.
+    three of the players play, each part of the drums for one. `metre` is one of `METRES`, else drawn.
+    Errors: RequestError for an unknown style or metre, or a seed or length out of range.
     """
     chosen = None if style is None else find_style(style)
     if not 0 <= seed < 2**63 or (n_beats is not None and not 1 <= n_beats <= 1024):
         raise RequestError(f"seed {seed} or n_beats {n_beats} out of range: 0..2^63 - 1 and 1..1,024")
+    if metre is not None and metre not in METRES:
+        raise RequestError(f"unknown metre {metre!r}: choose from {', '.join(METRES)}")
     kinds = sound_sources.found() if kinds is None else kinds
     stream = streams(seed)
     rng = stream("frame")
-    drawn = str(pick(rng, tuple(STYLES)))
-    frame = draw_frame(chosen or STYLES[drawn], n_beats, long, rng)
+    drawn = STYLES[str(pick(rng, tuple(STYLES)))]
+    played = chosen or drawn
+    frame = draw_frame(played if metre is None else replace(played, metres={metre: 1.0}), n_beats, long, rng)
     if frame.n_bars > 8 and stream("free").random() < FREE_SHARE:
         frame = replace(frame, restless=True, free=True)
     tonal = [role for role in PLAYERS if stream(f"has {role}").random() < frame.style.chances.get(role, 0.5)]

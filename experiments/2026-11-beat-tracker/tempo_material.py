@@ -1,0 +1,222 @@
+"""What the beat tracker learns from: passages of the composition engine, cut and spoilt as loops are in the wild.
+
+An example is the mel bands of a clip and its grid, which is known exactly: tempo, one beat, the bar, and from where to
+where the music goes. Clips are whole bars or are played round and cut anywhere; they lie in silence, ring out, went
+through an MP3, a filter, an amplifier, noise.
+"""
+
+import io
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from mel import FRAMES_PER_S, mel_bands
+
+from melformer.audio.grid import seconds_per_beat
+from melformer.audio.waveform import Waveform
+from melformer.corpus import compose, render
+from melformer.corpus.build import passage_seed
+from melformer.corpus.mixing import effects
+from melformer.corpus.passage import Passage
+from melformer.corpus.styles.table import STYLES, find_style
+from melformer.files import atomic_path
+
+SAMPLE_RATE = 22_050
+METRES = ("4/4", "3/4", "5/4", "6/8", "7/8")
+# The report measures on the first; the decoder's weights and the confidence are fitted on the second.
+EVALUATION_STYLES = ("balkan brass", "disco", "samba", "electro", "folk dance", "boom bap")
+CALIBRATION_STYLES = ("garage", "soul", "salsa", "chip")
+_OWN_METRE_SHARE = 0.6
+_FASTEST_SIX_EIGHT = 115.0  # dotted quarters a minute
+_EXAMPLES_PER_FILE = 100
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the beats of a clip are: `beat_s` is one of them that begins a bar, in s from the clip's start.
+
+    `metre` indexes METRES; music goes from `start_s` to `stop_s`, outside is silence or a tail.
+    """
+
+    bpm: float
+    beat_s: float
+    beats_per_bar: int
+    metre: int
+    start_s: float
+    stop_s: float
+
+
+@dataclass(frozen=True)
+class Example:
+    """A clip and its grid; `whole`: it holds whole bars, with silence or a tail around them or not."""
+
+    waveform: Waveform
+    grid: Grid
+    whole: bool
+    style: str = ""
+
+
+def training_styles() -> tuple[str, ...]:
+    """Styles that the network may hear."""
+    return tuple(name for name in STYLES if name not in EVALUATION_STYLES + CALIBRATION_STYLES)
+
+
+def draw_passage(seed: int, styles: Sequence[str], rng: np.random.Generator) -> Passage:
+    """A loop of 1 to 8 bars; in four of ten the metre is drawn anew, each as likely, whatever the style's is."""
+    style = styles[int(rng.integers(len(styles)))]
+    metre = None if rng.random() < _OWN_METRE_SHARE else METRES[int(rng.integers(len(METRES)))]
+    if metre == "6/8" and find_style(style).bpm[0] > _FASTEST_SIX_EIGHT:
+        metre = None
+    return compose(seed, style, long=0.0, metre=metre, few=bool(rng.random() < 0.08))
+
+
+def examples(seed: int, index: int, styles: Sequence[str]) -> list[Example]:
+    """Two clips of the n-th passage: whole, and played round and cut anywhere."""
+    rng = np.random.default_rng([seed, index])
+    passage = draw_passage(passage_seed(seed, index), styles, rng)
+    loop = render(passage, SAMPLE_RATE).mono().samples[:, 0]
+    metre = METRES.index(passage.metre)
+    grid = Grid(passage.bpm, 0.0, passage.beats_per_bar, metre, 0.0, passage.duration_s)
+    return [_spoil(_whole(loop, grid, rng), rng, passage.style), _spoil(_cut(loop, grid, rng), rng, passage.style)]
+
+
+def _whole(loop: np.ndarray, grid: Grid, rng: np.random.Generator) -> Example:
+    """The loop's first bars, half of them with silence before and after, and with a tail."""
+    bar = seconds_per_beat(grid.bpm) * grid.beats_per_bar
+    n_bars = round(grid.stop_s / bar)
+    kept = n_bars if rng.random() < 0.6 else int(rng.integers(1, n_bars + 1))
+    stop_s = kept * bar
+    sound = loop[: round(stop_s * SAMPLE_RATE)]
+    before_s = after_s = 0.0
+    if rng.random() < 0.5:
+        before_s, after_s = (_pause(rng) * (rng.random() < 0.6) for _ in range(2))
+        tail = rng.random() < 0.5
+        after_s = max(after_s, float(rng.uniform(0.2, 3.0))) if tail else after_s
+        pads = [np.zeros(round(s * SAMPLE_RATE), np.float32) for s in (before_s, after_s)]
+        sound = np.concatenate([pads[0], sound, pads[1]])
+        if tail:
+            sound = _ring(sound, rng)
+    moved = Grid(grid.bpm, before_s, grid.beats_per_bar, grid.metre, before_s, before_s + stop_s)
+    return Example(_waveform(sound), moved, True)
+
+
+def _pause(rng: np.random.Generator) -> float:
+    """Seconds of silence: as an encoder adds, or as a person leaves."""
+    return float(rng.uniform(0.005, 0.06) if rng.random() < 0.4 else rng.uniform(0.06, 4.0))
+
+
+def _cut(loop: np.ndarray, grid: Grid, rng: np.random.Generator) -> Example:
+    """4 to 20 s of the loop played round, from anywhere."""
+    length = round(float(rng.uniform(4.0, 20.0)) * SAMPLE_RATE)
+    start = int(rng.integers(len(loop)))
+    sound = np.tile(loop, -(-(start + length) // len(loop)))[start : start + length]
+    bar = seconds_per_beat(grid.bpm) * grid.beats_per_bar
+    beat_s = -(start / SAMPLE_RATE) % bar
+    return Example(
+        _waveform(sound), Grid(grid.bpm, beat_s, grid.beats_per_bar, grid.metre, 0.0, length / SAMPLE_RATE), False
+    )
+
+
+def _waveform(sound: np.ndarray) -> Waveform:
+    return Waveform(np.ascontiguousarray(sound, np.float32), SAMPLE_RATE)
+
+
+def _ring(sound: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    decay, dark = float(rng.uniform(0.3, 3.0)), float(rng.uniform(1500, 9000))
+    wet = effects.reverb(sound[None], decay, dark, SAMPLE_RATE, int(rng.integers(2**31)))[0]
+    return sound + np.float32(rng.uniform(0.1, 0.8)) * wet
+
+
+def _spoil(example: Example, rng: np.random.Generator, style: str) -> Example:
+    """What happens to sound on its way: filters, drive, a room, noise, an MP3; often nothing."""
+    sound = example.waveform.samples[:, 0]
+    if rng.random() < 0.25:
+        kind = ("lowpass", "highpass", "peak")[int(rng.integers(3))]
+        hertz = float(
+            np.exp(rng.uniform(*np.log({"lowpass": (700, 9000), "highpass": (40, 700), "peak": (150, 5000)}[kind])))
+        )
+        sound = effects.filtered(sound[None], kind, hertz, SAMPLE_RATE, 0.8, float(rng.uniform(-12, 12)))[0]
+    if rng.random() < 0.1:
+        sound = np.tanh(sound * float(rng.uniform(1, 12)))
+    if not example.whole and rng.random() < 0.15:
+        sound = _ring(sound, rng)
+    if rng.random() < 0.15:
+        level = float(np.sqrt(np.mean(sound**2))) * 10 ** float(rng.uniform(-60, -22) / 20)
+        sound = sound + level * rng.standard_normal(len(sound))
+    sound = np.asarray(sound, np.float32)
+    if rng.random() < 0.2:
+        sound = _mp3(sound, float(rng.uniform(0.3, 0.99)))
+    return Example(_waveform(sound), example.grid, example.whole, style)
+
+
+def _mp3(sound: np.ndarray, compression: float) -> np.ndarray:
+    """Through an MP3 and back, cut to its length (the codec's delay is taken out by the decoder)."""
+    peak = max(1.0, float(np.abs(sound).max()))
+    file = io.BytesIO()
+    soundfile.write(
+        file, sound / peak, SAMPLE_RATE, format="MP3", subtype="MPEG_LAYER_III", compression_level=compression
+    )
+    file.seek(0)
+    back = soundfile.read(file, dtype="float32")[0] * peak
+    return np.pad(back[: len(sound)], (0, max(0, len(sound) - len(back))))
+
+
+def write_examples(
+    folder: Path, seed: int, n_passages: int, styles: Sequence[str], workers: int = 1, sound: bool = False
+) -> None:
+    """Write the examples of `n_passages` passages, a file for every 100; what is there already stays.
+
+    `sound`: the clips themselves, for the decoder, and no mel bands.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    starts = range(0, n_passages, _EXAMPLES_PER_FILE // 2)
+    jobs = [(folder / f"{seed}_{start:06d}.npz", seed, start, tuple(styles), sound) for start in starts]
+    jobs = [job for job in jobs if not job[0].exists()]
+    if workers == 1:
+        for job in jobs:
+            _write_file(job)
+    else:
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            list(pool.map(_write_file, jobs))
+
+
+def _write_file(job: tuple[Path, int, int, tuple[str, ...], bool]) -> None:
+    path, seed, start, styles, sound = job
+    made = [e for i in range(start, start + _EXAMPLES_PER_FILE // 2) for e in examples(seed, i, styles)]
+    save_examples(path, made, sound)
+
+
+def save_examples(path: Path, made: Sequence[Example], sound: bool = False) -> None:
+    """Grids of examples with their log-magnitudes, or with their samples (int16, full scale the clip's peak)."""
+    if sound:
+        bands = [_integers(e.waveform.samples[:, 0]) for e in made]
+    else:
+        bands = [np.log10(mel_bands(e.waveform) + 1e-7).astype(np.float16) for e in made]
+    grids = [(g.bpm, g.beat_s, g.beats_per_bar, g.metre, g.start_s, g.stop_s) for g in (e.grid for e in made)]
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez(
+            file, bands=np.concatenate(bands), lengths=np.array([len(b) for b in bands]), grids=np.array(grids),
+            whole=np.array([e.whole for e in made]), duration_s=np.array([e.waveform.duration_s for e in made]),
+            styles=np.array([e.style for e in made]),
+        )  # fmt: skip
+
+
+def _integers(samples: np.ndarray) -> np.ndarray:
+    return np.rint(samples * (32_767.0 / max(float(np.abs(samples).max()), 1e-9))).astype(np.int16)
+
+
+def load_examples(paths: Sequence[Path]) -> Iterator[tuple[np.ndarray, Grid, bool, float]]:
+    """Log-magnitudes (n_frames, 40) or samples, grid, whether whole bars, and length in s of every example."""
+    for path in paths:
+        with np.load(path) as data:
+            bands, ends = data["bands"], np.cumsum(data["lengths"])
+            for i, (end, row) in enumerate(zip(ends, data["grids"])):
+                grid = Grid(row[0], row[1], int(row[2]), int(row[3]), row[4], row[5])
+                yield bands[end - data["lengths"][i] : end], grid, bool(data["whole"][i]), float(data["duration_s"][i])
+
+
+__all__ = ["FRAMES_PER_S", "METRES", "Example", "Grid", "examples", "load_examples", "write_examples"]
