@@ -41,13 +41,15 @@ def find_edges(waveform: Waveform) -> SoundEdges:
     """Measure a clip; one that is silent all through has its own ends for edges."""
     levels = reduce(np.maximum, np.abs(waveform.samples).T)
     peak, rate = float(levels.max()), waveform.sample_rate
-    starts, stops = [0.0, 0.0], [waveform.duration_s, waveform.duration_s]
-    if peak > 0:
-        for i, threshold in enumerate((0.0, peak * 10 ** (SILENT_DB / 20))):
-            loud = levels > threshold
-            starts[i] = int(loud.argmax()) / rate
-            stops[i] = (len(loud) - int(loud[::-1].argmax())) / rate
-    return SoundEdges(*starts, stops[1], stops[0], waveform.duration_s)
+    if not peak:
+        return SoundEdges(0.0, 0.0, waveform.duration_s, waveform.duration_s, waveform.duration_s)
+    zero, soft = (_first_and_last(levels > threshold, rate) for threshold in (0.0, peak * 10 ** (SILENT_DB / 20)))
+    return SoundEdges(zero[0], soft[0], soft[1], zero[1], waveform.duration_s)
+
+
+def _first_and_last(loud: np.ndarray, rate: int) -> tuple[float, float]:
+    """Where the first loud sample begins and the last one ends, in s."""
+    return int(loud.argmax()) / rate, (len(loud) - int(loud[::-1].argmax())) / rate
 
 
 def attack_times(waveform: Waveform) -> np.ndarray:
