@@ -62,15 +62,14 @@ def detect(
     probability = odds[alike].sum() / (odds.sum() + np.exp(NONE_SCORE - scores[best]))
     if counts[best]:
         same = np.flatnonzero((counts == counts[best]) & (np.abs(bpms / bpms[best] - 1) < 2 * SAME_BPM))
-        best = min(
-            same.tolist(), key=lambda i: (not _is_round(bpms[i], int(counts[i]), durations_s[which[i]]), which[i])
-        )
+        beats, durations = int(counts[best]), [float(durations_s[i]) for i in which]
+        best = min(same.tolist(), key=lambda i: (not _is_round(float(bpms[i]), beats, durations[i]), int(which[i])))
     return Detection(float(bpms[best]), float(probability), int(counts[best]), int(which[best]))
 
 
-def _is_round(bpm: np.floating, n_beats: np.integer, duration_s: float) -> bool:
+def _is_round(bpm: float, n_beats: int, duration_s: float) -> bool:
     """Whether a whole BPM changes the length by less than a millisecond: most loops are made at one."""
-    return bool(abs(n_beats * seconds_per_beat(float(round(bpm))) - duration_s) < _ROUND_S)
+    return abs(n_beats * seconds_per_beat(round(bpm)) - duration_s) < _ROUND_S
 
 
 def candidates(onsets: Onsets, durations_s: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
