@@ -4,6 +4,7 @@ import struct
 
 import numpy as np
 import pytest
+from scipy.signal import fftconvolve
 
 from melformer.audio.io import write_waveform
 from melformer.audio.tempo import Tempo, find_tempo, fit_loop, fit_to_grid
@@ -130,12 +131,21 @@ def test_silence_around_a_loop_changes_nothing(before_s, after_s):
     assert (fit.message is None) == (max(before_s, after_s) < 0.02)  # what is shorter is not worth telling
 
 
+def test_a_loop_that_ends_in_a_rest_keeps_its_last_bar():
+    loop = drums(120, 16)
+    samples = loop.samples.copy()
+    samples[round(14 * 0.5 * RATE) :] = 0  # nothing on the last two beats
+    for after_s in (0.0, 4.0):
+        clip = in_silence(Waveform(samples, RATE), 0.0, after_s)
+        assert fit_loop(clip, find_tempo(clip, bpm=120)).n_beats == 16
+
+
 @pytest.mark.parametrize("decay_s", [0.6, 1.6])
 def test_a_tail_is_kept_apart_and_can_be_folded_onto_the_beginning(decay_s):
     loop = drums(120, 16)
     rng = np.random.default_rng(3)
     room = rng.standard_normal(round(decay_s * RATE)) * np.exp(-6 * np.arange(round(decay_s * RATE)) / (decay_s * RATE))
-    wet = np.convolve(loop.samples[:, 0], room * 0.02)
+    wet = fftconvolve(loop.samples[:, 0], room * 0.02)
     sound = wet.astype(np.float32)
     sound[: loop.n_samples] += loop.samples[:, 0]
     clip = Waveform(sound, RATE)
@@ -157,6 +167,23 @@ def test_clips_cut_anywhere_are_detected_with_their_first_beat(seed):
     assert min(abs(tempo.bpm * octave / bpm - 1) for octave in (1, 2)) < 1e-3 and tempo.confidence > 0.3
     phase = (start / RATE + tempo.start_s) * bpm / 60
     assert abs(phase - round(phase)) * 60 / bpm < 0.03
+
+
+def test_a_metre_that_is_given_says_which_lengths_are_whole_bars():
+    """Two bars of seven beats with hits on 1, 4 and 5: without the metre they are seven slow beats."""
+    bpm, n_beats = 140, 14
+    time = np.arange(RATE // 5) / RATE
+    kick = 0.7 * np.sin(2 * np.pi * 60 * time) * np.exp(-20 * time)
+    sound = np.zeros(7 * RATE)
+    for beat in range(n_beats):
+        at = round(beat * 60 * RATE / bpm)
+        if beat % 7 in (0, 3, 4):
+            sound[at : at + len(time)] += kick
+    loop = Waveform(sound[: round(n_beats * 60 * RATE / bpm)].astype(np.float32), RATE)
+    tempo = find_tempo(loop, beats_per_bar=7)
+    assert (tempo.bpm, fit_loop(loop, tempo).n_beats) == (140, 14)
+    with pytest.raises(TempoError, match="1 to 16 beats"):
+        find_tempo(loop, beats_per_bar=17)
 
 
 def test_a_start_given_is_kept():

@@ -41,21 +41,25 @@ class Detection:
 
 
 def detect(
-    waveform: Waveform, onsets: Onsets | None = None, durations_s: Sequence[float] | None = None
+    waveform: Waveform,
+    onsets: Onsets | None = None,
+    durations_s: Sequence[float] | None = None,
+    beats_per_bar: int | None = None,
 ) -> Detection | None:
     """The most probable tempo of 40..240 BPM, or None for silence and for less than a beat.
 
     `durations_s` are the lengths that may hold whole beats, the clip's own by default; of the tempi that they give and
-    that the onsets cannot tell apart, the roundest counts.
+    that the onsets cannot tell apart, the roundest counts. `beats_per_bar`, where it is known, says which numbers of
+    beats are whole bars.
     """
     onsets = find_onsets(waveform) if onsets is None else onsets
     durations_s = [waveform.duration_s] if durations_s is None else durations_s
     if not onsets.strength.any():
         return None
-    bpms, counts, which = candidates(onsets, durations_s)
+    bpms, counts, which = candidates(onsets, durations_s, beats_per_bar)
     if not len(bpms):
         return None
-    scores = features(onsets, bpms, counts) @ WEIGHTS
+    scores = features(onsets, bpms, _as_in_four(counts, beats_per_bar)) @ WEIGHTS
     best = int(scores.argmax())
     odds = np.exp(scores - scores[best])
     alike = np.abs(bpms / bpms[best] - 1) < SAME_BPM
@@ -72,11 +76,24 @@ def _is_round(bpm: float, n_beats: int, duration_s: float) -> bool:
     return abs(n_beats * seconds_per_beat(round(bpm)) - duration_s) < _ROUND_S
 
 
-def candidates(onsets: Onsets, durations_s: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _as_in_four(counts: np.ndarray, beats_per_bar: int | None) -> np.ndarray:
+    """Numbers of beats as a clip of as many bars would have them in 4/4, for which the weights were fitted.
+
+    What is no whole number of bars becomes 1, an odd number.
+    """
+    if beats_per_bar in (None, 4):
+        return counts
+    return np.where(counts % beats_per_bar == 0, counts // beats_per_bar * 4, np.minimum(counts, 1))
+
+
+def candidates(
+    onsets: Onsets, durations_s: Sequence[float], beats_per_bar: int | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Tempi to be ranked: BPM, how many beats each gives (0: found from the onsets alone), and in which duration."""
     free = np.array([_refine(onsets, bpm) for bpm in _peaks(onsets)])
     bpms, counts, which = [free], [np.zeros(len(free), int)], [np.zeros(len(free), int)]
-    possible = np.array([count for count in range(1, 513) if count <= 8 or count % 4 == 0 or count % 6 == 0])
+    bars = (4, 6) if beats_per_bar is None else (4, 6, beats_per_bar)
+    possible = np.array([n for n in range(1, 513) if n <= 8 or any(n % bar == 0 for bar in bars)])
     for number, duration_s in enumerate(durations_s):
         by_length = bpm_of(possible, duration_s)
         fits = (by_length >= MIN_LENGTH_BPM) & (by_length <= MAX_LENGTH_BPM)

@@ -16,7 +16,7 @@ from melformer.errors import TempoError
 
 Number = TypeVar("Number", float, np.ndarray)
 MIN_BPM, MAX_BPM = 40.0, 240.0
-MAX_BEATS = 1_000_000
+MAX_BEATS, MAX_BEATS_PER_BAR = 1_000_000, 16
 MIN_MODEL_BPM = 90.0
 SECONDS_PER_MINUTE = 60
 TOLD_FROM_S = 0.02  # what is skipped, trimmed or padded below this is not worth a sentence
@@ -233,6 +233,15 @@ def loop_beats(waveform: Waveform, bpm: float, grid_samples: int) -> np.ndarray:
     """
     fit = fit_to_grid(waveform, bpm)
     return BeatGrid(bpm, waveform.sample_rate).model_beats(fit.waveform, fit.n_beats, grid_samples)
+
+
+def check_beats_per_bar(beats_per_bar: int) -> int:
+    """Give the beats of a bar. Errors: TempoError when it is no whole number of 1..16."""
+    if isinstance(beats_per_bar, bool) or not isinstance(beats_per_bar, int):
+        raise TempoError(f"beats_per_bar is {beats_per_bar!r}; it must be a whole number, such as 4 or 3")
+    if not 1 <= beats_per_bar <= MAX_BEATS_PER_BAR:
+        raise TempoError(f"beats_per_bar is {beats_per_bar}; a bar has 1 to {MAX_BEATS_PER_BAR} beats")
+    return beats_per_bar
 
 
 def check_start(waveform: Waveform, start_s: float) -> float:

@@ -17,12 +17,13 @@ _REGISTERS = (0, 6, 15, N_BANDS)  # kicks and basses up to 180 Hz, snares and vo
 class Onsets:
     """Onset strength per frame: of all bands (n_frames,), and of low, middle and high ones (n_frames, 3).
 
-    Frame k is centred k / `rate` seconds into the clip.
+    `levels` are the bands' log-magnitudes (n_frames, 24). Frame k is centred k / `rate` seconds into the clip.
     """
 
     strength: np.ndarray
     registers: np.ndarray
     rate: float
+    levels: np.ndarray
 
     @property
     def low(self) -> np.ndarray:
@@ -37,18 +38,22 @@ def find_onsets(waveform: Waveform) -> Onsets:
     hop = round(waveform.sample_rate / FRAMES_PER_S)
     magnitudes = _band_magnitudes(waveform, hop)
     levels = np.log1p(magnitudes * (1000 / max(float(magnitudes.max()), 1e-9)))
+    return onsets_of(levels, waveform.sample_rate / hop)
+
+
+def onsets_of(levels: np.ndarray, rate: float) -> Onsets:
+    """The onsets of band levels (n_frames, 24)."""
     rise = np.maximum(levels[2:] - levels[:-2], 0)
     rise = np.concatenate([np.zeros((1, N_BANDS)), rise, np.zeros((1, N_BANDS))])
-    rate = waveform.sample_rate / hop
     registers = [_normalized(rise[:, low:high].sum(axis=1)) for low, high in pairwise(_REGISTERS)]
-    return Onsets(_normalized(rise.sum(axis=1)), np.stack(registers, axis=1), rate)
+    return Onsets(_normalized(rise.sum(axis=1)), np.stack(registers, axis=1), rate, levels)
 
 
 def _band_magnitudes(waveform: Waveform, hop: int) -> np.ndarray:
     """Mean magnitude in logarithmic bands from 40 Hz up: (n_frames, 24), frame k around sample k·hop."""
     rate = waveform.sample_rate
     n_fft = 1 << round(np.log2(rate * 0.023))
-    signal = _one_channel(waveform.samples[: int(MAX_S * rate)])
+    signal = one_channel(waveform.samples[: int(MAX_S * rate)])
     signal = np.pad(signal, (n_fft // 2, n_fft // 2 + hop))
     frames = np.lib.stride_tricks.sliding_window_view(signal, n_fft)[::hop]
     edges = np.geomspace(40, min(16_000, rate * 0.45), N_BANDS + 1) * n_fft / rate
@@ -62,7 +67,7 @@ def _band_magnitudes(waveform: Waveform, hop: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _one_channel(samples: np.ndarray) -> np.ndarray:
+def one_channel(samples: np.ndarray) -> np.ndarray:
     """The mean of the channels; the loudest of them where they cancel each other, as wide stereo effects do."""
     mean = samples.mean(axis=1)
     powers = np.square(samples).mean(axis=0)

@@ -8,7 +8,15 @@ import numpy as np
 from melformer.audio.detect import Detection, detect
 from melformer.audio.edges import SoundEdges, attack_times, find_edges
 from melformer.audio.first_beat import find_first_beat
-from melformer.audio.grid import GridFit, beat_edges, check_bpm, check_start, fit_to_grid, seconds_per_beat
+from melformer.audio.grid import (
+    GridFit,
+    beat_edges,
+    check_beats_per_bar,
+    check_bpm,
+    check_start,
+    fit_to_grid,
+    seconds_per_beat,
+)
 from melformer.audio.one_shot import is_one_shot, play_hits
 from melformer.audio.onsets import Onsets, find_onsets
 from melformer.audio.tempo_votes import TempoVote, agrees, is_multiple, read_votes
@@ -17,7 +25,8 @@ from melformer.errors import TempoError
 
 __all__ = ["GridFit", "Tempo", "beat_edges", "check_bpm", "find_tempo", "fit_loop", "fit_to_grid"]
 
-ONE_SHOT_BPM, ONE_SHOT_BEATS = 120.0, 4
+COMMON_BAR = 4  # beats of a bar, where nothing else is known
+ONE_SHOT_BPM, ONE_SHOT_BEATS = 120.0, COMMON_BAR
 _INTEGER_FIT_S = 0.001  # a whole BPM may change the length of the clip by this much, any other by a sample
 _SURE = 0.8  # a detection from here on overrules what is written
 _UNCHECKED = 0.6  # the confidence of what is written, where the sound neither supports nor contradicts it
@@ -55,12 +64,18 @@ def find_tempo(
     path: str | Path | None = None,
     bpm: float | None = None,
     start_s: float | None = None,
+    beats_per_bar: int | None = None,
+    whole_s: float | None = None,
 ) -> Tempo:
     """What is given holds; else the name of `path` and its metadata, where the sound does not contradict; else this.
 
-    Silence around the sound is no part of the loop: its length counts with and without.
-    Errors: TempoError for an impossible BPM or start, and where no tempo can be found.
+    Silence around the sound is no part of the loop: its length counts with and without. `beats_per_bar` says, where it
+    is known, how long a bar is; else bars of four beats are likelier than others. `whole_s` is the file's length where
+    `waveform` is only its beginning, whose own length then says nothing.
+    Errors: TempoError for an impossible BPM, start or bar, and where no tempo can be found.
     """
+    if beats_per_bar is not None:
+        check_beats_per_bar(beats_per_bar)
     bpm = None if bpm is None else check_bpm(bpm)
     start_s = None if start_s is None else check_start(waveform, start_s)
     if bpm is not None and start_s is not None:  # then there is nothing to listen for
@@ -68,10 +83,15 @@ def find_tempo(
     edges = find_edges(waveform)
     sound = _between(waveform, edges.start_s, edges.stop_s)
     onsets = find_onsets(sound)
-    votes = read_votes(path, waveform.duration_s) if path is not None and bpm is None else []
+    whole_s = waveform.duration_s if whole_s is None else whole_s
+    votes = read_votes(path, whole_s) if path is not None and bpm is None else []
     if bpm is None and is_one_shot(sound):
         return _one_shot(edges, votes, start_s)
-    found = _find_bpm(waveform, sound, onsets, edges, votes) if bpm is None else Tempo(bpm, "argument", 1.0, 0.0, 0.0)
+    found = (
+        _find_bpm(sound, onsets, votes, beats_per_bar, _durations(edges, whole_s))
+        if bpm is None
+        else Tempo(bpm, "argument", 1.0, 0.0, 0.0)
+    )
     if start_s is None:
         span = _span_of(edges, found.bpm)
         first = _between(waveform, *span)
@@ -81,7 +101,7 @@ def find_tempo(
         found = replace(found, start_s=span[0] + near_s, start_confidence=sure)
     else:
         found = replace(found, start_s=start_s, start_confidence=1.0)
-    return replace(found, stop_s=_find_stop(waveform, edges, found))
+    return replace(found, stop_s=_find_stop(waveform, edges, found, beats_per_bar or COMMON_BAR))
 
 
 def fit_loop(waveform: Waveform, tempo: Tempo) -> GridFit:
@@ -103,22 +123,28 @@ def _one_shot(edges: SoundEdges, votes: list[TempoVote], start_s: float | None) 
     return Tempo(bpm, "one-shot", 1.0, edges.start_s if start_s is None else start_s, 1.0, None, (message,))
 
 
-def _find_bpm(waveform: Waveform, sound: Waveform, onsets: Onsets, edges: SoundEdges, votes: list[TempoVote]) -> Tempo:
+def _find_bpm(
+    sound: Waveform, onsets: Onsets, votes: list[TempoVote], beats_per_bar: int | None, durations_s: list[float]
+) -> Tempo:
     """The tempo by what is written and by the sound, its start still to be found. Errors: TempoError."""
-    durations_s = [stop - start for start, stop in edges.spans]
-    detected = detect(sound, onsets, durations_s)
+    detected = detect(sound, onsets, durations_s, beats_per_bar)
     for vote in votes:
-        whole = any(_is_bars(duration_s, vote.bpm) for duration_s in durations_s)
+        whole = any(_is_bars(duration_s, vote.bpm, beats_per_bar or COMMON_BAR) for duration_s in durations_s)
         supported = whole or (detected is not None and is_multiple(detected.bpm, vote.bpm))
         if supported or detected is None or detected.probability < _SURE:
             sure = vote.confidence if whole else min(vote.confidence, _sureness(vote, detected))
             others = [v for v in votes if not is_multiple(v.bpm, vote.bpm) and (v.source, vote.source) != _BOTH_NAMED]
             return Tempo(vote.bpm, vote.source, sure, 0.0, 0.0, None, _told(vote.bpm, others))
     if detected is None:
-        seconds = f"{waveform.duration_s:.{1 if waveform.duration_s >= 1 else 2}f} s"
+        seconds = f"{sound.duration_s:.{1 if sound.duration_s >= 1 else 2}f} s"
         raise TempoError(f"can't find a tempo in {seconds} of audio: use at least a bar, or give its BPM")
     bpm = _rounder(detected, durations_s)
     return Tempo(bpm, "detected", detected.probability, 0.0, 0.0, None, _told(bpm, votes))
+
+
+def _durations(edges: SoundEdges, whole_s: float) -> list[float]:
+    """The lengths that may hold whole bars: with and without silence; none where only the file's beginning is known."""
+    return [] if whole_s > edges.duration_s + 1e-6 else [stop - start for start, stop in edges.spans]
 
 
 def _sureness(vote: TempoVote, detected: Detection | None) -> float:
@@ -154,34 +180,40 @@ def _is_whole(duration_s: float, bpm: float) -> bool:
     return n_beats > 0.9 and abs(n_beats - round(n_beats)) < min(0.1, 0.01 * n_beats)
 
 
-def _is_bars(duration_s: float, bpm: float) -> bool:
-    """Whether this is a multiple of four beats to 10 ms, which hardly happens by chance."""
+def _is_bars(duration_s: float, bpm: float, beats_per_bar: int) -> bool:
+    """Whether this is a whole number of bars to 10 ms, which hardly happens by chance."""
     n_beats = round(duration_s / seconds_per_beat(bpm))
-    return n_beats > 0 and n_beats % 4 == 0 and _missing_s(duration_s, bpm) < _EXACT_S
+    return n_beats > 0 and n_beats % beats_per_bar == 0 and _missing_s(duration_s, bpm) < _EXACT_S
 
 
-def _find_stop(waveform: Waveform, edges: SoundEdges, tempo: Tempo) -> float | None:
-    """Where the loop ends, None at the clip's end: silence behind it is left out, and so is a tail.
+def _find_stop(waveform: Waveform, edges: SoundEdges, tempo: Tempo, beats_per_bar: int) -> float | None:
+    """Where the loop ends, None at the clip's end: silence behind its last bar is left out, and so is a tail.
 
     A tail is what follows the last bar line behind the last attack, gets softer all the time and is no whole beats long
     with the rest.
     """
     beat_s = seconds_per_beat(tempo.bpm)
-    length_s = edges.stop_s - tempo.start_s
-    if edges.duration_s - edges.stop_s > beat_s / 4:
-        n_beats = np.ceil(length_s / beat_s - 0.05)  # the last beat may end in silence
-        whole_s = tempo.start_s + float(n_beats) * beat_s
-        stop_s = min(whole_s, edges.duration_s)
-    else:
-        stop_s = edges.duration_s
-    if _missing_s(edges.duration_s - tempo.start_s, tempo.bpm) < 0.02 * beat_s and stop_s == edges.duration_s:
+    bar_s, length_s = beats_per_bar * beat_s, edges.stop_s - tempo.start_s
+    silent_s, whole_s = edges.duration_s - edges.stop_s, edges.duration_s - tempo.start_s
+    if silent_s < bar_s and _is_bars(whole_s, tempo.bpm, beats_per_bar):
+        return None  # a pattern may end in a rest
+    stop_s = edges.duration_s
+    if silent_s > beat_s / 4:
+        stop_s = min(tempo.start_s + _up_to(length_s, bar_s, whole_s, beat_s), edges.duration_s)
+    if _missing_s(whole_s, tempo.bpm) < 0.02 * beat_s and stop_s == edges.duration_s:
         return None
-    attacks_s, bar_s = attack_times(waveform), 4 * beat_s
+    attacks_s = attack_times(waveform)
     last_s = float(attacks_s[-1]) if len(attacks_s) else 0.0
     end_s = tempo.start_s + float(np.ceil((last_s - tempo.start_s + 0.02) / bar_s)) * bar_s
     if beat_s / 4 < edges.stop_s - end_s < length_s / 2 and _fades(waveform, end_s, edges.stop_s):
         return end_s
     return None if stop_s == edges.duration_s else stop_s
+
+
+def _up_to(length_s: float, bar_s: float, most_s: float, beat_s: float) -> float:
+    """The whole bars that hold so many seconds, or the whole beats where bars would be more than there is."""
+    bars_s = float(np.ceil((length_s - 0.05 * beat_s) / bar_s)) * bar_s
+    return bars_s if bars_s < most_s + _EXACT_S else float(np.ceil(length_s / beat_s - 0.05)) * beat_s
 
 
 def _fades(waveform: Waveform, start_s: float, stop_s: float) -> bool:

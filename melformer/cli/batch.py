@@ -83,7 +83,9 @@ def _continue_one(model: "Melformer", loop: Path, target: Path, args: Namespace)
     """The files of one loop, named after `target`, and what was understood of the loop."""
     from melformer.cli.continue_ import make_takes, write_take
 
-    prompt = model.prompt(loop, bpm=args.bpm, start_s=args.start, beats_per_bar=args.beats_per_bar)
+    prompt = model.prompt(
+        loop, bpm=args.bpm, start_s=args.start, beats_per_bar=args.beats_per_bar, fold_tail=args.fold_tail
+    )
     takes = make_takes(model, prompt, args)
     files = [write_take(take, target.with_name(f"{target.stem}_seed{take.seed}.wav"), args) for take in takes]
     return files, f"{prompt.bpm:g} BPM ({prompt.tempo.source}), {prompt.n_beats} beats"

@@ -12,6 +12,7 @@ from melformer.errors import MelformerError, RequestError
 def add_parsers(commands: Any) -> None:
     parser = add_command(commands, "tempo", tempo, "find BPM, first beat and end of loops")
     parser.add_argument("files", metavar="FILE", nargs="+", help="wav, flac, ogg, opus, mp3 or aiff")
+    parser.add_argument("--beats-per-bar", type=int, metavar="M", help="metre, where you know it")
     add_json(parser)
 
 
@@ -19,7 +20,7 @@ def tempo(args: Namespace) -> None:
     found, failed = [], []
     for file in args.files:
         try:
-            facts = describe(file)
+            facts = describe(file, args.beats_per_bar)
         except MelformerError as error:
             failed.append(f"{file}: {error}")
             found.append({"file": file, "error": str(error)})
@@ -33,13 +34,13 @@ def tempo(args: Namespace) -> None:
         raise RequestError(f"{len(failed)} of {len(args.files)} files have no tempo: {'; '.join(failed)}")
 
 
-def describe(file: str) -> dict[str, Any]:
+def describe(file: str, beats_per_bar: int | None = None) -> dict[str, Any]:
     """What is found in one file. Errors: AudioError, TempoError."""
     from melformer.audio.io import read_waveform
     from melformer.audio.tempo import find_tempo, fit_loop
 
     waveform = read_waveform(file)
-    tempo = find_tempo(waveform, path=file)
+    tempo = find_tempo(waveform, path=file, beats_per_bar=beats_per_bar)
     fit = fit_loop(waveform, tempo)
     messages = [*tempo.messages, *([fit.message] if fit.message else [])]
     facts = {"file": file, **asdict(tempo), "is_one_shot": tempo.is_one_shot, "n_beats": fit.n_beats}

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from melformer.audio.grid import BeatGrid, check_bpm
+from melformer.audio.grid import BeatGrid, check_beats_per_bar, check_bpm
 from melformer.audio.inputs import AudioInput, open_audio
 from melformer.audio.io import Waveform
 from melformer.audio.tempo import Tempo, find_tempo, fit_loop
@@ -71,11 +71,10 @@ def make_prompt(
 
     `tempo` is what `find_tempo` said of this loop before. `fold_tail` lays what rings on behind the last bar over the
     beginning, as it sounds when the loop is played round.
-    Errors: AudioError and TempoError of the reading; RequestError for a loop under two beats, more than two
-    channels, or a bar of less than 1 or more than 16 beats.
+    Errors: AudioError and TempoError of the reading, and for a bar of less than 1 or more than 16 beats; RequestError
+    for a loop under two beats or of more than two channels.
     """
-    if isinstance(beats_per_bar, bool) or not isinstance(beats_per_bar, int) or not 1 <= beats_per_bar <= 16:
-        raise RequestError(f"beats_per_bar is {beats_per_bar!r}; a bar has 1 to 16 beats.")
+    check_beats_per_bar(beats_per_bar)
     if bpm is not None:
         check_bpm(bpm)
     with open_audio(loop) as (waveform, path):
@@ -84,7 +83,7 @@ def make_prompt(
                 f"The loop has {waveform.n_channels} channels; at most 2 are possible: mix it down first."
             )
         if tempo is None:
-            tempo = find_tempo(waveform, path=path, bpm=bpm, start_s=start_s)
+            tempo = find_tempo(waveform, path=path, bpm=bpm, start_s=start_s, beats_per_bar=beats_per_bar)
     fit = fit_loop(waveform, tempo)
     messages = [*tempo.messages, *([fit.message] if fit.message else [])]
     if fit.n_beats < MIN_BEATS:

@@ -75,7 +75,7 @@ def open_loop(model: Any, path: Path, limits: Limits, beats_per_bar: int = 4) ->
 def _open_waveform(
     model: Any, raw: Waveform, whole_s: float, path: Path, limits: Limits, beats_per_bar: int
 ) -> PromptLoop:
-    tempo = find_tempo(raw, path=path)
+    tempo = find_tempo(raw, path=path, beats_per_bar=beats_per_bar, whole_s=whole_s)
     messages = list(tempo.messages)
     if whole_s > raw.duration_s:
         messages.append(f"Using the first {raw.duration_s:.0f} s of {whole_s:.0f} s.")
