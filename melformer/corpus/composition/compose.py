@@ -12,7 +12,7 @@ from melformer.corpus import sound_sources
 from melformer.corpus.composition import drumming
 from melformer.corpus.composition.form import Dynamics, Plan, draw_dynamics, draw_transitions, plan_form
 from melformer.corpus.composition.frame import METRES, Frame, Span, draw_frame, pick
-from melformer.corpus.composition.phrases import PLAYERS, Phrase, Streams, other_ending, write_phrase
+from melformer.corpus.composition.phrases import PLAYERS, Phrase, Streams, other_ending, other_tune, write_phrase
 from melformer.corpus.mixing import console
 from melformer.corpus.passage import Event, Passage, Section
 from melformer.corpus.styles.table import STYLES, find_style
@@ -21,6 +21,14 @@ from melformer.errors import RequestError
 
 FREE_SHARE = 0.12
 """Of the passages of more than eight bars: those in which nobody keeps time."""
+SECTION_FILL = 0.6
+"""The least chance of a fill where another section follows."""
+BREAK_SHARE = 0.3
+"""Of the sections that another one follows: those at whose end some of the players stop."""
+_BREAKS = (
+    {"kick", "bass"}, {"kick", "snare", "hats", "perc"}, {"kick", "snare", "hats", "perc", "bass"},
+    {"comp", "pad", "arp", "lead"}, {"kick", "snare", "hats", "perc", "bass", "comp", "pad", "arp"},
+)  # fmt: skip
 FEW = (1, 1, 2, 2, 3)
 """How many play where few do, each as likely."""
 
@@ -57,9 +65,12 @@ def compose(
     tonal = [role for role in PLAYERS if stream(f"has {role}").random() < frame.style.chances.get(role, 0.5)]
     phrases = {"A": write_phrase("A", frame, tonal, None, stream)}
     plan = plan_form(frame, _choose_roles(phrases["A"], frame, tonal, stream, few), stream("form"))
-    for letter in sorted({section.label for section in plan.sections} - {"A", "A'"}):
+    labels = sorted({section.label for section in plan.sections})
+    for letter in sorted({label[0] for label in labels} - {"A"}):
         phrases[letter] = write_phrase(letter, frame, tonal, phrases["A"], stream)
-    phrases["A'"] = other_ending(frame, phrases["A"], tonal, stream)
+    for label in (label for label in labels if label[1:]):
+        vary = other_tune if label.endswith('"') else other_ending
+        phrases[label] = vary(label, frame, phrases[label[0]], tonal, stream)
     tracks = _lay_out(frame, plan, phrases, stream)
     chords = [_bar_chords(frame, phrases[s.label].spans, bar) for s in plan.sections for bar in _bars(s)]
     return console.set_up(seed, frame, plan, tracks, chords, kinds, stream)
@@ -94,20 +105,18 @@ def _lay_out(frame: Frame, plan: Plan, phrases: dict[str, Phrase], stream: Strea
     amount = float(rng.uniform(*frame.style.swing))
     fills = float(rng.uniform(0.0, 1.0)) if len(plan.sections) > 1 else 0.0
     tracks: dict[str, list[Event]] = defaultdict(list)
-    for section in plan.sections:
+    for i, section in enumerate(plan.sections):
         played = dict(phrases[section.label].events)
+        played["drums"] = _at_borders(played["drums"], frame, plan, i, fills, rng, stream)
         bars = _bars(section)
         first, last = bars.start * frame.bar_beats - 1e-6, bars.stop * frame.bar_beats - 1e-6
-        closing = bars.stop == frame.phrase_bars
-        if closing and "snare" in section.layers and rng.random() < fills:
-            played["drums"] = _with_fill(played["drums"], frame, stream(f"fill {section.label}"))
-        if section.start_bar and not bars.start and "hats" in section.layers and rng.random() < 0.25:
-            played["drums"] = [Event(0.0, 1.0, 60, 0.85, "crash"), *played["drums"]]
         for role, event in ((r, e) for r, events in played.items() for e in events):
             layer = role if role != "drums" else drumming.role_of(event.sound)
             if layer in section.layers and first <= event.start_beats < last:
                 start = (section.start_bar - bars.start) * frame.bar_beats + event.start_beats
                 tracks[layer].append(replace(event, start_beats=start))
+    if frame.is_song:
+        _break_down(tracks, frame, plan, stream("breaks"))
     if frame.free:
         tracks.update({role: wandering(events, stream(f"free {role}")) for role, events in tracks.items()})
     loudness = draw_dynamics(frame, plan.sections, stream("dynamics"))
@@ -116,6 +125,33 @@ def _lay_out(frame: Frame, plan: Plan, phrases: dict[str, Phrase], stream: Strea
     }
     extras = _draw_extras(frame, plan, stream)
     return {**felt, "fx": extras} if extras else felt
+
+
+def _at_borders(
+    drums: list[Event], frame: Frame, plan: Plan, index: int, fills: float, rng: np.random.Generator, stream: Streams
+) -> list[Event]:
+    """A phrase's drums with a fill at its end and a crash at its start; more of both where a song's section changes."""
+    section, bars = plan.sections[index], _bars(plan.sections[index])
+    letters = [s.label[0] for s in plan.sections[max(0, index - 1) : index + 2]]
+    starts = frame.is_song and index > 0 and letters[0] != section.label[0]
+    ends = frame.is_song and letters[-1] != section.label[0]
+    chance = max(fills, SECTION_FILL) if ends else fills
+    if bars.stop == frame.phrase_bars and "snare" in section.layers and rng.random() < chance:
+        drums = _with_fill(drums, frame, stream(f"fill {section.label}{' end' * ends}"))
+    if section.start_bar and not bars.start and "hats" in section.layers and rng.random() < (0.5 if starts else 0.25):
+        drums = [Event(0.0, 1.0, 60, 0.85, "crash"), *drums]
+    return drums
+
+
+def _break_down(tracks: dict[str, list[Event]], frame: Frame, plan: Plan, rng: np.random.Generator) -> None:
+    """Silence some of the players at the ends of some sections, for a beat, two, or a bar."""
+    for section, after in zip(plan.sections, plan.sections[1:]):
+        border = float(after.start_bar * frame.bar_beats)
+        chosen, length = pick(rng, _BREAKS), min(float(pick(rng, (1, 2, frame.bar_beats))), frame.bar_beats)
+        if after.label[0] == section.label[0] or rng.random() >= BREAK_SHARE or not tracks.keys() - chosen:
+            continue
+        for role in chosen & tracks.keys():
+            tracks[role] = [e for e in tracks[role] if not border - length - 1e-6 <= e.start_beats < border - 1e-6]
 
 
 def _draw_extras(frame: Frame, plan: Plan, stream: Streams) -> list[Event]:

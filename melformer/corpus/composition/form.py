@@ -8,7 +8,7 @@ import numpy as np
 from melformer.corpus.composition.frame import Frame, pick
 from melformer.corpus.passage import Event, Section
 
-# A' is A with another ending.
+# A' is A with another ending, A" is A with another tune.
 _LETTERS = tuple(
     tuple(letters.split())
     for letters in (
@@ -17,6 +17,12 @@ _LETTERS = tuple(
     )
 )  # fmt: skip
 _ONWARD = ("A B C D E F G H", "A B D E F G H", "A D E F B G")  # forms that never look back
+# Sections of longer pieces, each of several statements of its phrase: what was heard comes back after another section.
+_SONGS = (
+    "A B A B", "A A B A", "A B A C A", "A B A B C B", "A B C A B", "A B C B A", "A A B B", "A B B A", "A B A C B A",
+    "A B C A B C",
+)  # fmt: skip
+_SECTION_BEATS = (16, 32, 32, 32, 32, 64)
 _ENTRY = (
     ("kick", "hats", "bass", "snare", "perc", "comp", "pad", "arp", "lead"),
     ("comp", "pad", "lead", "hats", "snare", "kick", "bass", "arp", "perc"),
@@ -28,6 +34,10 @@ _PLANS = (
     "steady", "steady", "build", "breakdown", "leave", "arch", "drop in", "solo", "answer", "false start", "two drops",
     "bridge", "relay",
 )  # fmt: skip
+STATED_TWICE = 0.75
+"""Of the songs: those that state even the longest phrase twice before they go on."""
+WHOLE_KIT = 0.6
+"""Of the songs: those in which the drums come and go as one."""
 _DRUMS = frozenset({"kick", "snare", "hats", "perc"})
 
 
@@ -43,20 +53,51 @@ def plan_form(frame: Frame, roles: set[str], rng: np.random.Generator) -> Plan:
     """Cut the passage into phrases with letters, and these, where they are long, into halves with layers."""
     long = frame.n_bars > 8 and frame.phrase_bars >= 4
     step = frame.phrase_bars // 2 if long else frame.phrase_bars
-    letters = pick(rng, _LETTERS) if frame.n_bars > frame.phrase_bars else ("A",)
-    if frame.restless and len(letters) > 1:
-        letters = tuple(str(pick(rng, _ONWARD)).split())
+    letters = _draw_letters(frame, rng)
     units = -(-frame.n_bars // step)
     name = str(pick(rng, _PLANS)) if units > 2 else "steady"
     order = [r for r in pick(rng, _ENTRY) if r in roles]
     sections = []
+    whole_kit = frame.is_song and bool(rng.random() < WHOLE_KIT)
     for unit in range(units):
         layers = _layers(name, unit, units, order, rng)
+        if whole_kit and layers & _DRUMS:
+            layers |= _DRUMS & set(order)
         phrase, within = divmod(unit * step, frame.phrase_bars)
         n_bars = min(step, frame.n_bars - unit * step)
         label = letters[phrase % len(letters)]
         sections.append(Section(label, unit * step, n_bars, tuple(sorted(layers or order)), within))
     return Plan(name, tuple(sections))
+
+
+def _draw_letters(frame: Frame, rng: np.random.Generator) -> tuple[str, ...]:
+    """The phrases' letters in order, to be played round."""
+    letters = pick(rng, _LETTERS) if frame.n_bars > frame.phrase_bars else ("A",)
+    if frame.restless and (frame.is_song or len(letters) > 1):
+        return tuple(str(pick(rng, _ONWARD)).split())
+    if not frame.is_song:
+        return letters
+    song = pick(rng, _SONGS).split()
+    least = 2 if rng.random() < STATED_TWICE else 1
+    n_statements = max(least, int(pick(rng, _SECTION_BEATS)) // frame.phrase_beats)
+    endings = {letter: str(pick(rng, ("same", "last", "last", "every second", "tune"))) for letter in song}
+    return tuple(
+        label
+        for i, letter in enumerate(song)
+        for label in _statements(letter, n_statements, endings[letter], again=letter in song[:i])
+    )
+
+
+def _statements(letter: str, count: int, ending: str, again: bool) -> list[str]:
+    """A section: its phrase again and again, with another ending the last time or every second time, or another tune
+    every second time. When the section comes `again`, it ends otherwise than before.
+    """
+    if count == 1:
+        return [letter + ('"' if ending == "tune" else "'") * again]
+    if ending in ("every second", "tune"):
+        mark = '"' if ending == "tune" else "'"
+        return [letter + mark * (i % 2) for i in range(count)]
+    return [letter] * (count - 1) + [letter + "'" * ((ending == "last") != again)]
 
 
 def _layers(plan: str, unit: int, units: int, order: list[str], rng: np.random.Generator) -> set[str]:

@@ -10,6 +10,8 @@ from melformer.corpus.styles.style import Style
 from melformer.corpus.theory.harmony import SCALES, Chord, parse_chord
 
 Choice = TypeVar("Choice")
+SONG_BEATS = 48
+"""The shortest passage that has sections, as a song has."""
 METRES = {"4/4": 4, "3/4": 3, "5/4": 5, "7/8": 7, "6/8": 2}
 
 
@@ -53,6 +55,11 @@ class Frame:
     def scale(self) -> tuple[int, ...]:
         """Semitones of the mode above the tonic."""
         return SCALES[self.mode]
+
+    @property
+    def is_song(self) -> bool:
+        """Whether it is long enough for sections that come back."""
+        return self.n_beats >= SONG_BEATS
 
     @property
     def phrase_beats(self) -> int:

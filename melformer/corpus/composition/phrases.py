@@ -34,7 +34,8 @@ def write_phrase(letter: str, frame: Frame, tonal: list[str], first: Phrase | No
     rng = stream(f"letter {letter}")
     keep = first is not None and letter in _KIN and rng.random() < 0.5
     spans = first.spans if first and keep else draw_chords(frame, rng)
-    chances = dict.fromkeys(PLAYERS, 0.6 if keep else 0.0) | {"drums": 0.6 if letter in _KIN else 0.3}
+    drums = 0.3 if letter not in _KIN else 0.5 if frame.is_song else 0.6
+    chances = dict.fromkeys(PLAYERS, 0.6 if keep else 0.0) | {"drums": drums}
     same = {role for role, chance in chances.items() if first and rng.random() < chance}
     sources = {role: stream(f"{role} {'A' if role in same else letter}") for role in tonal}
     events = {role: PLAYERS[role](frame, spans, sources[role]) for role in tonal}
@@ -43,14 +44,21 @@ def write_phrase(letter: str, frame: Frame, tonal: list[str], first: Phrase | No
     return Phrase(spans, events)
 
 
-def other_ending(frame: Frame, phrase: Phrase, tonal: list[str], stream: Streams) -> Phrase:
-    """The phrase with its last quarter played anew by the tune and about half of the others."""
+def other_tune(label: str, frame: Frame, phrase: Phrase, tonal: list[str], stream: Streams) -> Phrase:
+    """The phrase with another tune, and at times another figure of broken chords, under a label as A"."""
+    changing = {"lead"} | ({"arp"} if stream(f"tune {label}").random() < 0.5 else set())
+    fresh = {role: PLAYERS[role](frame, phrase.spans, stream(f"{role} {label}")) for role in tonal if role in changing}
+    return Phrase(phrase.spans, phrase.events | fresh)
+
+
+def other_ending(label: str, frame: Frame, phrase: Phrase, tonal: list[str], stream: Streams) -> Phrase:
+    """The phrase with its last quarter played anew by the tune and about half of the others, under a label as A'."""
     border = frame.phrase_beats - max(1.0, frame.phrase_beats // 4)
-    rng = stream("ending")
+    rng = stream("ending" if label == "A'" else f"ending {label}")
     events = dict(phrase.events)
     for role in tonal:
         if role == "lead" or rng.random() < 0.5:
-            fresh = PLAYERS[role](frame, phrase.spans, stream(f"{role} A'"))
+            fresh = PLAYERS[role](frame, phrase.spans, stream(f"{role} {label}"))
             before = [e for e in events[role] if e.start_beats < border]
             events[role] = before + [e for e in fresh if e.start_beats >= border]
     return Phrase(phrase.spans, events)
