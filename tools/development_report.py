@@ -1,87 +1,114 @@
 #!/usr/bin/env python3
-"""How music goes on after 16 beats, from notes: people's MIDI files beside our engine.
+"""How music goes on after 8, 16 and 32 beats, from notes: people's MIDI files beside our engine, or beside a corpus.
 
     python tools/development_report.py --midi FREEDOOM_MIDI -o melformer/evaluate/people.json
     python tools/development_report.py --midi FREEDOOM_MIDI --engine 200 -o docs/results/development.json
+    python tools/development_report.py --midi FREEDOOM_MIDI --corpus FOLDER
 
-FREEDOOM_MIDI is written by tools/fetch_freedoom.py. Only files in 4/4 count. `melformer evaluate` compares a system's
-sources with people.json.
+FREEDOOM_MIDI is written by tools/fetch_freedoom.py, FOLDER by `melformer corpus build`. Only pieces in 4/4 count.
+`melformer evaluate` compares a system's sources, 16 beats heard, with people.json.
 """
 
 import argparse
-from collections.abc import Iterable, Iterator
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from melformer.evaluate.metrics.development import CLASSES, TICKS_PER_BEAT, class_distance, class_shares, classify_notes
+from melformer.corpus.build import allowed_styles, nth_passage
+from melformer.corpus.midi.folder import midi_files
+from melformer.corpus.midi.score import Score, read_score
+from melformer.corpus.notes import NOTE, TICKS_PER_BEAT, UNPITCHED, notes_from_json, passage_notes, ticks
+from melformer.data.listing import read_entries
+from melformer.errors import MidiError
+from melformer.evaluate.metrics.development import CLASSES, IN_ORDER, class_distance, class_shares, classify_notes
 from melformer.evaluate.results import write_results
 from melformer.evaluate.tables import table
+from melformer.stems import STEMS
 
-NOTE = np.dtype([("onset", "<i4"), ("instrument", "<i2"), ("pitch", "<i2")])
-STEMS = ("drums", "bass", "other")
-N_HEARD, N_NEW = 16, 16
-DRUM_CHANNEL, BASS_PROGRAMS = 9, range(32, 40)
-
-
-def midi_pieces(folder: Path) -> Iterator[dict[str, np.ndarray]]:
-    """Each file in 4/4 as notes by stem: channel 10 is drums, General MIDI's basses are bass, the rest is other."""
-    import mido
-
-    for path in sorted(folder.rglob("*.mid")):
-        midi = mido.MidiFile(path)
-        events = [(tick, event) for track in midi.tracks for tick, event in _with_ticks(track)]
-        metres = {(e.numerator, e.denominator) for _, e in events if e.type == "time_signature"}
-        if metres <= {(4, 4), (2, 2), (2, 4)}:
-            yield _stems_of(sorted(events, key=lambda pair: pair[0]), midi.ticks_per_beat)
+N_HEARD, N_NEW = (8, 16, 32), 16
+SHORTEST_BEATS = 24
+Piece = dict[str, np.ndarray]
+"""Notes by stem, with the fields of `melformer.corpus.notes.NOTE`."""
 
 
-def _with_ticks(track: Iterable) -> Iterator[tuple[int, object]]:
-    now = 0
-    for event in track:
-        now += event.time
-        yield now, event
+def midi_pieces(folder: Path) -> Iterator[Piece]:
+    """Each file that is in 4/4 (or 2/4, 2/2) throughout; what cannot be read is named and left out."""
+    for path in midi_files(folder):
+        try:
+            score = read_score(path)
+        except MidiError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        if {stretch.metre for stretch in score.stretches} <= {"4/4", "2/4", "2/2"}:
+            yield score_notes(score)
 
 
-def _stems_of(events: list, ticks_per_beat: int) -> dict[str, np.ndarray]:
-    programs = [0] * 16
-    rows: dict[str, list[tuple[int, int, int]]] = {stem: [] for stem in STEMS}
-    for tick, event in events:
-        if event.type == "program_change":
-            programs[event.channel] = event.program
-        elif event.type == "note_on" and event.velocity > 0:
-            onset = round(tick / ticks_per_beat * TICKS_PER_BEAT)
-            if event.channel == DRUM_CHANNEL:
-                rows["drums"].append((onset, 0, 128 + event.note))
-            else:
-                stem = "bass" if programs[event.channel] in BASS_PROGRAMS else "other"
-                rows[stem].append((onset, programs[event.channel], event.note))
-    return {stem: np.array(notes, NOTE) for stem, notes in rows.items()}
+def score_notes(score: Score) -> Piece:
+    """A whole MIDI file's notes, a quarter note a beat: channel 10 is drums, General MIDI's basses are bass."""
+    rows: dict[str, list[tuple[int, int, int, int, int]]] = {stem: [] for stem in STEMS}
+    for player in score.players:
+        stem = "drums" if player.is_drums else "bass" if player.is_bass else "other"
+        base = UNPITCHED if player.is_drums else 0
+        for note in player.notes:
+            length = max(1, ticks(note.length))
+            rows[stem].append((ticks(note.start), length, player.program, base + note.pitch, note.velocity))
+    return {stem: np.array(sorted(notes), NOTE) for stem, notes in rows.items()}
 
 
-def engine_pieces(n_pieces: int) -> Iterator[dict[str, np.ndarray]]:
-    """Held-out passages of the engine, 64 beats each."""
-    from melformer.corpus import compose
-    from melformer.corpus.notes import passage_notes
-    from melformer.evaluate.sets import FIRST_HELD_OUT_SEED
-
-    for seed in range(FIRST_HELD_OUT_SEED, FIRST_HELD_OUT_SEED + n_pieces):
-        yield passage_notes(compose(seed, n_beats=64))
+def corpus_pieces(folder: Path) -> Iterator[Piece]:
+    """The passages in 4/4 that a corpus lists, of 24 beats or more."""
+    for entry in read_entries(folder / "index.jsonl", ("notes", "metre", "n_beats")):
+        if entry["metre"] == "4/4" and entry["n_beats"] >= SHORTEST_BEATS:
+            yield notes_from_json(entry["notes"])
 
 
-def development(pieces: Iterable[dict[str, np.ndarray]]) -> dict[str, dict[str, float]]:
-    """Shares of classes by stem over all stretches of 16 beats heard and 16 to come; silent stems do not count."""
+def engine_pieces(n_pieces: int, seed: int) -> Iterator[Piece]:
+    """The first longer passages in 4/4 of a corpus, composed and not rendered."""
+    names = allowed_styles(None)
+    drawn = (nth_passage(seed, index, names, 1.0, frozenset()) for index in count())
+    fitting = (passage for passage in drawn if passage.metre == "4/4" and passage.n_beats >= SHORTEST_BEATS)
+    return map(passage_notes, islice(fitting, n_pieces))
+
+
+def development(pieces: Sequence[Piece], n_heard: int) -> dict[str, Any]:
+    """Over all stretches of `n_heard` beats heard and 16 to come, from every 16th beat on: shares of classes by stem
+    (silent stems do not count), of beats in which so many stems leave the loop, and of stretches that are the loop."""
     classes: dict[str, list[str]] = {stem: [] for stem in STEMS}
+    leaving: Counter[int] = Counter()
+    n_loops, n_stretches = 0, 0
     for piece in pieces:
-        n_beats = (
-            max((int(notes["onset"].max()) for notes in piece.values() if len(notes)), default=0) // TICKS_PER_BEAT + 1
-        )
-        for start in range(0, n_beats - N_HEARD - N_NEW + 1, N_NEW):
-            for stem, notes in piece.items():
-                ticks = notes["onset"] - start * TICKS_PER_BEAT
-                if ((ticks >= 0) & (ticks < (N_HEARD + N_NEW) * TICKS_PER_BEAT)).any():
-                    classes[stem] += classify_notes(notes, N_HEARD, N_NEW, start)
-    return {stem: class_shares(found) for stem, found in classes.items()}
+        last = max((int(notes["onset"].max()) for notes in piece.values() if len(notes)), default=0)
+        for start in range(0, last // TICKS_PER_BEAT + 1 - n_heard - N_NEW + 1, N_NEW):
+            found = classify_stretch(piece, start, n_heard)
+            if not found:
+                continue
+            for stem, names in found.items():
+                classes[stem] += names
+            left = [sum(name != IN_ORDER for name in names) for names in zip(*found.values(), strict=True)]
+            leaving.update(left)
+            n_stretches += 1
+            n_loops += not any(left)
+    total = sum(leaving.values()) or 1
+    return {
+        "shares": {stem: class_shares(names) for stem, names in classes.items()},
+        "leaving": {str(n): leaving[n] / total for n in range(len(STEMS) + 1)},
+        "loop_again": n_loops / (n_stretches or 1), "n_pieces": len(pieces), "n_stretches": n_stretches,
+    }  # fmt: skip
+
+
+def classify_stretch(piece: Piece, start: int, n_heard: int) -> dict[str, list[str]]:
+    """The classes of the beats after `n_heard` from `start` on, for each stem that sounds in the stretch."""
+    found = {}
+    for stem, notes in piece.items():
+        onsets = notes["onset"] - start * TICKS_PER_BEAT
+        if ((onsets >= 0) & (onsets < (n_heard + N_NEW) * TICKS_PER_BEAT)).any():
+            found[stem] = classify_notes(notes, n_heard, N_NEW, start)
+    return found
 
 
 def main() -> None:
@@ -89,20 +116,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--midi", type=Path, required=True, metavar="DIR", help="people's MIDI files")
     parser.add_argument("--engine", type=int, default=0, metavar="N", help="also N passages of the engine")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the engine's passages")
+    parser.add_argument("--corpus", type=Path, metavar="DIR", help="also the passages of a corpus")
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
-    found = {"people": development(midi_pieces(arguments.midi))}
+    pieces = {"people": list(midi_pieces(arguments.midi))}
     if arguments.engine:
-        found["engine"] = development(engine_pieces(arguments.engine))
-    rows = []
-    for name, stems in found.items():
-        for stem, shares in stems.items():
-            distance = class_distance(shares, found["people"][stem])
-            rows.append([f"{name}, {stem}", *(f"{shares[c]:.1%}" for c in CLASSES), distance])
+        pieces["engine"] = list(engine_pieces(arguments.engine, arguments.seed))
+    if arguments.corpus:
+        pieces["corpus"] = list(corpus_pieces(arguments.corpus))
+    found = {name: {str(n): development(some, n) for n in N_HEARD} for name, some in pieces.items()}
+    rows, lines = [], []
+    for name, heard in found.items():
+        for n, counted in heard.items():
+            for stem, shares in counted["shares"].items():
+                distance = class_distance(shares, found["people"][n]["shares"][stem])
+                rows.append([f"{name}, {n} heard, {stem}", *(f"{shares[c]:.0%}" for c in CLASSES), distance])
+            leaving = ", ".join(f"{k}: {share:.0%}" for k, share in counted["leaving"].items())
+            lines.append(
+                f"{name}, {n} heard: the loop again {counted['loop_again']:.1%}; stems that leave it {leaving}"
+            )
     print(table(["who", *CLASSES, "from people's"], rows))
+    print("\n".join(lines))
     if arguments.output:
-        command = f"python tools/development_report.py --midi DIR --engine {arguments.engine}"
-        write_results(arguments.output, command, found)
+        command = f"python tools/development_report.py --midi DIR --engine {arguments.engine} --seed {arguments.seed}"
+        after_16 = {name: heard["16"]["shares"] for name, heard in found.items()}
+        write_results(arguments.output, command, {**after_16, "by_beats_heard": found})
 
 
 if __name__ == "__main__":
