@@ -9,9 +9,10 @@ INTERVAL = {"value": 0.5, "low": 0.25, "high": None}
 WHERE = {"command": "a command", "machine": "a machine, 2 cores", "commit": "abc", "date": "2026-01-01"}
 
 
-def test_what_stands_between_markers_is_what_the_measurements_hold():
-    page = make_results.PAGE.read_text(encoding="utf-8")
-    assert make_results.filled(page) == page, "run `make results`"
+@pytest.mark.parametrize("name", make_results.TEXTS)
+def test_what_stands_between_markers_is_what_the_measurements_hold(name):
+    page = (make_results.DOCS / name).read_text(encoding="utf-8")
+    assert make_results.filled(page, name) == page, "run `make results`"
 
 
 def test_a_table_is_replaced_between_its_markers_and_nothing_else():
@@ -38,4 +39,15 @@ def test_continuation_and_separation_become_tables(tmp_path):
     path = tmp_path / "separation.json"
     path.write_text(json.dumps(separation))
     page = "<!-- separation: written by `make results` -->\n<!-- end of separation -->"
-    assert "| songs | ours | drums | 8.5 | – | 0.25 | −0.5 | 30% | 3 |" in make_results.filled(page, tmp_path)
+    assert "| songs | ours | drums | 8.5 | – | 0.25 | −0.5 | 30% | 3 |" in make_results.filled(page, folder=tmp_path)
+
+
+def test_development_is_set_beside_peoples():
+    people = {"shares": {"drums": {"loop order": 0.5, "another beat": 0.25, "new": 0.25}}, "n_pieces": 85}
+    people |= {"loop_again": 0.04, "leaving": {"0": 0.25, "1": 0.75}}
+    engine = people | {"shares": {"drums": {"loop order": 0.75, "another beat": 0.25, "new": 0.0}}, "n_pieces": 7}
+    text = make_results.development_text(
+        {**WHERE, "by_beats_heard": {"people": {"16": people}, "engine": {"16": engine}}}
+    )
+    assert text.splitlines()[3] == "| 16 | engine | 75% | 25% | 0% | 0.25 | 4% | 25%, 75% |"
+    assert "people: 85 pieces, engine: 7 pieces" in text

@@ -139,7 +139,8 @@ def main() -> None:
     print(table(["who", *CLASSES, "from people's"], rows))
     print("\n".join(lines))
     if arguments.output:
-        command = f"python tools/development_report.py --midi DIR --engine {arguments.engine} --seed {arguments.seed}"
+        drawn = f"--engine {arguments.engine} --seed {arguments.seed}"
+        command = f"python tools/development_report.py --midi FREEDOOM_MIDI {drawn}"
         after_16 = {name: heard["16"]["shares"] for name, heard in found.items()}
         write_results(arguments.output, command, {**after_16, "by_beats_heard": found})
 

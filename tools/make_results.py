@@ -12,7 +12,6 @@ from typing import Any
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 RESULTS = DOCS / "results"
-PAGE = DOCS / "evaluation.md"
 
 
 def figure(value: float | None, digits: int = 2, percent: bool = False) -> str:
@@ -99,7 +98,37 @@ def separation_text(results: dict[str, Any]) -> str:
     return "\n\n".join([*parts, source(results)])
 
 
-TEXTS = {"continuation": continuation_text, "separation": separation_text}
+def development_text(results: dict[str, Any]) -> str:
+    """Who and how many beats heard a line: shares of the classes of each stem's next beats, then what is left of it."""
+    heard_of = results["by_beats_heard"]
+    people, rows = heard_of["people"], []
+    for n in people:
+        for name, heard in heard_of.items():
+            shares = heard[n]["shares"]
+            row = [
+                ", ".join(figure(stem["loop order"], percent=True) for stem in shares.values()),
+                ", ".join(figure(stem["another beat"], percent=True) for stem in shares.values()),
+                ", ".join(figure(stem["new"], percent=True) for stem in shares.values()),
+                ", ".join(figure(_distance(of, people[n]["shares"][stem])) for stem, of in shares.items()),
+                figure(heard[n]["loop_again"], percent=True),
+                ", ".join(figure(share, percent=True) for share in heard[n]["leaving"].values()),
+            ]
+            rows.append([n, name, *row])
+    header = ["heard", "who", "loop order: drums, bass, other", "another beat", "new", "from people's"]
+    table = markdown([*header, "the loop again", "stems that leave the loop in a beat: 0, 1, 2, 3"], rows)
+    counts = ", ".join(f"{name}: {heard['16']['n_pieces']} pieces" for name, heard in heard_of.items())
+    return f"{table}\n\n{counts}; {source(results)}"
+
+
+def _distance(shares: dict[str, float], others: dict[str, float]) -> float:
+    """Total variation distance, 0 to 1."""
+    return 0.5 * sum(abs(share - others[name]) for name, share in shares.items())
+
+
+TEXTS = {
+    "evaluation.md": {"continuation": continuation_text, "separation": separation_text},
+    "corpus.md": {"development": development_text},
+}
 
 
 def put(page: str, name: str, text: str) -> str:
@@ -111,20 +140,22 @@ def put(page: str, name: str, text: str) -> str:
     return pattern.sub(lambda _: f"{begin}\n{text}\n{end}", page)
 
 
-def filled(page: str, folder: Path = RESULTS) -> str:
-    """The page with the table of every measurement in a folder."""
-    for name, text in TEXTS.items():
-        path = folder / f"{name}.json"
+def filled(page: str, name: str = "evaluation.md", folder: Path = RESULTS) -> str:
+    """The page of this name with the table of every measurement in a folder."""
+    for table, text in TEXTS[name].items():
+        path = folder / f"{table}.json"
         if path.exists():
-            page = put(page, name, text(json.loads(path.read_text(encoding="utf-8"))))
+            page = put(page, table, text(json.loads(path.read_text(encoding="utf-8"))))
     return page
 
 
 def main() -> int:
-    """Write page and pictures."""
+    """Write pages and pictures."""
     from melformer.evaluate.plots import frechet_figure, save
 
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for name in TEXTS:
+        page = DOCS / name
+        page.write_text(filled(page.read_text(encoding="utf-8"), name), encoding="utf-8")
     path = RESULTS / "continuation.json"
     if path.exists():
         save(frechet_figure(json.loads(path.read_text(encoding="utf-8"))["continuation"]), RESULTS / "continuation.png")
