@@ -107,6 +107,14 @@ def test_an_acid_tempo_that_its_own_beats_contradict_is_not_followed(tmp_path):
     assert "120 BPM" in " ".join(found.messages)
 
 
+def test_the_beats_of_a_long_file_are_counted_over_its_whole_length(tmp_path):
+    loop = drums(97, 32)
+    path = tmp_path / "loop.wav"
+    write_waveform(path, loop, bpm=97)
+    found = find_tempo(loop.slice(0, 7 * RATE), path=path, whole_s=loop.duration_s)
+    assert (found.bpm, found.source) == (97, "metadata") and found.messages == ()
+
+
 @pytest.mark.parametrize("bpm", [82, 104, 120, 137.31, 174])
 @pytest.mark.parametrize(("kit", "n_beats"), [("rock", 16), ("four", 8)])
 def test_loops_are_detected_exactly(bpm, kit, n_beats):
