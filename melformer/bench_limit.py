@@ -38,23 +38,23 @@ class Peak:
 
 
 def measure_parts(model: "Melformer", stream: "BeatStream", n_beats: int) -> list[TimedPart]:
-    """Time composing, decoding and rendering over `n_beats` of a stream of one take, and set each beside its limit."""
-    takes = stream.takes
+    """Time planning, rendering and encoding over `n_beats` of a stream, and set each beside its limit."""
     clocks = {
-        "composing": _timed(takes.generator, "decode_beat"), "decoding": _timed(takes.renderers[0], "push"),
-        "rendering": _timed(takes.renderers[0], "render"),
+        "planning": _timed(stream.planner, "advance"), "rendering": _timed(stream, "sounds"),
+        "encoding": _timed(model.codec, "encode"),
     }  # fmt: skip
-    begun, pushed = time.perf_counter(), takes.renderers[0].state.n_pushed
+    needs = {"planning": _planning(model, stream), "encoding": _encoding(model)}
+    begun, planned = time.perf_counter(), len(stream.choices)
     for _ in range(n_beats):
-        next(stream)
-    whole, n_model = time.perf_counter() - begun, takes.renderers[0].state.n_pushed - pushed
-    peak, needs = measure_peak(), {"composing": _composing(model), "decoding": _decoding(model)}
+        _ = next(stream).codes
+    whole, n_units, peak = time.perf_counter() - begun, len(stream.choices) - planned, measure_peak()
+    times = {"planning": n_units, "encoding": n_beats * stream.prompt.model_beats_per_beat}
     seconds = {name: sum(clock) for name, clock in clocks.items()}
     seconds["the rest"] = whole - sum(seconds.values())
     parts = []
     for name, took in seconds.items():
         reads, floats, int8 = needs.get(name, (0, 0, 0))
-        scale = 1e3 * n_model / n_beats
+        scale = 1e3 * times.get(name, 0) / n_beats
         multiplying = floats / peak.floats_per_s + int8 / peak.int8_per_s
         parts.append(
             TimedPart(name, took / whole, 1e3 * took / n_beats, scale * reads / peak.bytes_per_s, scale * multiplying)
@@ -116,29 +116,29 @@ def _linear(*modules: nn.Module) -> list[nn.Linear]:
     return [layer for module in modules for layer in module.modules() if isinstance(layer, nn.Linear)]
 
 
-def _composing(model: "Melformer") -> tuple[int, int, int]:
-    """Of one model beat and one take: the beat level once, the in-beat level at every step."""
-    transformer = model.transformer
-    n_steps = transformer.pattern.n_steps
-    inside = _linear(transformer.steps, transformer.column.query, transformer.column_out, transformer.pointer.query)
-    inside += [transformer.gate, transformer.codes]
-    once = _need([(layer, 1) for layer in _linear(transformer.beats, transformer.beat_in, transformer.context)], 1)
-    steps = _need([(layer, n_steps) for layer in inside], n_steps)
-    return once[0] + steps[0], once[1] + steps[1], once[2] + steps[2]
+@torch.inference_mode()
+def _planning(model: "Melformer", stream: "BeatStream") -> tuple[int, int, int]:
+    """Of one unit: every linear layer of the pointer, with the rows that it is given."""
+    planner, options = stream.planner.fork(0), stream.config.of_bar(0, 0)
+    return _counted(model.pointer, lambda: planner.next_unit(options))
 
 
 @torch.inference_mode()
-def _decoding(model: "Melformer") -> tuple[int, int, int]:
-    """Of one model beat: every linear layer of the decoder, with the rows that it is given."""
-    codec, rows = model.codec, []
+def _encoding(model: "Melformer") -> tuple[int, int, int]:
+    """Of one model beat: every linear layer of the encoder, with the rows that it is given."""
+    beat = torch.zeros(1, model.codec.config.samples_per_beat)
+    return _counted(model.codec.encoder, lambda: model.codec.encode(beat))
+
+
+def _counted(module: nn.Module, work: Callable[[], Any]) -> tuple[int, int, int]:
+    rows = []
 
     def note(layer: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
         assert isinstance(layer, nn.Linear)
         rows.append((layer, given[0].numel() // layer.in_features))
 
-    hooks = [layer.register_forward_pre_hook(note) for layer in _linear(codec.decoder)]
-    config = codec.config
-    codec.decode(torch.zeros(1, 1, config.latent_frames_per_beat, config.n_codebooks, dtype=torch.int64))
+    hooks = [layer.register_forward_pre_hook(note) for layer in _linear(module)]
+    work()
     for hook in hooks:
         hook.remove()
     return _need(rows, 1)

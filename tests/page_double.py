@@ -113,6 +113,7 @@ class Model:
     stems_s: float = 0.0
     present: tuple[str, ...] = ("drums", "bass", "other")
     streams: list[Stream] = field(default_factory=list)
+    varied: list[list[str]] = field(default_factory=list)
 
     def prompt(self, loop: Waveform, *, bpm: float, start_s: float | None = None, beats_per_bar: int = 4) -> Any:
         fit = fit_to_grid(loop, bpm, start_s or 0.0)
@@ -137,6 +138,18 @@ class Model:
         bass = ((samples - drums) * 0.5).astype(np.float32)
         parts = {"drums": drums, "bass": bass, "other": samples - drums - bass}
         return StandInStems({name: Waveform(part, waveform.sample_rate) for name, part in parts.items()}, self.present)
+
+    def vary(
+        self, state: State | Path, stems: list[str], n_beats: int | None = None, seed: int = 0, settings: Any = None
+    ) -> Stream:
+        self.varied.append(stems)
+        return self.stream(self.resume(state).prompt, n_beats, seed, settings)
+
+    def new_stems(self, state: State | Path) -> StandInStems:
+        stream = self.resume(state)
+        again = Stream(stream.prompt, stream.seed, stream.index, stream.settings, 0.0)
+        samples = np.concatenate([beat.waveform.samples for beat in again])
+        return self.stems(Waveform(samples, stream.prompt.waveform.sample_rate))
 
     def resume(self, state: State | Path, n_beats: int | None = None) -> Stream:
         if isinstance(state, Path):

@@ -47,11 +47,27 @@ def test_continue_keeps_the_loop_and_adds_whole_beats(capsys: Capture, loop: Pat
     assert whole.n_samples == n_prompt + 5 * RATE // 2
     assert np.array_equal(whole.samples[: n_prompt - join], original.samples[: n_prompt - join])
     assert read_bpm_tag("out.wav") == BPM
-    assert report["takes"] == [{"file": "out.wav", "seed": 7}]
+    (take,) = report["takes"]
+    assert (take["file"], take["seed"], len(take["sources"])) == ("out.wav", 7, 10)
     expected = {"bpm": 120, "bpm_source": "file name", "prompt_beats": 8, "new_beats": 5, "sample_rate": RATE,
                 "prompt_samples": n_prompt, "new_samples": 5 * RATE // 2, "n_channels": 2}  # fmt: skip
     assert expected.items() <= report.items()
     assert "120 BPM (file name), 8 beats" in err
+
+
+def test_beats_are_composed_anew_and_own_stems_are_read(capsys: Capture, loop: Path) -> None:
+    wish = ("--beats", 4, "--seed", 3, "--json")
+    first = json.loads(run(capsys, "continue", loop, *wish, "-o", "a.wav")[1])["takes"][0]["sources"]
+    words = ("--redo", "1:3", "--redo-stem", "bass")
+    again = json.loads(run(capsys, "continue", loop, *wish, *words, "-o", "b.wav")[1])["takes"][0]["sources"]
+    drop = lambda units: [{k: v for k, v in unit.items() if k != "bass"} for unit in units]  # noqa: E731
+    assert drop(first) == drop(again) and first[:2] == again[:2] and first[6:] == again[6:]
+    loop.rename("mine_120bpm.wav")
+    before = Path("mine_120bpm.wav").read_bytes()
+    status, out, err = run(capsys, "continue", "--stem", "bass=mine_120bpm.wav", "--beats", 2, "-o", "c.wav")
+    assert (status, out) == (0, "c.wav\n"), err
+    assert run(capsys, "continue", "--stem", "bass=mine_120bpm.wav", "-o", "mine_120bpm.wav")[0] == 2
+    assert Path("mine_120bpm.wav").read_bytes() == before
 
 
 def test_continue_names_its_files(capsys: Capture, loop: Path) -> None:
@@ -140,7 +156,7 @@ def test_where_the_results_of_a_folder_may_not_go(capsys: Capture, folder: Path)
     for argv in (
         (folder,),
         (folder, "-o", folder),
-        (folder, "-o", "out", "--in-stems", "--stems", "stems"),
+        (folder, "-o", "out", "--stems", "stems"),
         (folder, "-o", "file"),
         (folder, "-o", "o.wav"),
         ("empty", "-o", "out"),
@@ -169,12 +185,12 @@ def test_every_dial_reaches_the_model(capsys: Capture, loop: Path, monkeypatch: 
     monkeypatch.setattr(Melformer, "generate", record)
     status, _, _ = run(
         capsys, "continue", loop, "--bpm", 60, "--beats", 9, "--seed", 3, "--temperature", 0.7, "--top-k", 5,
-        "--top-p", 0.5, "--variation", 0.25, "--own-sound", 0.75, "--beats-per-bar", 3, "--start", 0.5,
+        "--top-p", 0.5, "--variation", 0.25, "--density", 0.75, "--keep", "bass", "--beats-per-bar", 3, "--start", 0.5,
     )  # fmt: skip
     assert status == 130
     settings, prompt = seen["config"], seen["prompt"]
     assert (settings.temperature, settings.top_k, settings.top_p) == (0.7, 5, 0.5)
-    assert (settings.variation, settings.own_sound) == (0.25, 0.75)
+    assert (settings.variation, settings.density, settings.keep) == (0.25, 0.75, ("bass",))
     assert (seen["n_beats"], seen["seeds"]) == (9, [3])
     assert (prompt.bpm, prompt.beats_per_bar, prompt.tempo.start_s) == (60, 3, 0.5)
 
@@ -186,7 +202,8 @@ WRONG = [
     *(f"--start={s}" for s in ("-1", "nan", "1000")),
     *(f"--takes={n}" for n in ("0", "-1", "1000")),
     "--beats-per-bar=0", "--beats-per-bar=1000", "--seed=-1", f"--seed={2**70}", "--top-k=-1", "--top-p=0",
-    "--top-p=2", "--variation=-0.1", "--variation=nan", "--own-sound=2", "--model=nowhere", "--model=/",
+    "--top-p=2", "--variation=-0.1", "--variation=nan", "--density=2", "--keep=vocals", "--redo=4:2",
+   "--redo-stem=bass", "--stem=drums=x.wav", "--model=nowhere", "--model=/",
     "-o=out.mp3", "-o=loop_120bpm.wav", "-o=.",
 ]  # fmt: skip
 
@@ -262,7 +279,7 @@ def test_bench(capsys: Capture, loop: Path) -> None:
     assert all(speed["x_real_time_median"] >= speed["x_real_time_p95"] > 0 for speed in report["speeds"])
     assert report["cold_start_s"] > 0 and report["peak_memory_mb"] > 10
     assert sum(part["share"] for part in report["parts"]) == pytest.approx(1.0)
-    limits = [part["multiplying_ms"] for part in report["parts"]]
-    assert min(limits[:2]) > 0
-    assert "composing" in run(capsys, "bench", "--beats", 8)[1]
+    limits = {part["name"]: part["multiplying_ms"] for part in report["parts"]}
+    assert min(limits["planning"], limits["encoding"]) > 0
+    assert "planning" in run(capsys, "bench", "--beats", 8)[1]
     assert run(capsys, "bench", "--beats", 7)[0] == 2

@@ -132,6 +132,9 @@ def test_a_stream_can_be_saved_before_its_first_beat(saved: tuple[Melformer, byt
 @pytest.mark.parametrize("value", [10**400, -(10**400), float("nan"), float("inf"), None, True, "1", []])
 @pytest.mark.parametrize("name", list(GenerationConfig.__dataclass_fields__))
 def test_settings_of_every_kind(name: str, value: Any) -> None:
+    if name in ("keep", "mute") and value == []:
+        assert getattr(GenerationConfig(**{name: value}), name) == ()
+        return
     with pytest.raises(RequestError, match=name):
         GenerationConfig(**{name: value})
 

@@ -27,10 +27,24 @@ def test_a_beat_or_a_sentence(name: str, factor: float) -> None:
         assert len(beats) == 2
 
 
+@pytest.mark.parametrize("factor", [1e12, 1e30])
+def test_a_pointer_too(factor: float) -> None:
+    for name in [name for name, tensor in tiny_model().pointer.named_parameters() if tensor.ndim > 1][::6]:
+        model = tiny_model()
+        with torch.no_grad():
+            dict(model.pointer.named_parameters())[name].mul_(factor)
+        try:
+            beats = list(model.stream(loop(4), 1, bpm=120, settings=GenerationConfig(variation=1.0)))
+        except CheckpointError as error:
+            assert "checkpoint" in str(error)  # noqa: PT017 - one of both is right
+        else:
+            assert len(beats) == 1
+
+
 def test_the_checkpoint_is_blamed() -> None:
     model = tiny_model()
     with torch.no_grad():
-        for parameter in model.transformer.parameters():
+        for parameter in model.pointer.parameters():
             parameter.mul_(1e30)
     with pytest.raises(CheckpointError, match="weights"):
         list(model.stream(loop(4), 2, bpm=120, settings=GenerationConfig(variation=1.0)))

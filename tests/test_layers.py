@@ -109,7 +109,7 @@ def test_heavy_imports_stand_where_they_are_used() -> None:
 
 def test_requirements_name_all_that_is_imported() -> None:
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    named = {re.split(r"[<>=!~ ]", line)[0] for line in lines if line and not line.startswith("#")}
+    named = {re.split(r"[<>=!~ ]", line)[0].replace("-", "_") for line in lines if line and not line.startswith("#")}
     own_or_standard = {"melformer", "app", "__future__", *sys.stdlib_module_names}
     for path in FILES:
         roots = {name.split(".")[0] for name in imports(ast.parse(path.read_text(encoding="utf-8")))}

@@ -1,7 +1,6 @@
 """The player's own sound: exact where it is copied, without a click where it changes, and one however it is asked."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +9,9 @@ from tiny import tiny_model
 
 from melformer.audio.io import Waveform
 from melformer.codec.source_scorer import band_levels
-from melformer.generate import GenerationConfig, Melformer, StreamState
+from melformer.generate import Melformer
+from melformer.generate.mixes.continue_mix import continue_mix
+from melformer.generate.mixes.sampling import MixConfig
 from melformer.generate.prompt import Prompt
 from melformer.render.band_mixer import BandMixer
 from melformer.render.renderer import Renderer
@@ -82,19 +83,6 @@ def test_own_sound_copies_nothing_at_0_and_ever_more_up_to_1(model: Melformer) -
     codes = novelty(prompt, 4, 5)
     renderer, _ = recited(model, prompt, codes, own_sound=0.0)
     assert (renderer.state.lags == GENERATE).all() and (renderer.state.bands == FOLLOW).all()
-
-
-def test_streamed_and_resumed_are_one_with_a_scorer(model: Melformer, tmp_path: Path) -> None:
-    prompt = model.prompt(music(4), bpm=120.0)
-    settings = GenerationConfig(variation=0.8)
-    whole = model.continue_loop(prompt, 6, 7, settings)
-    stream = model.stream(prompt, seed=7, settings=settings)
-    beats = [next(stream) for _ in range(3)]
-    stream.state().save(tmp_path / "asleep.stream")
-    beats += list(model.resume(StreamState.load(tmp_path / "asleep.stream"), n_beats=3))
-    samples = np.concatenate([beat.waveform.samples for beat in beats])
-    assert np.abs(samples - whole.new.samples).max() < 1e-6
-    assert np.array_equal(np.concatenate([beat.lags for beat in beats]), whole.lags)
 
 
 def test_where_a_span_is_cut_does_not_matter(model: Melformer) -> None:
@@ -226,7 +214,7 @@ def test_whole_beats_and_followers_are_told_apart(model: Melformer) -> None:
 
 
 def test_prompts_of_two_beats_are_enough(model: Melformer) -> None:
-    result = model.continue_loop(music(2), n_beats=4, bpm=120.0, settings=GenerationConfig(variation=1.0, novelty=10.0))
+    result = continue_mix(model, model.prompt(music(2), bpm=120.0), 4, config=MixConfig(variation=1.0))
     assert result.new.n_samples == 4 * BEAT and np.isfinite(result.new.samples).all()
 
 

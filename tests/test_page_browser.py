@@ -78,13 +78,16 @@ def test_knobs_act_on_the_running_stream(page: Any, server: Server) -> None:
     wait_idle(page)
 
 
-def test_sounds_change_from_mine_to_neural_while_they_play(page: Any, server: Server) -> None:
+def test_stems_are_kept_and_rests_asked_for_while_they_play(page: Any, server: Server) -> None:
     load(page, unit="endless")
     page.click("[data-act=continue]")
     wait_new(page, 4)
     open_engine(page)
-    page.click("label:has([name=mf-sound][value='0'])")
+    page.fill("#mf-density", "0.5")
     page.wait_for_function("melformer.timeline.marks.size === 1")
-    assert server.model.streams[-1].settings.own_sound == 0
+    assert server.model.streams[-1].settings.density == 0.5
+    page.click("[data-lane=drums] [aria-label='Keep drums']")
+    page.wait_for_function("melformer.timeline.marks.size === 2")
+    assert server.model.streams[-1].settings.keep == ("drums",)
     page.click("[data-act=stop]")
     wait_idle(page)

@@ -135,3 +135,17 @@ def test_a_new_beat_shows_where_each_stem_came_from(page: Any) -> None:
         }"""
     )
     assert words.startswith("Bar 3.2 · drums from 1.2, bass from 2.2, up 2 semitones, other synthesised")
+
+
+def test_a_take_is_played_again_with_one_stem_drawn_anew(page: Any, server: Server) -> None:
+    load(page)
+    page.click("[data-act=continue]")
+    wait_new(page, 4)
+    wait_idle(page)
+    wait_lanes(page)
+    page.click("[data-vary=bass]")
+    page.wait_for_function("melformer.state.view.takes.length === 2")
+    wait_idle(page)
+    assert server.model.varied == [["bass"]]
+    seeds = page.evaluate("melformer.state.view.takes.map((take) => take.seed)")
+    assert seeds[1] == seeds[0] + 1

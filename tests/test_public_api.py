@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,21 @@ import melformer
 from melformer.audio.io import Waveform, read_bpm_tag, read_waveform, write_waveform
 from melformer.config import PRESETS
 from melformer.errors import AudioError, FormatError, RequestError
-from melformer.generate import GenerationConfig, Melformer, beat_generator
+from melformer.generate import GenerationConfig, Melformer
+from melformer.generate.mixes import composer
+from melformer.generate.mixes.composer import MixComposer
+from melformer.generate.mixes.sampling import MixConfig
 from melformer.generate.state import VERSION
 from melformer.hub import save_bundle
 from melformer.runtime.packed import PackedLinear, use_bytes, use_floats
 from melformer.runtime.torch_step_decoder import TorchStepDecoder
+from melformer.stems import STEMS
+from melformer.stems.units import UnitChoice
 from melformer.transformer.model import BeatTransformer, Conditioning
 from melformer.transformer.rope import rotation_at
 
 BPM = 120
-FREE = GenerationConfig(variation=1.0, novelty=10.0)
+FREE = GenerationConfig(variation=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +126,11 @@ def test_a_continuation_is_saved_with_the_prompt_bit_for_bit(model: Melformer, t
         take.save(tmp_path / "out.mp3")
 
 
-def test_sources_name_the_beat_of_the_prompt(model: Melformer) -> None:
+def test_sources_name_the_half_beat_of_the_prompt(model: Melformer) -> None:
     take = model.generate(loop(), 6, config=GenerationConfig(variation=0.0), bpm=BPM)  # the loop, played round
-    assert take.sources.shape == take.band_lags.shape
-    assert np.array_equal(take.sources[:, 0], np.repeat(np.arange(6) % 4, 16))
-    decoded = model.generate(loop(), 2, config=GenerationConfig(own_sound=0.0, variation=1.0, novelty=10.0), bpm=BPM)
-    assert (decoded.sources == -1).all()
+    present = [k for k, name in enumerate(STEMS) if name in take.prompt.ready.stems.present]
+    assert all(unit[k] == UnitChoice(i % 8) for i, unit in enumerate(take.sources) for k in present)
+    assert take.facts()[3][STEMS[present[0]]] == {"source": 3, "semitones": 0}
 
 
 def test_loading_a_model_leaves_the_process_alone(bundle: Path) -> None:
@@ -200,8 +205,8 @@ def test_the_transformer_works_on_another_device() -> None:
 
 
 def test_torch_composes_what_the_fast_path_composes(model: Melformer, monkeypatch: pytest.MonkeyPatch) -> None:
-    fast = model.generate(loop(), 4, seeds=[1, 2], config=FREE, bpm=BPM)
-    monkeypatch.setattr(beat_generator, "step_decoder", TorchStepDecoder)
-    slow = model.generate(loop(), 4, seeds=[1, 2], config=FREE, bpm=BPM)
-    for one, other in zip(fast, slow):
-        assert np.array_equal(one.codes, other.codes)
+    prompt = model.prompt(loop(), bpm=BPM)
+    fast = [codes.numpy() for codes in islice(MixComposer(model.transformer, prompt, 1, MixConfig()), 4)]
+    monkeypatch.setattr(composer, "step_decoder", TorchStepDecoder)
+    slow = [codes.numpy() for codes in islice(MixComposer(model.transformer, prompt, 1, MixConfig()), 4)]
+    assert np.array_equal(fast, slow)

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from melformer.generate import GenerationConfig
-from melformer.generate.sampling import mixture, sample_codes, sample_step
+from melformer.generate.mixes.sampling import MixConfig, mixture, sample_codes, sample_step
 from melformer.runtime.step_decoder import StepPrediction
 
 
@@ -12,16 +11,16 @@ def test_sampling_follows_probabilities_and_limits() -> None:
     probabilities = np.array([[[0.05, 0.3, 0.5, 0.15], [0.5, 0.3, 0.15, 0.05]]], np.float32)
     draws = (np.arange(1_000) + 0.5) / 1_000
 
-    def counts(settings: GenerationConfig) -> list[int]:
+    def counts(settings: MixConfig) -> list[int]:
         drawn = [int(sample_codes(probabilities, settings, np.array([[0.2, d]]))[0, 1]) for d in draws]
         return [drawn.count(i) for i in range(4)]
 
-    assert counts(GenerationConfig(temperature=1.0, min_p=0.0)) == [500, 300, 150, 50]
-    assert counts(GenerationConfig(temperature=1.0, min_p=0.0, top_k=2)) == [625, 375, 0, 0]
-    assert counts(GenerationConfig(temperature=1.0, min_p=0.0, top_p=0.75)) == [625, 375, 0, 0]
-    assert counts(GenerationConfig(temperature=1.0, min_p=0.2))[3] == 0
-    assert counts(GenerationConfig(temperature=0.0)) == [1_000, 0, 0, 0]
-    cold = counts(GenerationConfig(temperature=0.5, min_p=0.0))
+    assert counts(MixConfig(temperature=1.0, min_p=0.0)) == [500, 300, 150, 50]
+    assert counts(MixConfig(temperature=1.0, min_p=0.0, top_k=2)) == [625, 375, 0, 0]
+    assert counts(MixConfig(temperature=1.0, min_p=0.0, top_p=0.75)) == [625, 375, 0, 0]
+    assert counts(MixConfig(temperature=1.0, min_p=0.2))[3] == 0
+    assert counts(MixConfig(temperature=0.0)) == [1_000, 0, 0, 0]
+    cold = counts(MixConfig(temperature=0.5, min_p=0.0))
     assert cold == [685, 247, 61, 7]  # the squares: 0.25, 0.09, 0.0225, 0.0025 of 0.365
 
 
@@ -49,7 +48,7 @@ def test_temperature_1_is_the_models_own_distribution() -> None:
     rows, logits = 20_000, np.random.default_rng(0).standard_normal(12).astype(np.float32)
     prediction = predicted(rows, [0.5, 0.2], logits, gate=0.4)
     draws = ((np.arange(rows) + 0.5) / rows)[:, None]
-    config = GenerationConfig(temperature=1.0, min_p=0.0)
+    config = MixConfig(temperature=1.0, min_p=0.0)
     shares = np.bincount(sample_step(prediction, rows, config, draws)[:, 0], minlength=12) / rows
     gate = 1.0 / (1.0 + np.exp(-0.4))
     expected = (1.0 - 0.7 * gate) * np.exp(logits) / np.exp(logits).sum()
@@ -64,9 +63,9 @@ def test_what_is_new_is_drawn_as_often_as_the_gate_says(weights: list[float]) ->
     rows = 2_000
     prediction = predicted(rows, weights, np.zeros(512, np.float32))
     draws = ((np.arange(rows) + 0.5) / rows)[:, None]
-    said = {t: sample_step(prediction, rows, GenerationConfig(temperature=t), draws) for t in (0.2, 1.0)}
+    said = {t: sample_step(prediction, rows, MixConfig(temperature=t), draws) for t in (0.2, 1.0)}
     shares = {t: float((codes == 7).mean()) for t, codes in said.items()}
     assert shares[1.0] == pytest.approx(0.5 * round(weights[0], 1), abs=0.01)
     assert shares[0.2] <= shares[1.0] and len(np.unique(said[1.0])) > 400
-    coldest = sample_step(prediction, rows, GenerationConfig(temperature=0.0), draws)
+    coldest = sample_step(prediction, rows, MixConfig(temperature=0.0), draws)
     assert (coldest == (7 if weights[0] > 0.5 else 0)).all()

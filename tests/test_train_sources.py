@@ -14,7 +14,6 @@ from melformer.codec.source_scorer import PromptFeatures, SourceScorer
 from melformer.config import PRESETS
 from melformer.data.source_pairs import Pair, cut_loops, make_pair, read_pairs, roughened
 from melformer.errors import RequestError
-from melformer.evaluate.plots import copied_energy, sources_figure
 from melformer.generate import Melformer
 from melformer.hub import save_bundle
 from melformer.train.options import TrainOptions
@@ -164,14 +163,3 @@ def test_cut_loops_are_kept_and_the_rest_is_added(model: Melformer, tmp_path: Pa
 def test_one_loop_is_too_few(model: Melformer) -> None:
     with pytest.raises(RequestError, match="at least 2"):
         ScorerTask(model.codec, pairs(model, 1), OPTIONS, lambda *_: None)
-
-
-def test_the_share_of_energy_is_that_of_the_copied_bands() -> None:
-    time = np.arange(4 * BEAT) / RATE
-    sound = Waveform(np.sin(2 * np.pi * 200.0 * time)[:, None].astype(np.float32), RATE)
-    lags = np.zeros((64, N_BANDS), np.int64)
-    lags[:, 0] = 4  # the lowest band holds the tone
-    lags[32:] = 0
-    share = copied_energy(lags, sound)
-    assert (share[4:28] > 0.95).all() and (share[36:60] < 0.05).all()
-    assert sources_figure(lags, 16, sound, "a tone").axes

@@ -13,6 +13,7 @@ import numpy as np
 from melformer import Melformer
 from melformer.audio.grid import BeatGrid
 from melformer.audio.io import Waveform
+from melformer.evaluate.plots import draw_sources
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "clips"
@@ -63,11 +64,11 @@ def write_ogg(path: Path, clip: Waveform) -> None:
 
 
 def picture(made: list[tuple[str, Any, Waveform]]) -> Any:
-    """A spectrogram for each clip; under it, which beat of the loop each new stretch was taken from."""
+    """A spectrogram for each clip; under it, where each stem was taken from."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11.0, 2.3 * len(made)), layout="constrained")
-    ratios = [5, 1] * len(made)
+    ratios = [5, 2] * len(made)
     axes = figure.subplots(2 * len(made), 1, height_ratios=ratios)
     for (name, continuation, clip), above, below in zip(made, axes[::2], axes[1::2]):
         prompt = continuation.prompt
@@ -75,7 +76,7 @@ def picture(made: list[tuple[str, Any, Waveform]]) -> Any:
         _spectrogram(above, clip, -shown, N_BEATS)
         above.set_title(f"{name}, seed {SEED}: the loop ends at the white line", fontsize=9, loc="left")
         _sources(below, continuation, shown)
-    axes[-1].set_xlabel("beats after the loop; strips: the beat of the loop a stretch was copied from, white: decoded")
+    axes[-1].set_xlabel("beats after the loop; strips: where in the loop each stem was taken from, white: silent")
     return figure
 
 
@@ -92,16 +93,11 @@ def _spectrogram(axis: Any, clip: Waveform, first: int, last: int) -> None:
 
 
 def _sources(axis: Any, continuation: Any, shown: int) -> None:
-    """A strip: colour is the copied beat's place in the loop."""
+    """Strips of the stems: colour is the place in the loop that a half beat was taken from."""
     prompt = continuation.prompt
-    n_prompt = len(prompt.codes)
-    lags = continuation.lags.reshape(-1) if continuation.lags.ndim == 1 else continuation.lags
-    per_beat = prompt.codes.shape[1]
-    lags = lags if lags.ndim == 1 else np.median(lags, axis=tuple(range(1, lags.ndim)))
-    beats = n_prompt + np.arange(len(lags)) // per_beat - lags
-    strip = np.where(lags == 0, np.nan, beats % n_prompt)[None]
-    axis.imshow(strip, aspect="auto", extent=(0, N_BEATS, 0, 1), cmap="twilight", vmin=0, vmax=n_prompt)
-    axis.set(xlim=(-shown, N_BEATS), xticks=[], yticks=[])
+    draw_sources(axis, continuation.sources, prompt.n_units)
+    per_beat = prompt.n_units / prompt.n_beats
+    axis.set(xlim=(-shown * per_beat, N_BEATS * per_beat), xticks=[])
 
 
 if __name__ == "__main__":

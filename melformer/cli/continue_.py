@@ -13,34 +13,36 @@ from melformer.errors import RequestError
 
 if TYPE_CHECKING:
     from melformer.generate import Continuation, GenerationConfig, Melformer, Prompt
-    from melformer.generate.stem_stream import StemConfig, StemContinuation
-
-    Take = Continuation | StemContinuation
 
 
 def add_parsers(commands: Any) -> None:
     parser = add_command(commands, "continue", continue_, "continue a loop, on the beat, in its own sound")
-    add_loop(parser, "LOOP|DIR", "wav, flac, ogg, opus, mp3 or aiff; or a folder of them")
+    add_loop(parser, "LOOP|DIR", "wav, flac, ogg, opus, mp3 or aiff; or a folder of them", needed=False)
+    parser.add_argument("--stem", action="append", metavar="NAME=FILE", default=None,
+                        help="instead of LOOP: your own stem, drums, bass or other; may be given for each")  # fmt: skip
     _add_number(parser, "--start", float, None, "SECONDS", "where the first beat is (else found)")
     _add_number(parser, "--beats-per-bar", int, 4, "M", "metre")
     _add_number(parser, "--beats", int, 16, "N", "new beats")
     _add_number(parser, "--seed", int, 0, "S", "a seed is a take")
     _add_number(parser, "--takes", int, 1, "K", "seeds S, S+1, … together")
     _add_number(parser, "--temperature", float, None, "T", "1: the model's own distribution; 0: always the likeliest")
-    _add_number(parser, "--variation", float, None, "V", "0: the loop again; 0.5: the model's odds; 1: nearly all new")
-    _add_number(parser, "--top-k", int, None, "K", "draw from the K likeliest; 0: from all")
-    _add_number(parser, "--top-p", float, None, "P", "draw from the likeliest that sum to P")
-    _add_number(parser, "--min-p", float, None, "P", "leave out what is less likely than P times the likeliest")
-    _add_number(parser, "--own-sound", float, None, "W", "1: the loop's own sound; 0: decoded")
-    parser.add_argument("--in-stems", action="store_true", help="made of the loop's own drums, bass and other; "
-                        "--variation is then the share of half beats that leave the loop")  # fmt: skip
     _add_number(
-        parser, "--density", float, None, "D", "with --in-stems: 1 adds no silence, 0 as much as there is room for"
+        parser, "--variation", float, None, "V", "the share of half beats that leave the loop; 0: the loop again"
+    )
+    _add_number(
+        parser, "--density", float, None, "D", "1: no more rests than the loop has; 0: as many as there is room for"
     )
     for flag, words in (("--keep", "goes on as in the loop"), ("--mute", "is silent")):
         parser.add_argument(flag, action="append", choices=("drums", "bass", "other"), default=None, metavar="STEM",
-                            help=f"with --in-stems: a stem that {words}; may be given several times")  # fmt: skip
-    parser.add_argument("--stems", metavar="DIR", help="with --in-stems: also write the new part's stems there")
+                            help=f"a stem that {words}; may be given several times")  # fmt: skip
+    _add_number(parser, "--top-k", int, None, "K", "draw from the K likeliest; 0: from all")
+    _add_number(parser, "--top-p", float, None, "P", "draw from the likeliest that sum to P")
+    _add_number(parser, "--min-p", float, None, "P", "leave out what is less likely than P times the likeliest")
+    parser.add_argument("--redo", metavar="FROM:TO", help="then compose these new beats anew (from 0 on, without TO), "
+                        "with the next seed, between what stands before and after them")  # fmt: skip
+    parser.add_argument("--redo-stem", action="append", choices=("drums", "bass", "other"), default=None,
+                        metavar="STEM", help="with --redo: only this stem; may be given several times")  # fmt: skip
+    parser.add_argument("--stems", metavar="DIR", help="also write the new part's stems there")
     parser.add_argument("--fold-tail", action="store_true", help="lay what rings on behind the last bar over the start")
     parser.add_argument("--close-loop", action="store_true", help="end so that the file can be played round")
     parser.add_argument("--only-new", action="store_true", help="leave the loop itself out of the file")
@@ -62,13 +64,14 @@ def continue_(args: Namespace) -> None:
     if not 1 <= args.takes <= MAX_TAKES:
         raise RequestError(f"--takes is {args.takes}; it must be from 1 to {MAX_TAKES}.")
     config(args)
-    if Path(args.loop).is_dir():
+    redo_of(args)
+    if args.loop is not None and args.stem is None and Path(args.loop).is_dir():
         continue_folder(args)
         return
-    given = args.out and output_path(args.out, (".wav", ".flac"), args.loop)
+    given = args.out and output_path(args.out, (".wav", ".flac"), *loop_files(args))
     model = load_model(args)
     prompt = model.prompt(
-        args.loop, bpm=args.bpm, start_s=args.start, beats_per_bar=args.beats_per_bar, fold_tail=args.fold_tail
+        loop_of(args), bpm=args.bpm, start_s=args.start, beats_per_bar=args.beats_per_bar, fold_tail=args.fold_tail
     )
     say_prompt(prompt)
     begun = time.perf_counter()
@@ -88,57 +91,76 @@ def continue_(args: Namespace) -> None:
         print("\n".join(map(str, files)))
 
 
-def config(args: Namespace) -> "GenerationConfig | StemConfig":
+def loop_of(args: Namespace) -> "str | dict[str, Path]":
+    """The loop's file, or its stems'. Errors: RequestError."""
+    if args.stem is None:
+        if args.loop is None:
+            raise RequestError("Give a loop, a folder of loops, or stems: --stem drums=FILE.")
+        return str(args.loop)
+    if args.loop is not None:
+        raise RequestError("Give a loop or its stems (--stem), not both.")
+    stems: dict[str, Path] = {}
+    for word in args.stem:
+        name, equals, file = word.partition("=")
+        if not equals or not file or name in stems:
+            raise RequestError(f"--stem is {word!r}; give NAME=FILE, each of drums, bass and other at most once.")
+        stems[name] = Path(file)
+    return stems
+
+
+def loop_files(args: Namespace) -> list[Path]:
+    """Every file that a loop is read from: none of them is written to."""
+    loop = loop_of(args)
+    return list(loop.values()) if isinstance(loop, dict) else [Path(loop)]
+
+
+def config(args: Namespace) -> "GenerationConfig":
     """What the options say of how to draw. Errors: RequestError."""
     from melformer.generate import GenerationConfig
-    from melformer.generate.stem_stream import StemConfig
 
-    of_stems = [name for name in ("density", "keep", "mute", "stems") if getattr(args, name) is not None]
-    if of_stems and not args.in_stems:
-        raise RequestError(f"--{of_stems[0]} goes with --in-stems.")
-    if args.in_stems:
-        if args.close_loop:
-            raise RequestError("--close-loop does not go with --in-stems; leave one of them out.")
-        wanted = ("variation", "density", "temperature", "min_p", "keep", "mute")
-        given_of_stems: dict[str, Any] = {name: getattr(args, name) for name in wanted}
-        for name in ("keep", "mute"):
-            given_of_stems[name] = tuple(given_of_stems[name] or ())
-        return StemConfig(**{name: value for name, value in given_of_stems.items() if value is not None})
     names = [field.name for field in dataclasses.fields(GenerationConfig)]
     given = {name: getattr(args, name, None) for name in names}
     return GenerationConfig(**{name: value for name, value in given.items() if value is not None})
 
 
-def make_takes(model: "Melformer", prompt: "Prompt", args: Namespace) -> "list[Continuation] | list[StemContinuation]":
-    """The takes that the options ask for."""
-    from melformer.generate import GenerationConfig
+def redo_of(args: Namespace) -> tuple[int, int] | None:
+    """The beats that are composed anew. Errors: RequestError."""
+    if args.redo is None:
+        if args.redo_stem is not None:
+            raise RequestError("--redo-stem goes with --redo.")
+        return None
+    first, colon, end = args.redo.partition(":")
+    if not (colon and first.isdecimal() and end.isdecimal() and int(first) < int(end) <= args.beats):
+        raise RequestError(f"--redo is {args.redo!r}; give FROM:TO, beats from 0 to {args.beats}, such as 4:8.")
+    return int(first), int(end)
 
-    progress, asked = Progress(args.beats), config(args)
+
+def make_takes(model: "Melformer", prompt: "Prompt", args: Namespace) -> "list[Continuation]":
+    """The takes that the options ask for."""
+    progress, asked, again = Progress(args.beats), config(args), redo_of(args)
     seeds = [args.seed + take for take in range(args.takes)]
-    if not isinstance(asked, GenerationConfig):
-        stems = model.stems(prompt)
-        return [model.continue_stems(prompt, args.beats, seed, asked, stems) for seed in seeds]
-    return model.generate(
+    made = model.generate(
         prompt, args.beats, seeds=seeds, config=asked,
         close_loop=args.close_loop, only_new=args.close_loop and args.only_new, progress=progress.show,
     )  # fmt: skip
+    if again is None:
+        return made
+    return [model.redo(take, again, args.redo_stem, take.seed + 1) for take in made]
 
 
-def _write_stems(take: "Take", folder: str) -> list[Path]:
-    from melformer.generate.stem_stream import StemContinuation
+def _write_stems(take: "Continuation", folder: str) -> list[Path]:
     from melformer.stems.export import write_stems
 
-    assert isinstance(take, StemContinuation)
     name = f"{plain_stem(take.prompt.name)}_{take.prompt.bpm:g}bpm_seed{take.seed}"
     return list(write_stems(take.stems, take.new, folder, name, take.prompt.bpm).files.values())
 
 
-def write_take(take: "Take", path: Path, args: Namespace) -> Path:
+def write_take(take: "Continuation", path: Path, args: Namespace) -> Path:
     """Write a take to `path`, or where that is taken beside it; the file."""
     return write_under_free_name(path, lambda free: take.save(free, only_new=args.only_new, replace=False))
 
 
-def _named(take: "Take", given: Path | None, args: Namespace) -> Path:
+def _named(take: "Continuation", given: Path | None, args: Namespace) -> Path:
     """The name of a file that the user has not named in full."""
     prompt = take.prompt
     n_beats = take.n_beats + (0 if args.only_new else prompt.n_beats)
@@ -146,7 +168,7 @@ def _named(take: "Take", given: Path | None, args: Namespace) -> Path:
     return path.with_name(f"{path.stem}_seed{take.seed}{path.suffix}")
 
 
-def _report(takes: "Sequence[Take]", files: list[Path], seconds: float) -> dict[str, Any]:
+def _report(takes: "Sequence[Continuation]", files: list[Path], seconds: float) -> dict[str, Any]:
     prompt, first = takes[0].prompt, takes[0]
     return {
         "bpm": prompt.bpm, "bpm_source": prompt.tempo.source, "bpm_confidence": prompt.tempo.confidence,
@@ -159,11 +181,8 @@ def _report(takes: "Sequence[Take]", files: list[Path], seconds: float) -> dict[
     }  # fmt: skip
 
 
-def _facts(take: "Take", file: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = {"file": str(file), "seed": take.seed}
-    ending = getattr(take, "ending", None)
-    if ending is not None:
-        facts["seam_surprise"] = round(ending.surprise, 3)
-    if hasattr(take, "facts"):
-        facts["sources"] = take.facts()
+def _facts(take: "Continuation", file: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = {"file": str(file), "seed": take.seed, "sources": take.facts()}
+    if take.ending is not None:
+        facts["seam_surprise"] = round(take.ending.surprise, 3)
     return facts

@@ -46,7 +46,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def output_path(given: str, suffixes: tuple[str, ...], source: str | None = None) -> Path:
+def output_path(given: str, suffixes: tuple[str, ...], *sources: str | Path) -> Path:
     """Check where a result is to go, before any work is done for it.
 
     Errors: RequestError for a suffix that cannot be written, a folder or a device in the way, or the source itself.
@@ -58,7 +58,7 @@ def output_path(given: str, suffixes: tuple[str, ...], source: str | None = None
         raise RequestError(f"{path} is a folder; give a file name.")
     if path.exists() and not path.is_file():
         raise RequestError(f"{path} is a device or a pipe, which would be replaced; give another name.")
-    if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
+    if any(path.exists() and Path(source).exists() and path.samefile(source) for source in sources):
         raise RequestError(f"{path} is the source itself and would be overwritten; give another name.")
     return path
 

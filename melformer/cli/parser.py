@@ -42,10 +42,11 @@ def add_group(commands: Any, name: str, help: str) -> Any:
 
 
 def add_loop(
-    parser: argparse.ArgumentParser, metavar: str = "LOOP", help: str = "wav, flac, ogg, opus, mp3 or aiff"
-) -> None:
-    """The arguments of every command that takes a loop."""
-    parser.add_argument("loop", metavar=metavar, help=help)
+    parser: argparse.ArgumentParser, metavar: str = "LOOP", help: str = "wav, flac, ogg, opus, mp3 or aiff",
+    needed: bool = True,
+) -> None:  # fmt: skip
+    """The arguments of every command that takes a loop; one that is not `needed` is None where it is left out."""
+    parser.add_argument("loop", metavar=metavar, help=help, nargs=None if needed else "?")
     parser.add_argument("--bpm", type=float, metavar="B", help="beats per minute, 40 to 240 "
                         "(else from the file's name, its tags, or by listening)")  # fmt: skip
 

@@ -1,35 +1,16 @@
 """A trained model as systems that continue prompts: alone, and speaking the true codes."""
 
-from typing import TYPE_CHECKING
+from itertools import chain, repeat
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from melformer.audio.waveform import Waveform
-from melformer.evaluate.metrics.development import UNITS_PER_BEAT, classify_choices
-from melformer.evaluate.protocol import IN_STEMS, MELFORMER, Answer, Case, System
+from melformer.evaluate.metrics.development import classify_choices
+from melformer.evaluate.protocol import MELFORMER, OF_MIXES, Answer, Case, System
+from melformer.generate.generation_config import GenerationConfig
+from melformer.generate.mixes.continue_mix import continue_mix, sound_of
 from melformer.generate.pipeline import Melformer
 from melformer.generate.prompt import Prompt
-from melformer.generate.sampling import GenerationConfig
-from melformer.generate.take_batch import TakeStreams
-from melformer.render.renderer import Renderer
-
-if TYPE_CHECKING:
-    from melformer.generate.beat_generator import BeatGenerator
-
-
-class TeacherForced:
-    """Stands where the composer stands, and says given codes (model beats, frames, n_codebooks) instead."""
-
-    def __init__(self, codes: np.ndarray) -> None:
-        self.codes, self.n_composed = torch.from_numpy(codes), 0
-
-    def decode_beat(self, settings: GenerationConfig) -> Tensor:
-        """The next given beat; after the last one, that one again (its sound is cut off)."""
-        beat = self.codes[min(self.n_composed, len(self.codes) - 1)]
-        self.n_composed += 1
-        return beat[None]
 
 
 def model_systems(model: Melformer, seed: int = 0, settings: GenerationConfig | None = None) -> dict[str, System]:
@@ -42,6 +23,12 @@ def model_systems(model: Melformer, seed: int = 0, settings: GenerationConfig | 
     def continued(case: Case) -> Answer:
         made = model.generate(prompt_of(case), case.n_new, seed=seed + case.take, config=settings)
         played = made.waveform.slice(0, made.prompt.waveform.n_samples)
+        return Answer(made.new, 1.0, played, classify_choices(made.sources, made.prompt.n_units))
+
+    def of_mixes(case: Case) -> Answer:
+        prompt = prompt_of(case)
+        made = continue_mix(model, prompt, case.n_new, seed + case.take)
+        played = made.waveform.slice(0, prompt.waveform.n_samples)
         return Answer(made.new, float((made.lags != 0).mean()), played)
 
     def recited(own_sound: float) -> System:
@@ -53,28 +40,18 @@ def model_systems(model: Melformer, seed: int = 0, settings: GenerationConfig | 
 
         return system
 
-    def in_stems(case: Case) -> Answer:
-        made = model.continue_stems(prompt_of(case), case.n_new, seed + case.take)
-        n_units = int(made.prompt.n_beats * made.prompt.model_beats_per_beat * UNITS_PER_BEAT)
-        played = made.waveform.slice(0, made.prompt.waveform.n_samples)
-        return Answer(made.new, 1.0, played, classify_choices(made.sources, n_units))
-
     return {
         MELFORMER: continued,
-        IN_STEMS: in_stems,
-        "true codes, own sound": recited(settings.own_sound),
+        OF_MIXES: of_mixes,
+        "true codes, own sound": recited(1.0),
         "true codes, decoder alone": recited(0.0),
     }
 
 
 def recite(model: Melformer, prompt: Prompt, codes: np.ndarray, n_beats: int, own_sound: float) -> Answer:
-    """Given codes rendered as the continuation of a prompt."""
-    reciter: BeatGenerator = TeacherForced(codes)  # type: ignore[assignment]  # it does what TakeStreams asks of a composer
-    takes = TakeStreams(reciter, [Renderer(model.codec, prompt)], prompt)
-    settings = GenerationConfig(own_sound=own_sound)
-    beats = [takes.next_beats(settings)[0] for _ in range(n_beats)]
-    samples = np.concatenate([beat.waveform.samples for beat in beats])
-    lags = np.concatenate([beat.lags.ravel() for beat in beats])
-    rate, join = prompt.waveform.sample_rate, takes.joins[0]
-    played = Waveform(np.concatenate([prompt.waveform.samples[: -len(join)], join]), rate)
-    return Answer(Waveform(samples, rate), float((lags != 0).mean()), played)
+    """Given codes (model beats, frames, n_codebooks) rendered as the continuation of a prompt; after the last one, that
+    one again (its sound is cut off)."""
+    given = chain(torch.from_numpy(codes), repeat(torch.from_numpy(codes[-1])))
+    made = sound_of(model.codec, prompt, given, n_beats, own_sound)
+    played = made.waveform.slice(0, prompt.waveform.n_samples)
+    return Answer(made.new, float((made.lags != 0).mean()), played)

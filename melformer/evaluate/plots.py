@@ -1,6 +1,6 @@
 """Pictures: what a reconstruction and a continuation look like beside the original."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from melformer.evaluate.protocol import LOOPED, TRUTH, Case, cut
 from melformer.evaluate.rules import RULES
 from melformer.evaluate.sets import folder_clips
 from melformer.files import atomic_path
+from melformer.stems.stems import STEMS
+from melformer.stems.units import UnitChoice
 
 if TYPE_CHECKING:
     from melformer.generate.pipeline import Melformer
@@ -46,7 +48,7 @@ def write_plots(
             save(tokens_figure(np.concatenate([before, new]), len(before)), path)
             written.append(path)
             path = Path(out_dir) / f"{clip.name}_sources.png"
-            save(sources_figure(made.band_lags, new.shape[1], made.new, clip.name), path)
+            save(sources_figure(made.sources, made.prompt.n_units, clip.name), path)
             written.append(path)
         for kind, figure in (
             ("spectrograms", spectrogram_figure(sounds, clip.name)),
@@ -114,38 +116,39 @@ def tokens_figure(codes: np.ndarray, n_prompt: int) -> Any:
     return figure
 
 
-def copied_energy(band_lags: np.ndarray, sound: Waveform) -> np.ndarray:
-    """Share of each frame's energy that was copied, 0 to 1: lags (n_frames, n_bands) of a sound → (n_frames,)."""
-    n_frames, n_bands = band_lags.shape
-    clip = resample(sound.mono(), SAMPLE_RATE)
-    power = mel_spectrogram(clip.samples[:, 0], SAMPLE_RATE, 2048, 256, 2 * n_bands) ** 2
-    power = power.reshape(len(power), n_bands, 2).sum(axis=2)
-    frame = np.minimum(np.arange(len(power)) * n_frames // len(power), n_frames - 1)
-    energy = np.zeros((n_frames, n_bands))
-    np.add.at(energy, frame, power)
-    return ((band_lags != 0) * energy).sum(axis=1) / np.maximum(energy.sum(axis=1), 1e-12)
-
-
-def sources_figure(band_lags: np.ndarray, frames_per_beat: int, sound: Waveform, title: str) -> Any:
-    """Where each frame and band of new sound came from: how many beats back, grey where the decoder spoke, and below
-    the share of energy that was copied. `band_lags` int (n_frames, n_bands), as `Continuation.band_lags`."""
+def sources_figure(sources: Sequence[tuple[UnitChoice, ...]], n_prompt: int, title: str) -> Any:
+    """Where each half model beat of each stem comes from, of the `n_prompt` that the loop has: colour is the place in
+    the loop, white silence; numbers are semitones."""
     from matplotlib.figure import Figure
 
-    n_frames, n_bands = band_lags.shape
-    share = copied_energy(band_lags, sound)
-    figure = Figure(figsize=(min(24.0, 4.0 + 0.4 * n_frames / frames_per_beat), 4.5), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    extent = (0.0, n_frames / frames_per_beat, 0.0, float(n_bands))
-    lags = np.ma.masked_equal(band_lags, 0).T
-    above.set_facecolor("lightgrey")
-    picture = above.imshow(
-        lags, origin="lower", aspect="auto", interpolation="nearest", cmap="turbo", extent=extent, vmin=1
-    )
-    figure.colorbar(picture, ax=above, label="copied from … beats ago (grey: decoded)")
-    above.set(title=f"{title}: {share.mean():.0%} of the energy copied", ylabel="band")
-    below.fill_between((np.arange(n_frames) + 0.5) / frames_per_beat, share, step="mid")
-    below.set(xlabel="new beat", ylabel="copied", ylim=(0.0, 1.0))
+    figure = Figure(figsize=(min(24.0, 4.0 + 0.2 * len(sources)), 2.4), layout="constrained")
+    axis = figure.subplots()
+    picture = draw_sources(axis, sources, n_prompt)
+    figure.colorbar(picture, ax=axis, label="half beat of the loop")
+    axis.set(title=title, xlabel="new half beat")
     return figure
+
+
+def draw_sources(axis: Any, sources: Sequence[tuple[UnitChoice, ...]], n_prompt: int) -> Any:
+    """The strips of `sources_figure`, drum lowest, in an axis; the picture."""
+    rows = np.array([[np.nan if choice.silent else choice.source for choice in unit] for unit in sources]).T
+    extent = (0, len(sources), 0, len(STEMS))
+    picture = axis.imshow(
+        rows,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        cmap="twilight",
+        extent=extent,
+        vmin=0,
+        vmax=n_prompt,
+    )
+    for i, unit in enumerate(sources):
+        for k, choice in enumerate(unit):
+            if choice.shift and not choice.silent:
+                axis.text(i + 0.5, k + 0.5, f"{choice.shift:+d}", ha="center", va="center", fontsize=6)
+    axis.set(yticks=np.arange(len(STEMS)) + 0.5, yticklabels=STEMS)
+    return picture
 
 
 def frechet_figure(systems: Mapping[str, Any]) -> Any:

@@ -30,8 +30,8 @@ from melformer.evaluate.sets import EvaluationClip
 MIN_CUT_BEATS = 8
 
 TRUTH, LOOPED = "the truth", "prompt looped"
-MELFORMER, IN_STEMS, JUMPER = "Melformer", "Melformer in stems", "jumper"
-DRAWN = (MELFORMER, IN_STEMS, JUMPER)
+MELFORMER, OF_MIXES, JUMPER = "Melformer", "codes of the mix", "jumper"
+DRAWN = (MELFORMER, OF_MIXES, JUMPER)
 """Systems that give another continuation at each take; the others are asked once."""
 
 

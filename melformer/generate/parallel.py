@@ -1,7 +1,7 @@
 """Two cores for work that falls into independent parts."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Part = TypeVar("Part")
@@ -18,11 +18,3 @@ def side_by_side(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[
         return [work(part) for part in parts]
     with ThreadPoolExecutor(N_THREADS) as pool:
         return list(pool.map(work, parts))
-
-
-def aside(work: Callable[[], Result]) -> Future[Result]:
-    """`work` in a thread of its own, while the caller does something else."""
-    pool = ThreadPoolExecutor(1)
-    future = pool.submit(work)
-    pool.shutdown(wait=False)
-    return future

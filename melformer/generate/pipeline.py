@@ -1,7 +1,6 @@
-"""Melformer: a codec and a transformer that continue loops."""
+"""Melformer: separator, codec and transformers, and what musicians do with them."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
@@ -10,90 +9,36 @@ import numpy as np
 import torch
 from torch import nn
 
-from melformer.audio.grid import BeatGrid
 from melformer.audio.inputs import AudioInput, open_audio
-from melformer.audio.io import Waveform, exact_encoding, write_waveform
+from melformer.audio.io import Waveform
 from melformer.audio.tempo import find_tempo
 from melformer.audio.waveform import model_waveform
 from melformer.codec.codec import Codec
 from melformer.config import Config
 from melformer.errors import RequestError
-from melformer.generate.beat_generator import BeatGenerator
-from melformer.generate.closing import Ending
-from melformer.generate.code_features import CodeFeatures
-from melformer.generate.parallel import aside
-from melformer.generate.prompt import Prompt, make_prompt
+from melformer.generate.generated import Continuation, assemble
+from melformer.generate.generation_config import GenerationConfig
+from melformer.generate.prompt import Prompt, make_prompt, open_stems
 from melformer.generate.ranking import ranked
-from melformer.generate.sampling import GenerationConfig
-from melformer.generate.state import StreamState, capture, restore
-from melformer.generate.stem_stream import StemConfig, StemContinuation, StemStream, assemble
-from melformer.generate.stream import BeatStream
-from melformer.generate.take_batch import Beat, Closing, TakeStreams
+from melformer.generate.redo import redo
+from melformer.generate.state import StreamState, restore
+from melformer.generate.stream import Beat, BeatStream, Closing, LoopStems
 from melformer.hub import load_bundle
 from melformer.hub.parts import load_pointer, load_separator
 from melformer.hub.remote import EMBEDDED
 from melformer.render.prompt_decoder import PromptDecoder
 from melformer.render.reconstruct import rebuild
-from melformer.render.renderer import Renderer
 from melformer.runtime.packed import has_bytes, has_halves, use_bytes, use_halves
-from melformer.stems import Stems
+from melformer.stems import STEMS, Stems
 from melformer.stems.separate import separate
 from melformer.stems.separator import Separator
 from melformer.transformer.model import BeatTransformer
 from melformer.transformer.pointer import Pointer
 
-LoopInput = AudioInput | Prompt
+LoopInput = AudioInput | Prompt | Mapping[str, AudioInput]
 BeatCallback = Callable[[Beat], None]
 MAX_NEW_BEATS = 100_000
 MAX_TAKES = 16
-
-
-@dataclass(frozen=True)
-class Continuation:
-    """A finished continuation.
-
-    `waveform` is prompt, join and new part; `new` the new part alone; `codes` int64 (model beats, frames, n_codebooks)
-    of the new part; `lags` and `band_lags` as in `Beat`; `state` goes on from its end (`Melformer.resume`); `ending`
-    tells how a closed loop was closed.
-    """
-
-    prompt: Prompt
-    waveform: Waveform
-    new: Waveform
-    codes: np.ndarray
-    lags: np.ndarray
-    band_lags: np.ndarray
-    seed: int
-    config: GenerationConfig
-    n_beats: int
-    compute_s: float
-    state: StreamState
-    ending: Ending | None = None
-
-    @property
-    def settings(self) -> GenerationConfig:
-        """Another name of `config`, for one release."""
-        return self.config
-
-    @property
-    def sources(self) -> np.ndarray:
-        """Where each frame and band of the new part comes from: int64 (frames, n_bands), the model beat of the prompt
-        that was copied, counted from 0, or −1 where the decoder spoke."""
-        n_frames, n_prompt = self.prompt.codes.shape[1], len(self.prompt.codes)
-        beats = np.arange(len(self.band_lags)) // n_frames
-        return np.where(self.band_lags > 0, (beats[:, None] - self.band_lags) % n_prompt, -1)
-
-    def save(self, path: str | Path, *, only_new: bool = False, replace: bool = True) -> Path:
-        """Write it as `.wav` or `.flac`, the prompt's samples bit for bit and the BPM in the file; the path.
-
-        `only_new` leaves the prompt out. Errors: AudioError for another suffix, OSError on a full disk; FileExistsError
-        without `replace` for a name that is taken.
-        """
-        path = Path(path)
-        encoding = exact_encoding(self.prompt.waveform.samples, path.suffix.lower())
-        part = self.new if only_new else self.waveform
-        write_waveform(path, part, bpm=self.prompt.bpm, encoding=encoding, replace=replace)
-        return path
 
 
 class Melformer(nn.Module):
@@ -108,11 +53,6 @@ class Melformer(nn.Module):
             config.transformer, config.codec.latent_frames_per_beat, config.codec.codebook_size
         )
         self.eval()
-
-    @cached_property
-    def code_features(self) -> CodeFeatures:
-        """What reads the codec's codes."""
-        return CodeFeatures.of(self.codec)
 
     @classmethod
     def from_pretrained(
@@ -141,7 +81,7 @@ class Melformer(nn.Module):
             reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(".")
             words = f"The device {str(device)!r} cannot be used ({reason}); leave it out for the CPU."
             raise RequestError(words) from None
-        _ = model.code_features  # now, not before the first sound
+        _ = model.separator, model.pointer  # now, not before the first sound
         return model
 
     @cached_property
@@ -155,7 +95,9 @@ class Melformer(nn.Module):
         Errors: AudioError, TempoError, CheckpointError.
         """
         if isinstance(loop, Prompt):
-            return separate(loop.waveform, loop.bpm, self.separator)
+            return self._loop_stems(loop).stems
+        if isinstance(loop, Mapping):
+            return open_stems(loop)[0]
         with open_audio(loop) as (waveform, path):
             return separate(waveform, find_tempo(waveform, path=path, bpm=bpm).bpm, self.separator)
 
@@ -181,11 +123,12 @@ class Melformer(nn.Module):
         config: GenerationConfig | None = None, close_loop: bool = False, only_new: bool = False,
         progress: BeatCallback | None = None, **options: Any,
     ) -> Continuation | list[Continuation]:  # fmt: skip
-        """Continue a loop by `n_beats` beats; with `seeds` several times at once, each as its seed gives it alone.
+        """Continue a loop by `n_beats` beats; with `seeds` several times, each as its seed gives it alone.
 
-        `loop` is a path, a `Waveform`, `(samples, sample_rate)`, an open file or a `Prompt`. `close_loop` makes the
-        last bar lead back to the beginning of the loop, or with `only_new` of the new part. `progress` is called with
-        every new beat (of the first take). Options as for `prompt`.
+        `loop` is a path, a `Waveform`, `(samples, sample_rate)`, an open file, a `Prompt`, or a mapping of stem names
+        to any of the first four: the player's own stems. `close_loop` makes the last bar lead back to the beginning of
+        the loop, or with `only_new` of the new part. `progress` is called with every new beat (of the first take).
+        Options as for `prompt`.
         Errors: RequestError, AudioError, TempoError: subclasses of ValueError with a sentence for people.
         """
         several = [seed] if seeds is None else list(seeds)
@@ -207,35 +150,38 @@ class Melformer(nn.Module):
         check_request(n_beats, [seed])
         prompt = self.prompt(loop, **options)
         closing = make_closing(prompt, n_beats, only_new) if close_loop else None
-        return BeatStream(self._takes(prompt, [seed], closing), config or settings or GenerationConfig(), n_beats, seed)
+        config = config or settings or GenerationConfig()
+        return self._stream(self._loop_stems(prompt), config, n_beats, seed, closing)
 
     @cached_property
     def pointer(self) -> Pointer:
-        """The network that plans stems; the embedded one where the checkpoint has none. Errors: CheckpointError."""
+        """The transformer that plans stems; the embedded one where the checkpoint has none. Errors: CheckpointError."""
         return load_pointer(self.folder)
 
-    def stream_stems(
-        self, loop: LoopInput, n_beats: int | None = None, seed: int = 0,
-        config: StemConfig | None = None, stems: Stems | None = None, **options: Any,
-    ) -> StemStream:  # fmt: skip
-        """New beats made of the loop's own stems, endless if `n_beats` is None; `stems` where they are at hand.
+    def _loop_stems(self, prompt: Prompt) -> LoopStems:
+        """What continuing a prompt needs to know of it, found once."""
+        if prompt.ready is None:
+            stems = prompt.stems or separate(prompt.waveform, prompt.bpm, self.separator)
+            object.__setattr__(prompt, "ready", LoopStems(prompt, stems))
+        assert isinstance(prompt.ready, LoopStems)
+        return prompt.ready
 
-        Errors: RequestError, CheckpointError, and those of `prompt`.
+    def _stream(
+        self, loop: LoopStems, config: GenerationConfig, n_beats: int | None, seed: int, closing: Closing | None
+    ) -> BeatStream:
+        return BeatStream(loop, self.pointer, self.codec, config, n_beats, seed, closing)
+
+    def redo(
+        self, take: Continuation, beats: tuple[int, int], stems: Sequence[str] | None = None, seed: int = 0,
+        config: GenerationConfig | None = None,
+    ) -> Continuation:  # fmt: skip
+        """New beats `beats` = (first, end) of a take composed anew, all stems or those named, between what stands
+        before and after them; all other samples stay, but the 10 ms that lead into the first of them.
+
+        Candidates are judged by how likely they make what follows. Errors: RequestError for beats or stems that the
+        take has not.
         """
-        check_request(n_beats, [seed])
-        prompt = loop if isinstance(loop, Prompt) else self.prompt(loop, **options)
-        own = stems or self.stems(prompt)
-        if own.drums.samples.shape != prompt.waveform.samples.shape:
-            raise RequestError("The stems differ from the loop in length or channels; export all of them alike.")
-        return StemStream(self.pointer, prompt, own, config or StemConfig(), n_beats, seed)
-
-    def continue_stems(
-        self, loop: LoopInput, n_beats: int = 16, seed: int = 0,
-        config: StemConfig | None = None, stems: Stems | None = None, **options: Any,
-    ) -> StemContinuation:  # fmt: skip
-        """The whole continuation made of the loop's own stems; see `stream_stems`."""
-        stream = self.stream_stems(loop, n_beats, seed, config, stems, **options)
-        return assemble(stream, list(stream))
+        return redo(take, self._loop_stems(take.prompt), self.pointer, self.codec, beats, stems, seed, config)
 
     def resume(self, state: StreamState | str | Path, n_beats: int | None = None) -> BeatStream:
         """Go on from a state, or the file it was saved in: `n_beats` more beats, or endlessly.
@@ -245,9 +191,32 @@ class Melformer(nn.Module):
         self._check_weights()
         state = state if isinstance(state, StreamState) else StreamState.load(state)
         check_request(n_beats, [])
-        takes, config = restore(self.codec, self.transformer, state, self.code_features)
-        end = None if n_beats is None else takes.index + n_beats
-        return BeatStream(takes, config, end, state.facts["seed"])
+        stream = restore(self.pointer, self.codec, state)
+        stream.n_beats = None if n_beats is None else stream.index + n_beats
+        return stream
+
+    def vary(
+        self, state: StreamState | str | Path, stems: Sequence[str], n_beats: int | None = None, seed: int = 0,
+        config: GenerationConfig | None = None,
+    ) -> BeatStream:  # fmt: skip
+        """The new beats up to a saved state once more, with `stems` drawn anew and the others as they were; behind them
+        all stems are drawn. Errors: as for `resume`, and RequestError for an unknown stem."""
+        old = self.resume(state)
+        unknown = [name for name in stems if name not in STEMS]
+        if unknown or not stems:
+            raise RequestError(f"There is no stem {(unknown or [''])[0]!r}; stems are {', '.join(STEMS)}.")
+        stream = self._stream(old.loop, config or old.config, n_beats, seed, None)
+        for unit in old.choices[: old.index * old.loop.units_per_beat]:
+            stream.decided.append(tuple(None if name in stems else choice for name, choice in zip(STEMS, unit)))
+        return stream
+
+    def new_stems(self, state: StreamState | str | Path) -> Stems:
+        """The stems of all new beats up to where a stream was saved, as they were heard. Errors: as for `resume`."""
+        stream = self.resume(state)
+        if not stream.index:
+            raise RequestError("This stream has no new beats yet.")
+        sounds = stream.sounds(0, stream.loop.edges(stream.index - 1)[1])
+        return Stems(*(Waveform(sound, stream.prompt.waveform.sample_rate) for sound in sounds))
 
     def continue_loop(
         self, loop: LoopInput, n_beats: int = 16, seed: int = 0, settings: GenerationConfig | None = None,
@@ -273,11 +242,12 @@ class Melformer(nn.Module):
             raise RequestError("Give a number of beats (`stream` goes on without end) and at least one seed.")
         prompt = self.prompt(loop, **options)
         closing = make_closing(prompt, n_beats, only_new) if close_loop else None
-        return BatchStream(self._takes(prompt, list(seeds), closing), config or GenerationConfig(), n_beats, seeds)
+        shared, config = self._loop_stems(prompt), config or GenerationConfig()
+        return BatchStream([self._stream(shared, config, n_beats, seed, closing) for seed in seeds])
 
     def ranked(self, takes: list[Continuation]) -> list[Continuation]:
-        """Takes of one loop, best first: by the transformer's surprise, and by how far level and brightness drift."""
-        return ranked(self.transformer, takes)
+        """Takes of one loop, best first: by the pointer's surprise, and by how far level and brightness drift."""
+        return ranked(takes)
 
     def _check_weights(self) -> None:
         """Errors: RequestError where the weights are no floats of 32 bits, or the codec is not on the CPU."""
@@ -291,16 +261,6 @@ class Melformer(nn.Module):
                 f"The codec is on {codec.device}; it works on the CPU only: call `model.codec.cpu()`. To compose on "
                 f"a GPU, load the model with device={str(transformer.device)!r}, which moves the transformer alone."
             )
-
-    def _takes(self, prompt: Prompt, seeds: list[int], closing: Closing | None = None) -> TakeStreams:
-        def renderers() -> list[Renderer]:
-            renderer = Renderer(self.codec, prompt)
-            return [renderer, *(renderer.fork() for _ in seeds[1:])]
-
-        in_the_making = aside(renderers)
-        return TakeStreams(
-            BeatGenerator(self.transformer, prompt, seeds, self.code_features), in_the_making, prompt, closing
-        )
 
     def reconstruct(self, waveform: Waveform, bpm: float, n_codebooks: int | None = None) -> Waveform:
         """Encode and decode a loop (its whole beats), from the first `n_codebooks` codebooks and its side codes.
@@ -324,25 +284,23 @@ class Melformer(nn.Module):
 
 
 class BatchStream:
-    """Several takes in the making: an iterator that gives the next beat of each, `n_beats` times."""
+    """Several takes in the making: an iterator that gives the next beat of each."""
 
-    def __init__(self, takes: TakeStreams, config: GenerationConfig, n_beats: int, seeds: Sequence[int]) -> None:
-        self.takes, self.config, self.n_beats, self.seeds = takes, config, n_beats, seeds
-        self._beats: list[list[Beat]] = []
+    def __init__(self, streams: list[BeatStream]) -> None:
+        self.streams = streams
+        self._beats: list[list[Beat]] = [[] for _ in streams]
 
     def __iter__(self) -> "BatchStream":
         return self
 
     def __next__(self) -> list[Beat]:
-        if len(self._beats) >= self.n_beats:
-            raise StopIteration
-        self._beats.append(self.takes.next_beats(self.config))
-        return self._beats[-1]
+        for stream, beats in zip(self.streams, self._beats):
+            beats.append(next(stream))
+        return [beats[-1] for beats in self._beats]
 
     def continuations(self) -> list[Continuation]:
         """The takes as far as they are made, one beat at least."""
-        rows = zip(self.seeds, zip(*self._beats))
-        return [_assemble(self.takes, row, list(beats), seed, self.config) for row, (seed, beats) in enumerate(rows)]
+        return [assemble(stream, beats) for stream, beats in zip(self.streams, self._beats)]
 
 
 def check_request(n_beats: int | None, seeds: list[int]) -> None:
@@ -362,26 +320,4 @@ def make_closing(prompt: Prompt, n_beats: int | None, only_new: bool) -> Closing
     """Errors: RequestError for a loop that cannot be closed."""
     if n_beats is None or n_beats < 2:
         raise RequestError(f"A loop of {n_beats or 'endless'} new beats cannot be closed; give a number from 2.")
-    factor = prompt.model_beats_per_beat
-    if n_beats * factor % 1 or prompt.n_model_beats % 1:
-        raise RequestError(
-            f"At {prompt.bpm:g} BPM the model counts two beats as one: to close the loop, give an even number of beats "
-            f"in the loop ({prompt.n_beats}) and in the new part ({n_beats})."
-        )
     return Closing(n_beats, only_new)
-
-
-def _assemble(takes: TakeStreams, row: int, beats: list[Beat], seed: int, config: GenerationConfig) -> Continuation:
-    """One of the takes that were made together, from its beats."""
-    prompt, join, rate = takes.prompt, takes.joins[row], takes.prompt.waveform.sample_rate
-    new = np.concatenate([beat.waveform.samples for beat in beats])
-    edges = BeatGrid(prompt.bpm, rate).edges(prompt.n_beats + len(beats))
-    assert len(new) == edges[-1] - edges[prompt.n_beats]
-    whole = np.concatenate([prompt.waveform.samples[: -len(join)], join, new])
-    parts = ("codes", "lags", "band_lags")
-    codes, lags, band_lags = (np.concatenate([getattr(beat, part) for beat in beats]) for part in parts)
-    return Continuation(
-        prompt, Waveform(whole, rate), Waveform(new, rate), codes, lags, band_lags, seed, config, len(beats),
-        sum(beat.compute_s for beat in beats), capture(takes, config, seed, row),
-        takes.endings[row] if takes.endings else None,
-    )  # fmt: skip

@@ -1,18 +1,22 @@
 """A musician's loop, fitted to its beat grid and written in codes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from melformer.audio.grid import BeatGrid, check_beats_per_bar, check_bpm
+from melformer.audio.grid import BeatGrid, GridFit, check_beats_per_bar, check_bpm
 from melformer.audio.inputs import AudioInput, open_audio
 from melformer.audio.io import Waveform
 from melformer.audio.tempo import Tempo, find_tempo, fit_loop
 from melformer.codec.codec import Codec
 from melformer.errors import RequestError
 from melformer.generate.parallel import side_by_side
+from melformer.stems.stems import Stems
+from melformer.stems.units import UNITS_PER_BEAT
 
 MIN_BEATS, MAX_BEATS = 2, 64
 
@@ -24,7 +28,7 @@ class Prompt:
     `waveform` is the user's own samples, whole beats of them, at their own rate. `codes` is int64 (model beats,
     frames, n_codebooks): the model's tempo lies in [90, 180) BPM, so a beat is `model_beats_per_beat` (1/2, 1, 2 or
     4) model beats. `messages` tell the user what was found and changed. `beats` (model beats, samples_per_beat) are its
-    mono mix on the codec's grid, where they are at hand.
+    mono mix on the codec's grid, where they are at hand. `stems` are the player's own, where they were given.
     """
 
     waveform: Waveform
@@ -36,6 +40,9 @@ class Prompt:
     messages: list[str]
     name: str
     beats: np.ndarray | None = field(default=None, repr=False, compare=False)
+    stems: Stems | None = field(default=None, repr=False, compare=False)
+    ready: object | None = field(default=None, repr=False, compare=False)
+    """What continuing it needs to know, once that has been found (`melformer.generate.stream.LoopStems`)."""
 
     @cached_property
     def grid(self) -> BeatGrid:
@@ -53,6 +60,11 @@ class Prompt:
         return self.grid.model_beats_per_beat
 
     @property
+    def n_units(self) -> int:
+        """Half model beats in the prompt: what a stem's new half beats are taken from."""
+        return int(self.n_beats * self.model_beats_per_beat * UNITS_PER_BEAT)
+
+    @property
     def n_model_beats(self) -> float:
         """Where the prompt ends, in model beats: a half is possible above 180 BPM."""
         return self.n_beats * self.model_beats_per_beat
@@ -60,7 +72,7 @@ class Prompt:
 
 def make_prompt(
     codec: Codec,
-    loop: AudioInput,
+    loop: AudioInput | Mapping[str, AudioInput],
     bpm: float | None = None,
     start_s: float | None = None,
     beats_per_bar: int = 4,
@@ -77,13 +89,17 @@ def make_prompt(
     check_beats_per_bar(beats_per_bar)
     if bpm is not None:
         check_bpm(bpm)
-    with open_audio(loop) as (waveform, path):
-        if waveform.n_channels > 2:
-            raise RequestError(
-                f"The loop has {waveform.n_channels} channels; at most 2 are possible: mix it down first."
-            )
-        if tempo is None:
-            tempo = find_tempo(waveform, path=path, bpm=bpm, start_s=start_s, beats_per_bar=beats_per_bar)
+    own = None
+    if isinstance(loop, Mapping):
+        own, path = open_stems(loop)
+        waveform = own.mix()
+    else:
+        with open_audio(loop) as (waveform, path):
+            pass
+    if waveform.n_channels > 2:
+        raise RequestError(f"The loop has {waveform.n_channels} channels; at most 2 are possible: mix it down first.")
+    if tempo is None:
+        tempo = find_tempo(waveform, path=path, bpm=bpm, start_s=start_s, beats_per_bar=beats_per_bar)
     fit = fit_loop(waveform, tempo)
     messages = [*tempo.messages, *([fit.message] if fit.message else [])]
     if fit.n_beats < MIN_BEATS:
@@ -91,17 +107,36 @@ def make_prompt(
             f"The loop has {fit.n_beats} beat{'s' if fit.n_beats != 1 else ''} at {tempo.bpm:g} BPM; it must have at "
             f"least {MIN_BEATS}. Give a longer loop, or check the BPM."
         )
-    waveform, n_beats = fit.folded() if fold_tail else fit.waveform, fit.n_beats
+    n_beats, start = fit.n_beats, 0
+    edges = BeatGrid(tempo.bpm, waveform.sample_rate).edges(n_beats)
     if n_beats > MAX_BEATS:
-        kept = MAX_BEATS // beats_per_bar * beats_per_bar
-        edges = BeatGrid(tempo.bpm, waveform.sample_rate).edges(n_beats)
-        waveform = waveform.slice(int(edges[n_beats - kept]), int(edges[n_beats]))
-        messages.append(f"The loop has {n_beats} beats; its last {kept} are continued.")
-        n_beats = kept
+        n_beats = MAX_BEATS // beats_per_bar * beats_per_bar
+        start = int(edges[fit.n_beats - n_beats])
+        messages.append(f"The loop has {fit.n_beats} beats; its last {n_beats} are continued.")
+
+    def cut(fitted: GridFit) -> Waveform:
+        whole = fitted.folded() if fold_tail else fitted.waveform
+        return whole.slice(start, int(edges[-1])) if start else whole
+
+    if own is not None:
+        own = Stems(*(cut(fit_loop(stem, tempo)) for stem in own))
+    waveform = cut(fit) if own is None else own.mix()
     grid = BeatGrid(tempo.bpm, waveform.sample_rate)
     beats = grid.model_beats(waveform, n_beats, codec.config.samples_per_beat)
     name = path.stem if path else "loop"
-    return Prompt(waveform, tempo.bpm, tempo, n_beats, beats_per_bar, encode_beats(codec, beats), messages, name, beats)
+    return Prompt(
+        waveform, tempo.bpm, tempo, n_beats, beats_per_bar, encode_beats(codec, beats), messages, name, beats, own
+    )
+
+
+def open_stems(files: Mapping[str, AudioInput]) -> tuple[Stems, Path | None]:
+    """The player's own stems, any of the three, and the file of the first. Errors: AudioError."""
+    waveforms, first = {}, None
+    for name, audio in files.items():
+        with open_audio(audio) as (waveform, path):
+            waveforms[name] = waveform
+            first = first or path
+    return Stems.from_mapping(waveforms), first
 
 
 def encode_beats(codec: Codec, beats: np.ndarray) -> np.ndarray:

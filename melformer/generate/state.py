@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,27 +14,21 @@ from torch import Tensor
 from melformer.audio.grid import BeatGrid, check_bpm
 from melformer.audio.io import Waveform
 from melformer.audio.tempo import Tempo
-from melformer.codec.codec import Codec
-from melformer.codec.decoder import DecoderState
-from melformer.codec.source_scorer import RECENT_BEATS
 from melformer.errors import RequestError
 from melformer.files import atomic_path, check_format
-from melformer.generate.beat_generator import BeatGenerator, context_codes
-from melformer.generate.code_features import CodeFeatures
+from melformer.generate.generation_config import GenerationConfig
+from melformer.generate.planner import PlanOptions
 from melformer.generate.prompt import MAX_BEATS, MIN_BEATS, Prompt
-from melformer.generate.sampling import GenerationConfig
-from melformer.generate.take_batch import TakeStreams
-from melformer.render.renderer import HISTORY_BEATS, Renderer, RendererState
-from melformer.render.source_matcher import GENERATE
-from melformer.transformer.aligned_attention import AlignedKVCache
-from melformer.transformer.kv_cache import KVCache
-from melformer.transformer.model import BeatTransformer, Conditioning, TransformerState
+from melformer.stems.stems import STEMS, Stems
+from melformer.stems.units import UnitChoice
+from melformer.transformer.pointer import UNSHIFTED, Pointer
 
 if TYPE_CHECKING:
-    from melformer.render.renderer import Renderer
+    from melformer.codec.codec import Codec
+    from melformer.generate.stream import BeatStream
 
 _TEMPO_NUMBERS = ("bpm", "confidence", "start_s", "start_confidence")
-VERSION = 8
+VERSION = 9
 
 
 @dataclass(frozen=True)
@@ -66,97 +59,124 @@ class StreamState:
         return cls(tensors, facts)
 
 
-def capture(takes: TakeStreams, settings: GenerationConfig, seed: int, row: int = 0) -> StreamState:
-    """Copy the state of one take, `row` of those that are made together."""
-    generator = takes.generator.state.rows(torch.tensor([row]))
-    renderer, prompt = takes.renderers[row], takes.prompt
-    empty = torch.zeros(0, 1, *prompt.codes.shape[1:], dtype=torch.int64)
-    tensors = {
-        "prompt.samples": torch.from_numpy(prompt.waveform.samples), "prompt.codes": torch.from_numpy(prompt.codes),
-        "composer.contexts": generator.contexts,
-        "voice.carry": renderer.state.decoder.carry, "voice.partials": renderer.state.decoder.partials,
-        "voice.buffer": renderer.state.buffer,
-        "voice.lags": torch.from_numpy(renderer.state.lags), "voice.bands": torch.from_numpy(renderer.state.bands),
-        "voice.recent": torch.from_numpy(renderer.state.recent),
-        "codes": torch.from_numpy(np.stack(takes.codes)[:, row : row + 1]) if takes.codes else empty,
-    }  # fmt: skip
-    if takes.joins:
-        tensors["join"] = torch.from_numpy(takes.joins[row])
-    tensors |= {f"ring.{name}": value for name, value in vars(generator.ring).items()}
-    for i, cache in enumerate(generator.caches):
-        tensors |= {f"caches.{i}.{name}": value for name, value in vars(cache).items()}
-    for name in ("latent_blocks", "frame_blocks"):
-        tensors |= {f"voice.{name}.{i}": t for i, t in enumerate(getattr(renderer.state.decoder, name))}
+def capture(stream: "BeatStream") -> StreamState:
+    """Copy the state of a stream."""
+    prompt, planner = stream.prompt, stream.planner
+    tensors = {f"stems.{name}": torch.from_numpy(stream.loop.stems[name].samples) for name in stream.loop.stems.present}
+    tensors["prompt.samples"] = torch.from_numpy(prompt.waveform.samples)
+    tensors["prompt.codes"] = torch.from_numpy(prompt.codes)
+    tensors["choices"] = torch.tensor(
+        [[[choice.source, choice.shift, choice.silent] for choice in unit] for unit in stream.choices],
+        dtype=torch.int32,
+    ).reshape(-1, 3, 3)
+    tensors["kept"] = torch.tensor(stream.kept, dtype=torch.bool).reshape(-1, 3)
+    for i, cache in enumerate(planner.state.caches):
+        tensors |= {f"caches.{i}.keys": cache.keys, f"caches.{i}.values": cache.values}
+    if planner.state.last is not None and planner.state.keys is not None:
+        tensors |= {"last": planner.state.last, "keys": planner.state.keys}
+    if stream.join is not None:
+        tensors["join"] = torch.from_numpy(stream.join)
     facts = {
-        "version": VERSION, "seed": seed, "settings": asdict(settings), "index": takes.index,
-        "n_decoded": renderer.state.n_decoded, "sample_rate": prompt.waveform.sample_rate,
+        "version": VERSION, "kind": "stems", "seed": stream.seed, "config": asdict(stream.config),
+        "index": stream.index, "line_nats": list(stream.line_nats),
+        "asked": None if stream.asked is None else [stream.asked[0], asdict(stream.asked[1])],
+        "sample_rate": prompt.waveform.sample_rate,
         "tempo": {name: getattr(prompt.tempo, name) for name in (*_TEMPO_NUMBERS, "source")},
         "prompt": {n: getattr(prompt, n) for n in ("bpm", "n_beats", "beats_per_bar", "messages", "name")},
     }  # fmt: skip
     return StreamState({name: t.contiguous().clone().cpu() for name, t in tensors.items()}, facts)
 
 
-def restore(
-    codec: Codec, transformer: BeatTransformer, state: StreamState, code_features: CodeFeatures
-) -> tuple[TakeStreams, GenerationConfig]:
+def restore(pointer: Pointer, codec: "Codec", state: StreamState) -> "BeatStream":
     """Build the stream again. Errors: RequestError when the state is damaged or does not fit this model."""
+    from melformer.generate.stream import BeatStream, LoopStems
+
+    if state.facts.get("kind") != "stems":
+        raise wrong("it is of another kind")
     tensors, facts = {name: t.clone() for name, t in state.tensors.items()}, state.facts
     prompt, seed = read_prompt(facts, tensors, codec), whole(facts, "seed", 0, 2**63 - 1)
-    settings, index = facts.get("settings"), whole(facts, "index", 0, MAX_INDEX)
-    if not isinstance(settings, dict) or settings.keys() - vars(GenerationConfig()).keys():
+    config = _read(facts.get("config"), GenerationConfig)
+    stream = BeatStream(LoopStems(prompt, _read_stems(tensors, prompt)), pointer, codec, config, None, seed)
+    stream.index = whole(facts, "index", 0, MAX_INDEX)
+    _restore_choices(stream, tensors)
+    _restore_planner(stream, tensors)
+    lines, asked = facts.get("line_nats"), facts.get("asked")
+    if (
+        not isinstance(lines, list)
+        or len(lines) != -(-len(stream.choices) // stream.loop.bar)
+        or not all(map(_is_number, lines))
+    ):
+        raise wrong("its bars are unclear")
+    stream.line_nats = lines
+    if asked is not None:
+        if not isinstance(asked, list) or len(asked) != 2 or not isinstance(asked[0], int):
+            raise wrong("its bar is unclear")
+        stream.asked = (asked[0], _read(asked[1], PlanOptions))
+    if stream.index:
+        shape = (stream.n_join, prompt.waveform.n_channels)
+        stream.join = check_tensor("join", take(tensors, "join"), shape).numpy()
+    return stream
+
+
+def _read(told: Any, kind: type) -> Any:
+    """A config of numbers and lists. Errors: RequestError."""
+    if not isinstance(told, dict) or told.keys() != vars(kind()).keys():
         raise wrong("its settings are unknown")
-    renderer = Renderer(codec, prompt)
-    n_pushed = renderer.beats_needed(index * Fraction(prompt.model_beats_per_beat)) if index else 0
-    composed = _restore_transformer(transformer, tensors, len(context_codes(prompt)) + n_pushed)
-    check_composed(transformer, composed, codec)
-    takes = TakeStreams(BeatGenerator(transformer, prompt, [seed], code_features, composed), [renderer], prompt)
-    codes = take(tensors, "codes")
-    takes.index, takes.codes_start = index, n_pushed - len(codes)
-    check_codes("codes", codes, (len(codes), 1, *prompt.codes.shape[1:]), codec)
-    if not 0 <= takes.codes_start <= index * prompt.model_beats_per_beat:
-        raise wrong("it holds too few codes, or too many")
-    takes.codes = list(codes.numpy())
-    history = torch.cat([torch.from_numpy(prompt.codes), codes[:, 0]])[-HISTORY_BEATS:]
-    renderer.state = _restore_renderer(renderer, tensors, n_pushed, whole(facts, "n_decoded", 0, n_pushed), history)
-    if index:
-        shape = (renderer.n_join, prompt.waveform.n_channels)
-        takes.joins = [check_tensor("join", take(tensors, "join"), shape).numpy()]
-    return takes, GenerationConfig(**settings)
+    for name, default in vars(kind()).items():
+        value = told[name]
+        if not (isinstance(value, (list, tuple)) if isinstance(default, tuple) else _is_number(value)):
+            raise wrong(f"its {name} is {str(value)[:40]}")
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in told.items()})
 
 
-def _restore_transformer(transformer: BeatTransformer, tensors: dict[str, Tensor], position: int) -> TransformerState:
-    def there(name: str) -> Tensor:
-        return take(tensors, name).to(transformer.device)
+def _read_stems(tensors: dict[str, Tensor], prompt: Prompt) -> Stems:
+    samples = prompt.waveform.samples
+    found = {
+        name: Waveform(check_tensor(name, tensors[f"stems.{name}"], samples.shape).numpy(), prompt.waveform.sample_rate)
+        for name in STEMS if f"stems.{name}" in tensors
+    }  # fmt: skip
+    silence = Waveform(np.zeros_like(samples), prompt.waveform.sample_rate)
+    return Stems(*(found.get(name, silence) for name in STEMS))
 
-    ring = AlignedKVCache(**{name: there(f"ring.{name}") for name in ("keys", "values", "codes", "pointer_keys")})
-    n_layers = transformer.config.n_layers
-    caches = [KVCache(there(f"caches.{i}.keys"), there(f"caches.{i}.values")) for i in range(n_layers)]
-    contexts = there("composer.contexts")
-    return TransformerState(position, caches, ring, contexts, transformer.ring_lags(position))
+
+def _restore_choices(stream: "BeatStream", tensors: dict[str, Tensor]) -> None:
+    choices, kept = take(tensors, "choices"), take(tensors, "kept")
+    n, per_beat = len(choices), stream.loop.units_per_beat
+    check_tensor("choices", choices, (n, 3, 3), torch.int32)
+    check_tensor("kept", kept, (n, 3), torch.bool)
+    least, most = stream.index * per_beat, (stream.index + 2) * per_beat + 64
+    if not (least <= n <= most) or (stream.index and n < least + 1):
+        raise wrong("it holds too few choices, or too many")
+    source, shift, silent = choices.unbind(dim=2)
+    inside = (source >= 0) & (source < stream.loop.n_units) & (shift.abs() <= UNSHIFTED) & (silent >= 0) & (silent <= 1)
+    if not bool(inside.all()):
+        raise wrong("its choices point outside its loop")
+    stream.choices = read_choices(choices)
+    stream.kept = [tuple(unit) for unit in kept.tolist()]
 
 
-def _restore_renderer(
-    renderer: Renderer, tensors: dict[str, Tensor], n_pushed: int, n_decoded: int, history: Tensor
-) -> RendererState:
-    """All that is counted follows from how many model beats were pushed, and up to which they were decoded."""
-    fresh, decoder = renderer.state.decoder, renderer.codec.decoder
-    blocks = [
-        [take(tensors, f"voice.{name}.{i}") for i in range(len(getattr(fresh, name)))]
-        for name in ("latent_blocks", "frame_blocks")
-    ]
-    buffer, lags = take(tensors, "voice.buffer"), take(tensors, "voice.lags").numpy()
-    frame = fresh.frame + n_decoded * decoder.stft.frames_per_beat
-    carried = DecoderState(blocks[0], blocks[1], take(tensors, "voice.carry"), frame, take(tensors, "voice.partials"))
-    state = RendererState(
-        decoder=carried, history=history, buffer=buffer,
-        buffer_start=n_decoded * renderer.work - decoder.delay_samples - buffer.shape[-1], lags=lags,
-        bands=take(tensors, "voice.bands").numpy(), recent=take(tensors, "voice.recent").numpy(),
-        lags_start=n_pushed * renderer.frames - len(lags), n_pushed=n_pushed, n_decoded=n_decoded,
-        last_lag=GENERATE,
-    )  # fmt: skip
-    check_renderer(renderer, state)
-    state.last_lag = int(lags[-1]) if len(lags) else GENERATE
-    return state
+def read_choices(choices: Tensor) -> list[tuple[UnitChoice, ...]]:
+    """What `capture` wrote of a stream's choices."""
+    return [tuple(UnitChoice(source, shift, bool(silent)) for source, shift, silent in u) for u in choices.tolist()]
+
+
+def _restore_planner(stream: "BeatStream", tensors: dict[str, Tensor]) -> None:
+    """All that is counted follows from the choices."""
+    state, n = stream.planner.state, len(stream.choices)
+    for i, cache in enumerate(state.caches):
+        for name in ("keys", "values"):
+            own = getattr(cache, name)
+            setattr(cache, name, check_tensor(f"caches.{i}.{name}", take(tensors, f"caches.{i}.{name}"), own.shape))
+    if not n:
+        return
+    config = stream.planner.pointer.config
+    state.last = check_tensor("last", take(tensors, "last"), (1, 1, config.dim))
+    state.keys = check_tensor("keys", take(tensors, "keys"), (1, 3, stream.loop.n_units, config.key_dim))
+    chosen = np.array([[[choice.source, choice.shift] for choice in unit] for unit in stream.choices], np.int64)
+    kept = stream.loop.bar + len(state.sources)
+    state.n_planned = n
+    state.sources = np.concatenate([state.sources, chosen[..., 0]])[-kept:]
+    state.shifts = np.concatenate([state.shifts, chosen[..., 1] + UNSHIFTED])[-kept:]
 
 
 MAX_INDEX = 10**7
@@ -226,41 +246,3 @@ def check_codes(name: str, codes: Tensor, shape: tuple[int, ...], codec: Any) ->
     if codes.numel() and not (int(codes.min()) >= 0 and int(codes.max()) < codec.config.codebook_size):
         raise wrong(f"{name} holds codes that the model does not know")
     return codes
-
-
-def check_composed(transformer: BeatTransformer, state: TransformerState, codec: Any) -> None:
-    """Compare the state of one sequence with a fresh one's. Errors: RequestError."""
-    device = transformer.device
-    blank = Conditioning(torch.zeros(1, device=device), torch.zeros(1, 2, dtype=torch.int64, device=device))
-    with torch.inference_mode():
-        fresh = transformer.prefill(torch.zeros(1, 1, *_code_shape(codec), dtype=torch.int64, device=device), blank)
-    pairs = [(state.contexts, fresh.contexts)]
-    for own, other in [(state.ring, fresh.ring), *zip(state.caches, fresh.caches)]:
-        pairs += [(getattr(own, name), getattr(other, name)) for name in vars(other)]
-    for own_part, fresh_part in pairs:
-        check_tensor("a memory", own_part, tuple(fresh_part.shape), fresh_part.dtype)
-    check_codes("ring.codes", state.ring.codes, tuple(fresh.ring.codes.shape), codec)
-
-
-def check_renderer(renderer: "Renderer", state: Any) -> None:
-    """Compare a voice's state after `state.n_pushed` model beats with what it must be. Errors: RequestError."""
-    fresh, n = renderer.state, state.n_pushed
-    kept = min(n, renderer.n_kept + 1)
-    width = state.buffer.shape[-1]
-    if not 0 < width <= (renderer.n_kept + 1) * renderer.work or width % renderer.work:
-        raise wrong("its sound has another length")
-    check_tensor("voice.buffer", state.buffer, (fresh.buffer.shape[0], width))
-    for stack in ("latent_blocks", "frame_blocks"):
-        for own, other in zip(getattr(state.decoder, stack), getattr(fresh.decoder, stack)):
-            check_tensor(stack, own, tuple(other.shape))
-    check_tensor("voice.carry", state.decoder.carry, tuple(fresh.decoder.carry.shape))
-    check_tensor("voice.partials", state.decoder.partials, tuple(fresh.decoder.partials.shape))
-    lags, bands, recent = (torch.from_numpy(getattr(state, name)) for name in ("lags", "bands", "recent"))
-    check_tensor("voice.lags", lags, (kept * renderer.frames,), torch.int64)
-    check_tensor("voice.bands", bands, (kept * renderer.frames, renderer.matcher.n_bands), torch.int64)
-    rows = min(n, RECENT_BEATS)
-    check_tensor("voice.recent", recent, (rows, fresh.recent.shape[1]))
-    farthest = len(renderer.prompt.codes) + n
-    for name, sources, low in (("lags", lags, 0), ("bands", bands, -2)):
-        if sources.numel() and not (low <= int(sources.min()) and int(sources.max()) <= farthest):
-            raise wrong(f"voice.{name} points outside its loop")

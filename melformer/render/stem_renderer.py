@@ -1,6 +1,6 @@
 """Planned units as sound: stretches of the player's own stems, joined without a click."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -10,9 +10,11 @@ from melformer.audio.waveform import Waveform
 from melformer.render.crossfade import crossfade
 from melformer.render.pitch import pitch_shift
 from melformer.stems.stems import Stems
-from melformer.stems.units import UnitChoice, unit_edges
+from melformer.stems.units import UNITS_PER_BEAT, UnitChoice, unit_edges
 
 JOIN_S = 0.010
+SHIFTED_S, MARGIN_S = 1.0, 0.1
+"""Stems are transposed in blocks of about a second, each with so much of its neighbours as the vocoder hears."""
 
 
 class StemRenderer:
@@ -25,21 +27,30 @@ class StemRenderer:
 
     def __init__(self, waveform: Waveform, stems: Stems, grid: BeatGrid, n_units: int) -> None:
         self.waveform, self.grid, self.n_units = waveform, grid, n_units
+        self.per_unit = grid.samples_per_model_beat / UNITS_PER_BEAT
         self.edges = unit_edges(n_units, grid)
         self.edges[-1] = waveform.n_samples
         self.fade = round(JOIN_S * waveform.sample_rate)
         self.tapes = [stem.samples for stem in stems]
         self.rough = _is_rough(waveform.samples, round(0.003 * waveform.sample_rate))
-        self.begins: list[list[int]] = [[] for _ in self.tapes]  # of each stem's units, as far as they were needed
-        self.shifted = lru_cache(maxsize=32)(self._shifted)
+        n_blocks = max(1, round(waveform.duration_s / SHIFTED_S))
+        self.blocks = np.arange(n_blocks + 1) * waveform.n_samples // n_blocks
+        self.shifted = lru_cache(maxsize=64)(self._shifted)
 
-    def _shifted(self, stem: int, shift: int) -> np.ndarray:
-        return pitch_shift(self.tapes[stem], shift, self.waveform.sample_rate)
+    def _shifted(self, stem: int, shift: int, block: int) -> np.ndarray:
+        """A block of a transposed stem, and the join before it: only what is played is ever transposed."""
+        start, stop = int(self.blocks[block]) - self.fade, int(self.blocks[block + 1])
+        margin = round(MARGIN_S * self.waveform.sample_rate)
+        tape = self.tapes[stem]
+        if stop - start + 2 * margin >= len(tape):
+            whole = pitch_shift(tape, shift, self.waveform.sample_rate)
+            return whole[np.arange(start, stop) % len(tape)]
+        piece = tape[np.arange(start - margin, stop + margin) % len(tape)]
+        return pitch_shift(piece, shift, self.waveform.sample_rate)[margin:-margin]
 
     def edge(self, unit: int) -> int:
         """The sample at which new unit `unit` begins, counted from the first new one."""
-        per_unit = self.grid.samples_per_model_beat / 2
-        return round(per_unit * (self.n_units + unit)) - int(self.edges[-1])
+        return round(self.per_unit * (self.n_units + unit)) - int(self.edges[-1])
 
     def render(self, choices: Sequence[tuple[UnitChoice, ...]], start: int, stop: int) -> np.ndarray:
         """Samples `start` to `stop` of the stems, counted from the first new one: float32 (3, stop - start, channels).
@@ -48,7 +59,7 @@ class StemRenderer:
         a unit sounds in the unit before it. The sum of the stems is the mix.
         """
         out = np.zeros((len(self.tapes), stop - start, self.waveform.n_channels), np.float32)
-        first = next(u for u in range(len(choices)) if self.edge(u + 1) > start)
+        first = self._unit_at(start)
         for k in range(len(self.tapes)):
             unit = first
             while self.edge(unit) < stop:
@@ -57,6 +68,31 @@ class StemRenderer:
                 out[k, low - start : high - start] = sound[low - self.edge(unit) : high - self.edge(unit)]
                 unit += 1
         return out
+
+    def _unit_at(self, sample: int) -> int:
+        unit = max(0, int(sample / self.per_unit) - 1)
+        while self.edge(unit + 1) <= sample:
+            unit += 1
+        return unit
+
+    def whole_stretches(
+        self, choices: Sequence[tuple[UnitChoice, ...]], start: int, stop: int
+    ) -> Iterator[tuple[np.ndarray, int]]:
+        """The prompt's samples (n, channels) of each unit whose stems all come from one place, as they are, without the
+        joins around it; and where they stand, between `start` and `stop`."""
+        for unit in range(self._unit_at(start), len(choices) - 1):
+            low, high = self.edge(unit), self.edge(unit + 1)
+            if low >= stop:
+                return
+            choice = choices[unit][0]
+            if choice.silent or choice.shift or any(one != choice for one in choices[unit]):
+                continue
+            if not all(self._runs_on(k, choices, unit + 1) for k in range(len(self.tapes))):
+                high -= min(self.fade, high - low)
+            first = self._begin(choice.source, unit) + max(start - low, 0)
+            n = min(high, stop) - max(low, start)
+            if n > 0:
+                yield self.waveform.samples[np.arange(first, first + n) % self.waveform.n_samples], max(low, start)
 
     def _unit(self, k: int, choices: Sequence[tuple[UnitChoice, ...]], unit: int) -> np.ndarray:
         """One unit of a stem, its end leading over into the next one."""
@@ -88,40 +124,51 @@ class StemRenderer:
         choice = choices[unit][k]
         if choice.silent:
             return np.zeros((high - low, self.waveform.n_channels), np.float32)
-        begin = self._begin(k, choices, unit)
+        begin = self._begin(choice.source, unit)
         return self._read(k, choice.shift, begin, begin + high - low)
 
-    def _begin(self, k: int, choices: Sequence[tuple[UnitChoice, ...]], unit: int) -> int:
-        """The sample of the prompt that a unit begins with: its source's first, or the next one of a run.
+    def _begin(self, source: int, unit: int) -> int:
+        """The sample of the prompt that new unit `unit` begins with, where it plays unit `source`.
 
-        Within a run the lag stays the same, since units differ by a sample in length; at the loop's beginning it starts
-        anew, so that nothing drifts.
+        Where units follow each other as in the prompt the lag stays the same, though units differ by a sample in
+        length; the loop's first unit begins with its first sample, so that nothing drifts.
         """
-        known = self.begins[k]
-        while len(known) <= unit:
-            u = len(known)
-            source = choices[u][k].source
-            goes_on = u > 0 and source > 0 and self._runs_on(k, choices, u) and not choices[u][k].silent
-            known.append(known[-1] + self.edge(u) - self.edge(u - 1) if goes_on else int(self.edges[source]))
-        return known[unit]
+        return self.edge(unit) + int(self.edges[-1]) - round(self.per_unit * (self.n_units + unit - source))
 
     def _before(self, k: int, choices: Sequence[tuple[UnitChoice, ...]], unit: int, fade: int) -> np.ndarray:
         """What the source of `unit` sounds like in the moment before it."""
         choice = choices[unit][k]
         if choice.silent:
             return np.zeros((fade, self.waveform.n_channels), np.float32)
-        begin = self._begin(k, choices, unit)
+        begin = self._begin(choice.source, unit)
         if choice.source == 0 and self.rough:  # before the loop's beginning stands its beginning, turned round
-            tape = self._tape(k, choice.shift)
-            return 2.0 * tape[:1] - tape[1 : fade + 1][::-1]
+            head = self._read(k, choice.shift, 0, fade + 1)
+            return 2.0 * head[:1] - head[1:][::-1]
         return self._read(k, choice.shift, begin - fade, begin)
 
-    def _tape(self, k: int, shift: int) -> np.ndarray:
-        return self.shifted(k, shift) if shift else self.tapes[k]
-
     def _read(self, k: int, shift: int, start: int, stop: int) -> np.ndarray:
-        tape = self._tape(k, shift)
-        return tape[np.arange(start, stop) % len(tape)]
+        """Samples of a stem, or of its transposition, played round."""
+        n = len(self.tapes[k])
+        if not shift:
+            return self.tapes[k][np.arange(start, stop) % n]
+        parts = []
+        while start < stop:
+            block = int(np.searchsorted(self.blocks, start % n, side="right")) - 1
+            low, high = int(self.blocks[block]), int(self.blocks[block + 1])
+            first = start % n - low
+            last = min(first + stop - start, high - low)
+            parts.append(self._block(k, shift, block, last)[first:last])
+            start += last - first
+        return np.concatenate(parts)
+
+    def _block(self, k: int, shift: int, block: int, last: int) -> np.ndarray:
+        """One block of a transposed stem, of which `last` samples are wanted; its end fades into the next one, whose
+        phases differ."""
+        sound = self.shifted(k, shift, block)[self.fade :]
+        if last > len(sound) - self.fade:
+            before = self.shifted(k, shift, (block + 1) % (len(self.blocks) - 1))[: self.fade]
+            sound = np.concatenate([sound[: -self.fade], crossfade(sound[-self.fade :], before)])
+        return sound
 
 
 def _is_rough(samples: np.ndarray, reach: int) -> bool:

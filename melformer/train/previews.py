@@ -11,6 +11,7 @@ from melformer.codec.losses import REFERENCE_BPM
 from melformer.config import Config
 from melformer.data.token_dataset import TokenDataset, loop_codes
 from melformer.generate import Melformer
+from melformer.generate.mixes.continue_mix import continue_mix
 from melformer.transformer.model import BeatTransformer
 
 N_CLIPS, PROMPT_BEATS, NEW_BEATS = 2, 16, 8
@@ -43,6 +44,6 @@ def continued(
         loop = Waveform(codec.decode_loop(torch.from_numpy(codes.astype("int64"))).numpy(), rate)
         bpm = bpm_of(rate, codec.config.samples_per_beat)
         bar = max(1, round(entry["beats_per_bar"] * factor))
-        found = model.generate(loop, NEW_BEATS, seed=0, bpm=bpm, start_s=0.0, beats_per_bar=bar)
-        sounds[f"held out {i}/continued"] = found.waveform
+        prompt = model.prompt(loop, bpm=bpm, start_s=0.0, beats_per_bar=bar)
+        sounds[f"held out {i}/continued"] = continue_mix(model, prompt, NEW_BEATS).waveform
     return sounds

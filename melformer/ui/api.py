@@ -18,7 +18,7 @@ from melformer.ui.sessions import Sessions
 from melformer.ui.stem_jobs import PcmStems
 from melformer.ui.wire import Messages
 
-SETTINGS = ("n_beats", "seed", "temperature", "variation", "close_loop", "top_k", "top_p", "own_sound")
+SETTINGS = ("n_beats", "seed", "temperature", "variation", "close_loop", "top_k", "top_p", "density")
 STEMS_WAIT_S = 120.0
 
 
@@ -49,7 +49,9 @@ class Endpoints:
         close_loop: bool = False,
         top_k: int = 0,
         top_p: float = 1.0,
-        own_sound: float = 1.0,
+        density: float = GenerationConfig.density,
+        keep: list[str] | None = None,
+        mute: list[str] | None = None,
         beats_per_bar: int = 4,
     ) -> Iterator[dict]:
         """Continue a loop: the format, one object a beat with samples and codes as base64, and an end."""
@@ -79,7 +81,9 @@ class Endpoints:
         close_loop: bool = False,
         top_k: int = 0,
         top_p: float = 1.0,
-        own_sound: float = 1.0,
+        density: float = GenerationConfig.density,
+        keep: list[str] | None = None,
+        mute: list[str] | None = None,
         beats_per_bar: int = 4,
     ) -> dict:
         """Continue a loop and give the file, with the loop or only the new part: wav, wav24, flac, tiaf."""
@@ -104,7 +108,9 @@ class Endpoints:
         close_loop: bool = False,
         top_k: int = 0,
         top_p: float = 1.0,
-        own_sound: float = 1.0,
+        density: float = GenerationConfig.density,
+        keep: list[str] | None = None,
+        mute: list[str] | None = None,
         beats_per_bar: int = 4,
     ) -> dict:
         """Several takes with seeds that follow each other: a ZIP of WAV files, and `takes.json` about them."""
@@ -165,7 +171,7 @@ API: dict[str, Callable[..., Any]] = {
 def _request(values: dict[str, Any]) -> dict[str, Any]:
     if values["n_beats"] is None:
         raise gr.Error("n_beats must be given: only the page plays endlessly.", print_exception=False)
-    return {name: values[name] for name in SETTINGS}
+    return {name: values[name] for name in SETTINGS} | {"kept": values["keep"], "muted": values["mute"]}
 
 
 def _file(path: Path) -> dict[str, Any]:

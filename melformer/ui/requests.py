@@ -6,16 +6,18 @@ from typing import Any
 
 from melformer.errors import RequestError
 from melformer.generate import GenerationConfig
+from melformer.stems import STEMS
 from melformer.ui.limits import Limits
 
 MAX_SEED = 2**31 - 1
-KNOBS = ("temperature", "top_k", "top_p", "min_p", "variation", "own_sound")
+KNOBS = ("temperature", "top_k", "top_p", "min_p", "variation", "density")
 
 
 @dataclass(frozen=True)
 class GenerationRequest:
     """New beats, please: how many (None: endless), from which seed, after which take (None: after the loop).
 
+    `vary`: a take, and the stem of it that is drawn anew while the others stay.
     `lead_in_s`: how much of the loop is heard before the first new beat. `close_loop`: end so that it can be played
     round.
     """
@@ -26,6 +28,7 @@ class GenerationRequest:
     keep: int | None = None
     lead_in_s: float = 0.0
     close_loop: bool = False
+    vary: tuple[int, str] | None = None
 
 
 def whole_number(value: Any, name: str, low: int, high: int) -> int:
@@ -60,6 +63,11 @@ def read_settings(data: dict[str, Any]) -> GenerationConfig:
             values[knob] = whole_number(data[knob], "top-k", 0, 1024)
         else:
             values[knob] = real_number(data[knob], knob.replace("_", "-"))
+    for knob, name in (("kept", "keep"), ("muted", "mute")):
+        stems = data.get(knob) or ()
+        if not isinstance(stems, (list, tuple)) or len(stems) > len(STEMS):
+            raise RequestError(f"{name} must be a list of stems, not {str(stems)[:40]}.")
+        values[name] = tuple(str(stem)[:40] for stem in stems)
     return GenerationConfig(**values)
 
 
@@ -79,4 +87,15 @@ def read_request(data: dict[str, Any], limits: Limits) -> GenerationRequest:
         keep=None if keep is None else whole_number(keep, "The take", 1, 1_000_000),
         lead_in_s=min(600.0, max(0.0, real_number(data.get("lead_in_s", 0.0), "The lead-in"))),
         close_loop=close_loop,
+        vary=_read_vary(data.get("vary"), keep, close_loop),
     )
+
+
+def _read_vary(vary: Any, keep: Any, close_loop: bool) -> tuple[int, str] | None:
+    if vary is None:
+        return None
+    if not isinstance(vary, dict) or vary.get("stem") not in STEMS:
+        raise RequestError(f"vary must name a take and a stem of {', '.join(STEMS)}, not {str(vary)[:40]}.")
+    if keep is not None or close_loop:
+        raise RequestError("A varied take is a new one, and is not closed.")
+    return whole_number(vary.get("take"), "The take", 1, 1_000_000), str(vary["stem"])

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from melformer.audio.io import Waveform
 from melformer.errors import RequestError
 from melformer.ui.choice import Choice, check_size
 from melformer.ui.limits import Limits
@@ -192,7 +195,7 @@ class Session:
         if take.loop.prompt.waveform.duration_s + take.n_new_samples / take.tape.sample_rate > MAX_STEMS_S:
             return None
         name = f"{take.loop.key} {take.tape.path.name} {take.n_beats}"
-        return self.stem_jobs.wait(name, take.whole, take.loop.prompt.bpm, wait_s)
+        return self.stem_jobs.wait(name, take.whole, take.loop.prompt.bpm, wait_s, lambda: self._take_stems(take))
 
     def play(self, data: dict[str, Any]) -> Messages:
         """Continue the loop, or keep going after a take: messages for the page, a beat at a time."""
@@ -307,7 +310,7 @@ class Session:
         return self.view()
 
     def _prepare(self, request: GenerationRequest) -> StreamRun:
-        loop = self.need_loop()
+        loop = self.need_loop() if request.vary is None else self.need_take(request.vary[0]).loop
         n_kept = 0 if request.keep is None else self.need_take(request.keep).n_beats
         if request.n_beats is not None:
             check_size(loop, n_kept + request.n_beats, 1, self.limits)
@@ -343,21 +346,34 @@ class Session:
         return replace(take, tape=tape, codes=take.codes[: take.n_beats], sources=take.sources[: take.n_beats])
 
     def _open_stream(self, request: GenerationRequest, take: Take) -> Any:
+        if request.vary is not None:
+            varied, stem = request.vary
+            state = self._state_of(self.need_take(varied))
+            return self.model.vary(state, [stem], request.n_beats, request.seed, request.settings)
         if request.keep is None:
             return self.model.stream(
                 take.loop.prompt, n_beats=request.n_beats, seed=request.seed, settings=request.settings,
                 close_loop=request.close_loop,
             )  # fmt: skip
-        state = take.state
-        if state is None:  # a take of several was made without one: its seed makes the same beats again
-            again = self.model.stream(
-                take.loop.prompt, n_beats=take.n_beats, seed=take.seed, settings=take.settings, close_loop=take.closed
-            )
-            collections.deque(again, maxlen=0)
-            state = again.state()
-        stream = self.model.resume(state, n_beats=request.n_beats)
+        stream = self.model.resume(self._state_of(take), n_beats=request.n_beats)
         stream.settings = request.settings
         return stream
+
+    def _state_of(self, take: Take) -> Any:
+        """Where a take goes on; one of several was made without: its seed makes the same beats again."""
+        if take.state is not None:
+            return take.state
+        again = self.model.stream(
+            take.loop.prompt, n_beats=take.n_beats, seed=take.seed, settings=take.settings, close_loop=take.closed
+        )
+        collections.deque(again, maxlen=0)
+        return again.state()
+
+    def _take_stems(self, take: Take) -> dict[str, Waveform]:
+        """The stems of a loop and its take, as the take was composed of them."""
+        loop, new = self.model.stems(take.loop.prompt), self.model.new_stems(self._state_of(take))
+        rate = take.tape.sample_rate
+        return {name: Waveform(np.concatenate([loop[name].samples, new[name].samples]), rate) for name in loop.present}
 
     def _keep_playing(self, performance: StreamRun) -> None:
         with self.store.lock:

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
@@ -29,6 +29,7 @@ FILES, KEPT_FILES = "stems-", 4
 WAIT_S = 4.0
 """A page that asks is answered within this time, if only that it should ask again."""
 INT16 = 32_768
+Make = Callable[[], Mapping[str, Waveform]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,14 +94,17 @@ class StemJobs:
         self._lock = threading.Lock()
         self._waiters = threading.BoundedSemaphore(MAX_WAITERS)
 
-    def start(self, key: str, loop: Callable[[], Any], bpm: float) -> "Future[PcmStems | None] | None":
-        """Begin to separate, or go on with what was begun under this key; None when too many wait."""
+    def start(
+        self, key: str, loop: Callable[[], Any], bpm: float, make: Make | None = None
+    ) -> "Future[PcmStems | None] | None":
+        """Begin to separate, or to `make` the stems, or go on with what was begun under this key; None when too many
+        wait."""
         with self._lock:
             job = self._jobs.get(key)
             if job is None:
                 if sum(not one.done() for one in self._jobs.values()) >= MAX_PENDING:
                     return None
-                job = self._jobs[key] = self._pool.submit(self._separate, loop, bpm)
+                job = self._jobs[key] = self._pool.submit(self._separate, loop, bpm, make)
             self._jobs.move_to_end(key)
             while len(self._jobs) > 1 and (len(self._jobs) > KEPT or self._kept_bytes() > KEPT_BYTES):
                 _, old = self._jobs.popitem(last=False)
@@ -111,12 +115,14 @@ class StemJobs:
         done = [job.result() for job in self._jobs.values() if job.done() and not job.cancelled()]
         return sum(stems.n_bytes for stems in done if stems is not None)
 
-    def wait(self, key: str, loop: Callable[[], Any], bpm: float, wait_s: float = WAIT_S) -> "PcmStems | bool | None":
+    def wait(
+        self, key: str, loop: Callable[[], Any], bpm: float, wait_s: float = WAIT_S, make: Make | None = None
+    ) -> "PcmStems | bool | None":
         """The stems; None where the model has none for this; False while they are in the making, or wait for it.
 
         `loop` gives the prompt or the waveform; it is called when its turn has come: what waits takes no memory.
         """
-        job = self.start(key, loop, bpm)
+        job = self.start(key, loop, bpm, make)
         may_wait = self._waiters.acquire(blocking=False)
         try:
             return False if job is None else job.result(wait_s if may_wait else 0.0)
@@ -129,19 +135,19 @@ class StemJobs:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _separate(self, read: Callable[[], Any], bpm: float) -> PcmStems | None:
+    def _separate(self, read: Callable[[], Any], bpm: float, make: Make | None) -> PcmStems | None:
         separate = getattr(self.model, "stems", None)
         if separate is None:
             return None
         try:
             loop = read()
-            stems = separate(loop, bpm=bpm)
+            stems = separate(loop, bpm=bpm) if make is None else make()
         except MelformerError:  # a checkpoint without a separator, or nothing to separate
             return None
         except Exception:
             logger.exception("Stems could not be separated")
             return None
-        present = tuple(stems.present)
+        present = tuple(getattr(stems, "present", stems))
         drums, bass = (pcm16(stems[name].samples) if name in present else None for name in ("drums", "bass"))
         mix = loop if isinstance(loop, Waveform) else loop.waveform
         return PcmStems(pcm16(mix.samples), drums, bass, present)

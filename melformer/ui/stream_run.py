@@ -100,7 +100,8 @@ class StreamRun:
             "ahead_s": round(self._ahead_s(), 3),
             "temperature": stream.settings.temperature,
             "variation": stream.settings.variation,
-            "own_sound": stream.settings.own_sound,
+            "density": stream.settings.density,
+            "keep": list(stream.settings.keep),
             **packed,
         }
 

@@ -53,7 +53,9 @@ def view_take(take: Take) -> dict[str, Any]:
         "n_beats": take.n_beats,
         "temperature": take.settings.temperature,
         "variation": take.settings.variation,
-        "own_sound": take.settings.own_sound,
+        "density": take.settings.density,
+        "keep": list(take.settings.keep),
+        "mute": list(take.settings.mute),
         "top_k": take.settings.top_k,
         "top_p": take.settings.top_p,
         "steered": None

@@ -24,7 +24,7 @@ from melformer.ui.sessions import Sessions
 
 LIMITS = Limits(beats=4, endless_beats=16, shared_beats=4, batch=2, kept_takes=2, sessions=4, prompt_beats=8)
 WISH = {"n_beats": 2, "seed": 7, "keep": 1, "lead_in_s": 0.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0,
-        "min_p": 0.03, "variation": 0.5, "own_sound": 1.0, "n_takes": 2}  # fmt: skip
+        "min_p": 0.03, "variation": 0.5, "density": 1.0, "n_takes": 2}  # fmt: skip
 READER = SimpleNamespace(session_hash="reader")
 ASKED = {"API": {"n_beats": 2, "seed": 0, "bpm": 120.0, "temperature": 1.0, "variation": 0.5, "part": "whole",
                  "kind": "wav"}}  # fmt: skip

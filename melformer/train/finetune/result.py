@@ -13,6 +13,7 @@ from melformer.audio.io import Waveform, write_waveform
 from melformer.data.own_loops import OwnLoop
 from melformer.errors import RequestError
 from melformer.generate import Melformer
+from melformer.generate.mixes.continue_mix import continue_mix
 from melformer.hub import Bundle, ModelCard, Source, save_bundle
 from melformer.hub.bundle import half_precision
 from melformer.train.finetune.task import CodedLoop, best_index
@@ -146,7 +147,6 @@ def write_clips(out: Path, base: Bundle, sound: Waveform, loop: OwnLoop) -> None
     prompt = sound.slice(0, grid.edge(min(CLIP_BEATS, int(grid.beats_in(sound.n_samples)))))
     for name, folder in (("before", base.path), ("after", out)):
         model = Melformer.from_pretrained(folder)
-        found = model.generate(
-            prompt, CLIP_BEATS, seed=CLIP_SEED, bpm=loop.bpm, start_s=0.0, beats_per_bar=loop.beats_per_bar
-        )
+        ready = model.prompt(prompt, bpm=loop.bpm, start_s=0.0, beats_per_bar=loop.beats_per_bar)
+        found = continue_mix(model, ready, CLIP_BEATS, CLIP_SEED)
         write_waveform(out / f"{name}.wav", found.waveform, bpm=loop.bpm, encoding="pcm24")

@@ -1,5 +1,5 @@
 // The knobs: what their values mean in words, presets over them, and that a reload leaves them as they were.
-const KEPT_FIELDS = ["mf-count", "mf-variation", "mf-temperature", "mf-seed", "mf-lead", "mf-topk", "mf-topp", "mf-takes", "mf-close", "mf-volume"];
+const KEPT_FIELDS = ["mf-count", "mf-variation", "mf-temperature", "mf-density", "mf-seed", "mf-lead", "mf-topk", "mf-topp", "mf-takes", "mf-close", "mf-volume"];
 const FEELS = { tight: {}, fresh: {}, wild: {} }; // around the server's defaults
 
 function wireFields() {
@@ -11,8 +11,7 @@ function wireFields() {
     show();
   }
   for (const id of ["#mf-temperature", "#mf-variation"]) find(id).addEventListener("input", () => { showFeel(); steer(); });
-  for (const id of ["#mf-topk", "#mf-topp"]) find(id).addEventListener("input", steer);
-  findAll("[name=mf-sound]").forEach((one) => one.addEventListener("change", steer));
+  for (const id of ["#mf-density", "#mf-topk", "#mf-topp"]) find(id).addEventListener("input", steer);
   findAll("[name=mf-feel]").forEach((one) => one.addEventListener("change", () => setFeel(one.value)));
   find("#mf-volume").addEventListener("input", (event) => player.setVolume(Number(event.target.value)));
   find("[data-loop-play]").addEventListener("change", (event) => setRepeat(event.target.checked));
@@ -47,19 +46,18 @@ function showKnobs() {
 
 /** The settings' defaults are written once, on the server. */
 function setKnobs(values) {
-  for (const [id, name] of [["#mf-temperature", "temperature"], ["#mf-variation", "variation"], ["#mf-topk", "top_k"], ["#mf-topp", "top_p"]]) {
+  for (const [id, name] of [["#mf-temperature", "temperature"], ["#mf-variation", "variation"], ["#mf-density", "density"], ["#mf-topk", "top_k"], ["#mf-topp", "top_p"]]) {
     find(id).value = values[name];
   }
   const { variation, temperature } = values, near = (x) => Math.round(20 * x) / 20; // the slider's steps
   Object.assign(FEELS, { tight: { variation: 0.25, temperature: near(0.75 * temperature) }, fresh: { variation, temperature }, wild: { variation: 0.9, temperature: near(1.5 * temperature) } });
-  find(`[name=mf-sound][value="${values.own_sound < 0.5 ? 0 : 1}"]`).checked = true;
   showKnobs();
 }
 
 /** Everything that keeps its value over a reload, by a name of its own. */
 function keptFields() {
   const fields = KEPT_FIELDS.map((id) => [id, find(`#${id}`)]);
-  return [...fields, ["unit", find("[data-unit]")], ["neural", find("[name=mf-sound][value='0']")], ["repeat", find("[data-loop-play]")]];
+  return [...fields, ["unit", find("[data-unit]")], ["repeat", find("[data-loop-play]")]];
 }
 
 const isSwitch = (input) => input.type === "checkbox" || input.type === "radio";

@@ -1,7 +1,7 @@
 // Drums, bass and the rest: one row each under the waveform, with mute, solo, level and a file of its own.
 const LANE_NAMES = { drums: "Drums", bass: "Bass", other: "Other" };
 const PENDING_MS = 1500;
-const lanes = { muted: new Set(), soloed: new Set(), levels: { drums: 1, bass: 1, other: 1 }, asked: new Map() };
+const lanes = { muted: new Set(), soloed: new Set(), kept: new Set(), levels: { drums: 1, bass: 1, other: 1 }, asked: new Map() };
 
 function hasStems(store) { return Boolean(store && store.loop.present.length && store.beats.every((beat) => beat.stems)); }
 
@@ -72,18 +72,20 @@ function showLanes() {
 
 function laneHead(name) {
   const words = LANE_NAMES[name];
-  const toggle = (label, title, set) => make("button", {
+  const toggle = (label, title, set, then = mixLanes) => make("button", {
     type: "button", class: "mf-toggle", "aria-pressed": String(set.has(name)), "aria-label": `${title} ${words.toLowerCase()}`, title: `${title} ${words.toLowerCase()}`,
     onclick: (event) => {
       if (!set.delete(name)) set.add(name);
       event.currentTarget.setAttribute("aria-pressed", String(set.has(name)));
-      mixLanes();
+      then();
     },
   }, label);
   const level = make("input", { type: "range", min: 0, max: 1, step: 0.01, value: lanes.levels[name], "aria-label": `${words} level`, oninput: (event) => { lanes.levels[name] = Number(event.target.value); mixLanes(); } });
+  const vary = make("button", { type: "button", class: "mf-tool", "data-vary": name, "aria-label": `New ${words.toLowerCase()}`, title: `This take with new ${words.toLowerCase()}; the rest stays`, onclick: () => varyLane(name) });
+  vary.append(icon("dice"));
   const file = make("button", { type: "button", class: "mf-tool", "aria-label": `Download ${words.toLowerCase()}`, title: `Download ${words.toLowerCase()} as WAV`, onclick: () => saveStem(name) });
   file.append(icon("download"));
-  return make("div", { class: "mf-lane", "data-lane": name }, make("span", { class: "mf-lane-name" }, words), toggle("M", "Mute", lanes.muted), toggle("S", "Solo", lanes.soloed), level, file);
+  return make("div", { class: "mf-lane", "data-lane": name }, make("span", { class: "mf-lane-name" }, words), toggle("M", "Mute", lanes.muted), toggle("S", "Solo", lanes.soloed), toggle("K", "Keep", lanes.kept, steer), vary, level, file);
 }
 
 function placeLaneHeads() {

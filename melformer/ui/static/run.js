@@ -10,7 +10,7 @@ function readRequest() {
 
 function knobs() {
   const value = (id) => Number(find(id).value);
-  return { temperature: value("#mf-temperature"), variation: value("#mf-variation"), own_sound: value("[name=mf-sound]:checked"), top_k: value("#mf-topk"), top_p: value("#mf-topp") };
+  return { temperature: value("#mf-temperature"), variation: value("#mf-variation"), density: value("#mf-density"), kept: [...lanes.kept], top_k: value("#mf-topk"), top_p: value("#mf-topp") };
 }
 
 /** Lengths are answered in the unit they were asked in. */
@@ -62,6 +62,19 @@ function anotherTake() {
   while (used.includes(seed)) seed = (seed + 1) % 2147483648;
   find("#mf-seed").value = seed;
   continueLoop("bar");
+}
+
+/** The shown take once more with one stem drawn anew: a take of its own, heard from the loop's last bar on. */
+function varyLane(stem) {
+  const source = state.store, taken = source && takeOf(source.take);
+  if (!taken || state.run || state.loading) return showError("Press Continue first: then each stem of a take can be drawn anew.");
+  const store = new Store(source.loop, -1);
+  store.shareStems();
+  const from = leadFrom(store, "bar");
+  const used = state.view.takes.filter((take) => take.loop_key === taken.loop_key).map((take) => take.seed);
+  let seed = (taken.seed + 1) % 2147483648;
+  while (used.includes(seed)) seed = (seed + 1) % 2147483648;
+  begin(store, from, { ...knobs(), n_beats: taken.n_beats, seed, vary: { take: taken.number, stem }, lead_in_s: secondsOf(source.loop, store.frames - from) });
 }
 
 /** Sound may only begin inside a click, and not every browser plays every rate. */
@@ -189,7 +202,7 @@ async function fetchMissing(current, message) {
 }
 
 function markChange(store, message) {
-  const knob = `${message.temperature} ${message.variation} ${message.own_sound}`;
+  const knob = `${message.temperature} ${message.variation} ${message.density} ${message.keep}`;
   if (store.knob !== undefined && store.knob !== knob) timeline.marks.set(store.beats.length - 1, knob);
   store.knob = knob;
 }

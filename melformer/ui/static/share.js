@@ -1,12 +1,12 @@
 // A link that makes the same take again: the example or the loop's name, the settings and the seed, never any sound.
-const SHARED = ["seed", "n_beats", "variation", "temperature", "own_sound", "top_k", "top_p", "bpm", "beats_per_bar"];
+const SHARED = ["seed", "n_beats", "variation", "temperature", "density", "keep", "top_k", "top_p", "bpm", "beats_per_bar"];
 // A closed take ends on its way back to bar 1, so the link says so too.
 
 function shareLink(take) {
   const values = new URLSearchParams();
   if (state.example) values.set("example", state.example);
   else values.set("loop", take.loop_name);
-  for (const name of SHARED) if (take[name] !== undefined && take[name] !== null) values.set(name, trim(take[name]));
+  for (const name of SHARED) if (take[name] !== undefined && take[name] !== null) values.set(name, Array.isArray(take[name]) ? take[name].join() : trim(take[name]));
   if (take.closed) values.set("close", "1");
   return `${location.href.split("#")[0]}#${values}`;
 }
@@ -45,7 +45,8 @@ function readLink() {
   set("#mf-topk", "top_k");
   set("#mf-topp", "top_p");
   set("#mf-bar", "beats_per_bar");
-  if (values.has("own_sound")) find(`[name=mf-sound][value="${Number(values.get("own_sound")) < 0.5 ? 0 : 1}"]`).checked = true;
+  set("#mf-density", "density");
+  lanes.kept = new Set((values.get("keep") || "").split(",").filter((name) => STEMS.includes(name)));
   find("#mf-close").checked = values.has("close");
   const n = Number(values.get("n_beats")), perBar = Number(values.get("beats_per_bar") || 4);
   if (n) {

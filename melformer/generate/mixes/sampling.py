@@ -12,20 +12,19 @@ NO_WEIGHT = 1e-6
 """Below it a remembered beat is not worth copying from."""
 _LIMITS = {
     "temperature": (0.0, 3.0), "top_k": (0, 16_384), "top_p": (0.0, 1.0), "min_p": (0.0, 1.0),
-    "variation": (0.0, 1.0), "own_sound": (0.0, 1.0), "novelty": (0.0, 10.0),
+    "variation": (0.0, 1.0), "own_sound": (0.0, 1.0),
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
-class GenerationConfig:
-    """How a continuation is drawn and sounded; may change between two beats of a stream.
+class MixConfig:
+    """How codes are drawn and sounded.
 
     temperature: 0 always takes the likeliest, 1 draws from the model's own distribution, both for the codes and for the
     choice between copying and new, 0..3. top_k (0: all), top_p (1: all), min_p (0: all): how much of the tail is left
-    out. variation: the odds of new against copied codes, 0..1; at 0.5 the model's own, at 0 the loop is played round,
-    at 1 nearly all is new. novelty: how far a new beat's spectrum, harmony and level may be from all of the loop's,
-    0..10; at 1 about as far as the loop's beats are from each other. own_sound: 1 copies the player's own samples
-    wherever they fit, 0 decodes everything. Errors: RequestError for a value out of range.
+    out. variation: the odds of new against copied codes, 0..1; at 0.5 the model's own, at 0 all is copied, at 1 nearly
+    all is new. own_sound: 1 copies the player's own samples wherever they fit, 0 decodes everything.
+    Errors: RequestError for a value out of range.
     """
 
     temperature: float = 1.0
@@ -34,7 +33,6 @@ class GenerationConfig:
     min_p: float = 0.1
     variation: float = 0.5
     own_sound: float = 1.0
-    novelty: float = 1.0
 
     def __post_init__(self) -> None:
         for name, (low, high) in _LIMITS.items():
@@ -46,7 +44,7 @@ class GenerationConfig:
             raise RequestError("top_p must be above 0 (1 keeps everything), and top_k a whole number.")
 
 
-def sample_step(prediction: StepPrediction, n_rows: int, config: GenerationConfig, draws: np.ndarray) -> np.ndarray:
+def sample_step(prediction: StepPrediction, n_rows: int, config: MixConfig, draws: np.ndarray) -> np.ndarray:
     """Choose the codes of one step for its first `n_rows` sequences: uniform draws (n_rows, n_codebooks) → int64
     (n_rows, n_codebooks).
 
@@ -123,7 +121,7 @@ def _sharper(shares: np.ndarray, temperature: float) -> np.ndarray:
         return 1.0 / (1.0 + (1.0 / np.maximum(shares, 1e-12) - 1.0) ** (1.0 / temperature))
 
 
-def sample_codes(probabilities: np.ndarray, config: GenerationConfig, draws: np.ndarray) -> np.ndarray:
+def sample_codes(probabilities: np.ndarray, config: MixConfig, draws: np.ndarray) -> np.ndarray:
     """Choose codes: probabilities float32 (B, n, size), uniform draws (B, n) → int64 (B, n).
 
     Codes that `min_p` leaves out are sorted out before anything else is computed: few remain.
@@ -148,7 +146,7 @@ def sample_codes(probabilities: np.ndarray, config: GenerationConfig, draws: np.
     return (kept[chosen] % size).reshape(draws.shape)
 
 
-def _cut(weights: np.ndarray, owners: np.ndarray, config: GenerationConfig) -> np.ndarray:
+def _cut(weights: np.ndarray, owners: np.ndarray, config: MixConfig) -> np.ndarray:
     """Weights of lists that follow each other, each from its heaviest on, with 0 for what top_p and top_k leave out."""
     counts = np.bincount(owners)
     starts = (np.cumsum(counts) - counts)[owners]

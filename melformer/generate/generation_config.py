@@ -1,0 +1,72 @@
+"""What is asked of a continuation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from melformer.errors import RequestError
+from melformer.generate.planner import PlanOptions
+from melformer.stems.stems import STEMS
+
+_LIMITS = {
+    "variation": (0.0, 1.0), "density": (0.0, 1.0), "temperature": (0.0, 3.0), "top_k": (0, 16_384),
+    "top_p": (0.0, 1.0), "min_p": (0.0, 1.0),
+}  # fmt: skip
+_SHARES = 7  # keeps these draws apart from those of units
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """How a continuation is drawn; may change between two beats of a stream, and is heard from the next bar on.
+
+    `variation` 0..1 is the share of a stem's half beats that leave the loop: at 0 the loop is played round. `density`
+    0..1 says how much of a stem's room sounds: at 1 no rest is added to those that the loop has. `keep` names stems
+    that play the loop on, `mute` those that are silent. `temperature` 0..3: 0 takes the likeliest, 1 draws from the
+    model's own distribution; `top_k` (0: all), `top_p` (1: all) and `min_p` (0: all) leave out its tail.
+    Errors: RequestError for a value out of range or an unknown stem.
+    """
+
+    variation: float = 0.5
+    density: float = 0.97
+    keep: tuple[str, ...] = ()
+    mute: tuple[str, ...] = ()
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.03
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _LIMITS.items():
+            value = getattr(self, name)
+            bad = isinstance(value, bool) or not isinstance(value, (int, float))
+            if bad or not low <= value <= high:  # NaN is in no range
+                raise RequestError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}.")
+        if self.top_p == 0.0 or self.top_k != int(self.top_k):
+            raise RequestError("top_p must be above 0 (1 keeps everything), and top_k a whole number.")
+        for name in ("keep", "mute"):
+            stems = getattr(self, name)
+            if not isinstance(stems, (tuple, list)):
+                raise RequestError(f"{name} is {str(stems)[:40]!r}; it must be a list of stems, such as ['drums'].")
+            for stem in stems:
+                if stem not in STEMS:
+                    raise RequestError(f"There is no stem {stem!r}; stems are {', '.join(STEMS)}.")
+            object.__setattr__(self, name, tuple(stems))
+
+    def of_bar(self, seed: int, bar: int, loop: int = 0) -> PlanOptions:
+        """What is asked of one bar of what follows a `loop` (a number that tells loops apart).
+
+        Bars differ, as people's do: most keep the loop or leave it whole. The share of a bar is drawn from a beta
+        distribution whose mean is the share that is asked for.
+        """
+        rng = np.random.default_rng([seed, bar, loop, _SHARES])
+        shares = [_share(rng, self.variation) for _ in STEMS]
+        silences = [_share(rng, 1.0 - self.density) for _ in STEMS]
+        return PlanOptions(
+            tuple(shares), tuple(silences), tuple(name in self.keep or not self.variation for name in STEMS),
+            tuple(name in self.mute for name in STEMS), self.temperature, int(self.top_k), self.top_p, self.min_p,
+        )  # fmt: skip
+
+
+def _share(rng: np.random.Generator, mean: float) -> float:
+    drawn = rng.beta(max(mean, 1e-3), max(1.0 - mean, 1e-3))
+    return float(np.rint(8 * drawn) / 8) if 0.0 < mean < 1.0 else mean

@@ -1,0 +1,1 @@
+"""Mixes continued in codes: the transformer alone, without stems. Trainings and evaluations listen to it."""
