@@ -3,21 +3,24 @@
 import itertools
 import json
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny import tiny_model
 
 from melformer.audio.io import Waveform, write_waveform
 from melformer.cli.parser import Parser
 from melformer.codec.codec import Codec
 from melformer.config import PRESETS
-from melformer.corpus import iterate
+from melformer.corpus import Passage, iterate
 from melformer.data import fresh
 from melformer.data.fresh import FreshBeats, FreshTokens
 from melformer.hub import save_bundle
+from melformer.hub.codec_folder import CODEC_FILE
 from melformer.train import add_arguments, run
 
 CONFIG = PRESETS["tiny"].codec
@@ -53,10 +56,38 @@ def test_tokens_of_the_moment_have_a_batchs_shape() -> None:
     assert torch.equal(batch.codes, again.codes)
 
 
-def test_both_stages_train_on_fresh_music(tmp_path: Path) -> None:
+def write_held_out(folder: Path) -> None:
     for name in ("a", "b"):
         clicks = 0.5 * np.exp(-((np.arange(4 * 22_050) / 11_025) % 1.0) * 30).astype(np.float32)
-        write_waveform(tmp_path / "held" / f"{name}_120bpm.wav", Waveform(clicks, 22_050))
+        write_waveform(folder / f"{name}_120bpm.wav", Waveform(clicks, 22_050))
+
+
+def learned_codec(folder: Path, monkeypatch: pytest.MonkeyPatch, gain: float) -> dict[str, torch.Tensor]:
+    """The weights after two steps on music that is composed for them, and louder or softer by `gain`."""
+
+    def composed(seed: int) -> Iterator[tuple[Passage, Waveform]]:
+        for passage, waveform in iterate(seed, styles=["waltz"], long=0.0, kinds=frozenset()):
+            yield passage, Waveform(waveform.samples * np.float32(gain), waveform.sample_rate)
+
+    monkeypatch.setattr(fresh, "iterate", composed)
+    parser = Parser()
+    add_arguments(parser, "codec")
+    few = ("--fresh", "--preset", "tiny", "--data", str(folder / "held"), "--steps", "2", "--batch-size", "2")
+    out = folder / f"run{len(list(folder.iterdir()))}"
+    run(parser.parse_args([*few, "-o", str(out)], Namespace(stage="codec")))
+    return load_file(out / "checkpoint" / CODEC_FILE)
+
+
+def test_what_is_learned_is_the_fresh_music(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same music gives the same weights; other music, beside the same held-out loops, gives others."""
+    write_held_out(tmp_path / "held")
+    first, again, other = (learned_codec(tmp_path, monkeypatch, gain) for gain in (1.0, 1.0, 0.25))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert sum(not torch.equal(first[name], other[name]) for name in first) > len(first) / 2
+
+
+def test_both_stages_train_on_fresh_music(tmp_path: Path) -> None:
+    write_held_out(tmp_path / "held")
     whole = save_bundle(tmp_path / "whole", PRESETS["tiny"], tiny_model().state_dict(), "# Tiny")
     few = ("--fresh", "--preset", "tiny", "--data", str(tmp_path / "held"), "--steps", "2", "--batch-size", "2")
     for stage, more in (("codec", ()), ("transformer", ("--codec", str(whole)))):
