@@ -78,7 +78,8 @@ def server(loops: list[Path]) -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, server: Any) -> Iterator[Any]:
-    """A visitor's page; at the end no script has failed, and nothing was fetched from another machine."""
+    """A visitor's page; at the end no script has failed, nothing was fetched from another machine, and the server has
+    let in all that the page asked for."""
     from page_server import open_page
 
     server.model.compute_s = 0.01
@@ -86,4 +87,5 @@ def page(browser: Any, server: Any) -> Iterator[Any]:
     yield page
     assert page.faults == []
     assert page.left == []
+    assert page.refused == []
     page.context.close()

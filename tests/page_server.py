@@ -65,6 +65,8 @@ TAP = """
 })();
 """
 
+REFUSALS = (403, 404, 405, 415)
+
 
 @dataclass
 class Server:
@@ -118,13 +120,16 @@ def browsing() -> Iterator[Any]:
 
 
 def open_page(browser: Any, url: str, tap: bool = True, **options: Any) -> Any:
-    """A fresh visitor with a session of its own. Requests that leave this machine are listed in `page.left`."""
+    """A fresh visitor with a session of its own. Requests that leave this machine are listed in `page.left`, those
+    that the server does not let in (melformer/ui/middleware.py) in `page.refused`."""
     context = browser.new_context(accept_downloads=True, **options)
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     page.left = []
     page.faults = []
+    page.refused = []
     page.on("request", lambda request: page.left.append(request.url) if _is_outside(request.url) else None)
+    page.on("response", lambda answer: page.refused.append(answer.url) if answer.status in REFUSALS else None)
     page.on("pageerror", lambda error: page.faults.append(str(error)))
     if tap:
         page.add_init_script(TAP)
