@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: run test test-slow test-all check wheel-test format soundfonts clips results peers growth fuzz soak mutations \
-    load clean
+    load patience clean
 
 run: $(VENV)/.run
 	$(BIN)/melformer serve
@@ -77,6 +77,10 @@ mutations: $(VENV)/.dev
 
 load: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python tools/load.py
+
+# Slow readers, half heads, events that nobody fetches and endless uploads, ten minutes of each, in docs/patience.png.
+patience: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python tools/patience.py
 
 clean:
 	rm -rf $(VENV) benchmarks/.venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache

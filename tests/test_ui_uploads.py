@@ -11,7 +11,8 @@ import pytest
 from filelock import FileLock, Timeout
 from starlette.requests import ClientDisconnect, Request
 
-from melformer.errors import RequestError
+from melformer.errors import ConfigError, RequestError
+from melformer.ui.limits import Limits
 from melformer.ui.uploads import MAX_NAME, Uploads, plain_name
 from melformer.ui.workspace import LOCK, PREFIX, UPLOAD_LIFE_S, Workspace
 
@@ -175,3 +176,12 @@ def test_room_is_made_before_it_is_refused(workspace: Workspace) -> None:
     os.utime(path, (time.time() - 120,) * 2)
     workspace.check_room(200_000)
     assert workspace.used_bytes() == 0
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from melformer.ui.app import make_workspace
+
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "file" / "below"))
+    with pytest.raises(ConfigError, match=r"below \(not a directory\): set GRADIO_TEMP_DIR"):
+        make_workspace(Limits())

@@ -44,7 +44,7 @@ _STREAM = re.compile(rf"{API}/(?:queue/data|heartbeat/.*|call/.*)")
 
 
 class Guard:
-    """An ASGI middleware that knows every path the page and the two endpoints need, and refuses the others.
+    """An ASGI middleware that knows every path the page and the four endpoints need, and refuses the others.
 
     Gradio offers much more: it calls any function by name or number (`/run`, `/api`), records, monitors, edits its own
     source, fetches what a request names by `http://…`, and lets any body be as long as it likes.
