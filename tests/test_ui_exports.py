@@ -1,6 +1,7 @@
 """Files to take away: names, formats, exact samples, closed seams."""
 
 import json
+import struct
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import soundfile
 from page_double import Model, loop_samples
 
 from melformer.audio.io import read_bpm_tag, write_waveform
+from melformer.audio.sniff import chunks
 from melformer.audio.tiaf import read_tiaf
 from melformer.errors import RequestError
 from melformer.ui.exports import export_all, export_take, part_of
@@ -45,6 +47,25 @@ def test_sixteen_bits_are_those_the_browser_plays(session: Session, tmp_path: Pa
     written = soundfile.read(export_take(take, tmp_path / "out"), dtype="int16")[0]
     assert np.array_equal(written, pcm16(take.whole().samples))
     assert np.array_equal(pcm16(np.array([[2.0], [-2.0]], np.float32)), [[32767], [-32768]])
+
+
+@pytest.mark.parametrize(("part", "loop_from", "new_from"), [("whole", 4, 4), ("whole-looped", 0, 4), ("new", 0, 0)])
+def test_a_daw_finds_the_new_part_and_the_loop(
+    session: Session, tmp_path: Path, part: str, loop_from: int, new_from: int
+) -> None:
+    path = export_take(session.need_take(1), tmp_path / "out", "wav", part)
+    data = path.read_bytes()
+    assert struct.unpack_from("<I", data, 4) == (len(data) - 8,)
+    with path.open("rb") as file:
+        found = {name: data[start : start + length] for name, start, length in chunks(file)}
+    edges = session.need_take(1).loop.edges(8)
+    n_samples = soundfile.info(path).frames
+    *_, first, last, _, times = struct.unpack("<15I", found[b"smpl"])
+    assert (first, last, times) == (edges[loop_from], n_samples - 1, 0)
+    cues = [struct.unpack_from("<II4sIII", found[b"cue "], 4 + 24 * k) for k in range(found[b"cue "][0])]
+    assert cues[-1][5] == edges[new_from]
+    assert b"new part\0" in found[b"LIST"]
+    assert read_bpm_tag(path) == pytest.approx(92.5, abs=0.01)
 
 
 def test_only_the_new_part(session: Session, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 
 from melformer.audio.grid import check_bpm
-from melformer.audio.metadata import add_bpm_tag, read_bpm_tag
+from melformer.audio.metadata import LoopMarkers, add_bpm_tag, add_loop_markers, read_bpm_tag
 from melformer.audio.repair import SplicedFile, repaired
 from melformer.audio.sniff import FORMATS, SUBTYPES, check_kind, open_regular, reason
 from melformer.audio.waveform import MAX_CHANNELS, MAX_VALUES, Waveform, check_sample_rate
@@ -83,12 +83,14 @@ def read_beginning(path: str | Path, max_s: float, kept_s: float, kept_values: i
 
 
 def write_waveform(
-    path: str | Path, waveform: Waveform, *, bpm: float | None = None, encoding: str = "pcm16", replace: bool = True
+    path: str | Path, waveform: Waveform, *, bpm: float | None = None, encoding: str = "pcm16", replace: bool = True,
+    markers: LoopMarkers | None = None,
 ) -> None:  # fmt: skip
     """Write a `.wav` or `.flac` file (the suffix decides), whole or not at all.
 
     Samples are never rescaled. pcm16 and pcm24 round them and clip at full scale; float keeps every bit.
-    `bpm` goes where DAWs and `read_bpm_tag` look: the ACID chunk of a WAV, the BPM comment of a FLAC.
+    `bpm` goes where DAWs and `read_bpm_tag` look: the ACID chunk of a WAV, the BPM comment of a FLAC. `markers` are for
+    a WAV; a FLAC has no place for them.
     Errors: AudioError for another suffix or encoding (FLAC has no float); TempoError for an impossible BPM; OSError
     on a full disk, FileExistsError without `replace` for a name that is taken.
     """
@@ -109,6 +111,8 @@ def write_waveform(
                 file.write(to_integers(waveform.samples[start : start + _BLOCK], n_bits))
         if bpm is not None:
             add_bpm_tag(temporary, bpm, waveform.duration_s)
+        if markers is not None and kind == "WAV":
+            add_loop_markers(temporary, markers, waveform.sample_rate)
 
 
 def exact_encoding(samples: np.ndarray, suffix: str) -> str:

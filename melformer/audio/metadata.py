@@ -35,6 +35,15 @@ class TempoTags:
     is_one_shot: bool = False
 
 
+@dataclass(frozen=True)
+class LoopMarkers:
+    """For a DAW: named points, in samples, and the samples [first, last) that are played round."""
+
+    points: tuple[tuple[str, int], ...]
+    first: int
+    last: int
+
+
 def read_tempo_tags(path: str | Path) -> TempoTags:
     """The tempo in a file's metadata; nothing for what is no audio file at all.
 
@@ -73,6 +82,31 @@ def add_bpm_tag(path: str | Path, bpm: float, duration_s: float) -> None:
             _add_comment(file, f"BPM={bpm:.10g}")
         else:
             _insert_acid(file, bpm, round(duration_s * beats_per_second(bpm)))
+
+
+def add_loop_markers(path: str | Path, markers: LoopMarkers, sample_rate: int) -> None:
+    """Write markers behind the audio of a WAV, in place: the chunks `cue `, `LIST adtl` and `smpl`, as in Microsoft's
+    Multimedia Programming Interface and Data Specifications 1.0 (1991)."""
+    names = b"".join(
+        _chunk(b"labl", struct.pack("<I", k) + name.encode("ascii", "replace") + b"\0")
+        for k, (name, _) in enumerate(markers.points, 1)
+    )
+    cues = b"".join(struct.pack("<II4sIII", k, at, b"data", 0, 0, at) for k, (_, at) in enumerate(markers.points, 1))
+    loop = struct.pack("<6I", 0, 0, markers.first, markers.last - 1, 0, 0)  # forward, and for ever
+    sampler = struct.pack("<9I", 0, 0, round(1e9 / sample_rate), 60, 0, 0, 0, 1, 0) + loop
+    with open(path, "r+b") as file:
+        end = file.seek(0, 2)
+        file.write(b"\0" * (end % 2))
+        file.write(_chunk(b"cue ", struct.pack("<I", len(markers.points)) + cues))
+        file.write(_chunk(b"LIST", b"adtl" + names))
+        file.write(_chunk(b"smpl", sampler))
+        size = file.tell() - 8
+        file.seek(4)
+        file.write(struct.pack("<I", size))
+
+
+def _chunk(name: bytes, payload: bytes) -> bytes:
+    return name + struct.pack("<I", len(payload)) + payload + b"\0" * (len(payload) % 2)
 
 
 def _candidates(file: BinaryIO) -> Iterator[TempoTags]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from melformer.audio.io import Waveform, write_waveform
+from melformer.audio.metadata import LoopMarkers
 from melformer.audio.tiaf import Tiaf, write_tiaf
 from melformer.errors import RequestError
 from melformer.files import atomic_path
@@ -82,8 +83,18 @@ def export_take(take: Take, folder: Path, kind: str = "wav", part: str = "whole"
     if kind == "tiaf":
         write_tiaf(path, Tiaf.from_waveform(waveform, take.loop.prompt.bpm))
     else:
-        write_waveform(path, waveform, bpm=take.loop.prompt.bpm, encoding=encoding)
+        markers = loop_markers(take, part, waveform.n_samples)
+        write_waveform(path, waveform, bpm=take.loop.prompt.bpm, encoding=encoding, markers=markers)
     return path
+
+
+def loop_markers(take: Take, part: str, n_samples: int) -> LoopMarkers | None:
+    """Where the loop and the new part begin; round goes the new part, or all of what was made to loop."""
+    if not take.n_beats:
+        return None
+    new_from = 0 if part.startswith("new") else n_samples - take.n_new_samples
+    points = (("loop", 0), ("new part", new_from)) if new_from else (("new part", 0),)
+    return LoopMarkers(points, 0 if part.endswith("looped") else new_from, n_samples)
 
 
 def export_stem(stems: PcmStems, stem: str, name: str, folder: Path, loop: PromptLoop) -> Path:
