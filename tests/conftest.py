@@ -78,14 +78,17 @@ def server(loops: list[Path]) -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, server: Any) -> Iterator[Any]:
-    """A visitor's page; at the end no script has failed, nothing was fetched from another machine, and the server has
-    let in all that the page asked for."""
-    from page_server import open_page
+    """A visitor's page (page_server.visiting)."""
+    from page_server import visiting
 
-    server.model.compute_s = 0.01
-    page = open_page(browser, server.url)
-    yield page
-    assert page.faults == []
-    assert page.left == []
-    assert page.refused == []
-    page.context.close()
+    with visiting(browser, server) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def shared_page(browser: Any, server: Any) -> Iterator[Any]:
+    """One page for all tests of a file that each begin by loading a loop: to open one takes seconds."""
+    from page_server import visiting
+
+    with visiting(browser, server) as page:
+        yield page

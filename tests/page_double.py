@@ -1,4 +1,8 @@
-"""A stand-in for the model in the page's tests: the same interface, beats from arithmetic, any speed."""
+"""A stand-in for the model in the page's tests: the same interface, beats from arithmetic, at any pace.
+
+A test that needs something to happen in the middle of a run sets `Model.held_at`: no beat from there on is made until
+it is None again. So no test depends on how fast the machine is.
+"""
 
 import pickle
 import time
@@ -52,7 +56,7 @@ class Stream:
     seed: int
     n_beats: int | None
     settings: Any
-    compute_s: float
+    model: "Model"
     index: int = 0
     join: np.ndarray | None = None
     n_made: int = 0
@@ -63,7 +67,7 @@ class Stream:
     def __next__(self) -> SimpleNamespace:
         if self.n_beats is not None and self.n_made >= self.n_beats:
             raise StopIteration
-        time.sleep(self.compute_s)
+        self.model.work(self.index)
         prompt, k = self.prompt, self.index
         rate = prompt.waveform.sample_rate
         edges = BeatGrid(prompt.bpm, rate).edges(prompt.n_beats + k + 1)
@@ -75,7 +79,8 @@ class Stream:
         self.index += 1
         self.n_made += 1
         codes = codes_of(1000 * self.seed + k, 1)
-        return SimpleNamespace(index=k, waveform=Waveform(samples, rate), codes=codes, compute_s=self.compute_s + 1e-4)
+        cost_s = self.model.told_s or self.model.compute_s + 1e-4
+        return SimpleNamespace(index=k, waveform=Waveform(samples, rate), codes=codes, compute_s=cost_s)
 
     def _samples(self, k: int, n: int) -> np.ndarray:
         prompt = self.prompt
@@ -104,9 +109,12 @@ class StandInStems:
 
 @dataclass
 class Model:
-    """The public methods that the page uses. `compute_s`: how long a beat takes."""
+    """The public methods that the page uses. `compute_s`: how long a beat takes; `told_s`: how long it claims to take;
+    `held_at`: the first beat that has to wait."""
 
     compute_s: float = 0.01
+    told_s: float | None = None
+    held_at: int | None = None
     n_streams: int = 0
     n_closed: int = 0
     fail_at: int | None = None
@@ -114,6 +122,12 @@ class Model:
     present: tuple[str, ...] = ("drums", "bass", "other")
     streams: list[Stream] = field(default_factory=list)
     varied: list[list[str]] = field(default_factory=list)
+
+    def work(self, beat: int) -> None:
+        """Make a beat: take the time for it, and wait while it is held."""
+        time.sleep(self.compute_s)
+        while self.held_at is not None and beat >= self.held_at:
+            time.sleep(0.01)
 
     def prompt(self, loop: Waveform, *, bpm: float, start_s: float | None = None, beats_per_bar: int = 4) -> Any:
         fit = fit_to_grid(loop, bpm, start_s or 0.0)
@@ -125,7 +139,7 @@ class Model:
         self, prompt: Any, n_beats: int | None = None, seed: int = 0, settings: Any = None, close_loop: bool = False
     ) -> Stream:
         self.n_closed += close_loop
-        stream = Stream(prompt, seed, n_beats, settings or GenerationConfig(), self.compute_s)
+        stream = Stream(prompt, seed, n_beats, settings or GenerationConfig(), self)
         self.streams.append(stream)
         return stream
 
@@ -155,7 +169,7 @@ class Model:
         if isinstance(state, Path):
             state = pickle.loads(state.read_bytes())
         assert isinstance(state, State)
-        stream = Stream(state.prompt, state.seed, n_beats, state.settings, self.compute_s, state.index)
+        stream = Stream(state.prompt, state.seed, n_beats, state.settings, self, state.index)
         self.streams.append(stream)
         return stream
 

@@ -5,6 +5,7 @@ from typing import Any
 
 
 def load(page: Any, n_beats: int = 4, unit: str = "beats") -> None:
+    """Open the example, and set how much is continued."""
     page.get_by_role("button", name="Click 200").click()
     page.wait_for_selector("[data-act=continue]:enabled")
     page.select_option("#mf-lead", "bar")
@@ -25,6 +26,48 @@ def make_take(page: Any, n_beats: int = 4) -> None:
     wait_new(page, n_beats)
     wait_idle(page)
     page.wait_for_selector("[data-result]:not([hidden])")
+
+
+def beat_width(page: Any) -> float:
+    """Of a beat on the timeline, in pixels, once the lanes are there: their heads take room from it."""
+    page.wait_for_selector("[data-lane=other]")
+    return page.evaluate("melformer.timeline.beatWidth")
+
+
+def play_to_end(page: Any, begin: Any) -> None:
+    """Call `begin`, and wait until what it plays has ended."""
+    page.evaluate(
+        """() => {
+          const { player } = melformer, { report } = player;
+          window.ended = false;
+          player.report = (what) => {
+            report(what);
+            if (what !== "ended") return;
+            window.ended = true;
+            player.report = report;
+          };
+        }"""
+    )
+    begin()
+    page.wait_for_function("window.ended")
+
+
+def play_from(page: Any, begin: Any) -> int:
+    """Call `begin`, and give the frame from which it makes the player play."""
+    page.evaluate(
+        """() => {
+          const { player } = melformer;
+          window.playedFrom = null;
+          player.play = (store, frame = 0, ...rest) => {
+            window.playedFrom = frame;
+            delete player.play;
+            return player.play(store, frame, ...rest);
+          };
+        }"""
+    )
+    begin()
+    page.wait_for_function("window.playedFrom !== null")
+    return page.evaluate("window.playedFrom")
 
 
 def play_round(page: Any) -> None:
@@ -56,6 +99,22 @@ def notice(page: Any) -> str:
     """What the page complains about, once it does."""
     page.wait_for_selector("[data-notice]:not([hidden])")
     return page.inner_text("[data-error]")
+
+
+def note_status(page: Any) -> None:
+    """Keep all that the transport says from now on, for `wait_said`: some of it stands for a moment only."""
+    page.evaluate(
+        """() => {
+          const status = document.querySelector("[data-status]");
+          window.said = [];
+          const options = { childList: true, characterData: true, subtree: true };
+          new MutationObserver(() => window.said.push(status.textContent)).observe(status, options);
+        }"""
+    )
+
+
+def wait_said(page: Any, words: str) -> None:
+    page.wait_for_function("(words) => window.said.some((one) => one.includes(words))", arg=words)
 
 
 def wait_new(page: Any, n_beats: int) -> None:

@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 from page_double import Model
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")  # the first needs far less CPU
 CHROMIUM = next((path for path in map(shutil.which, NAMES) if path), None)
 
 PATIENCE_MS = 120_000  # a busy machine is slow, not wrong
 CUT_OFF = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+MICROPHONE = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # beeps, and is always allowed
+
+TAIL_BLOCKS = 100  # of 128 samples: whatever still is on its way when the player has ended comes before these
 
 # Everything that reaches the sound output passes a recorder, loaded before the page's own worklet is ready.
 TAP = """
@@ -100,7 +103,7 @@ def need_chromium() -> str:
     """The browser's path. Without one the tests are skipped, but never in CI."""
     if CHROMIUM is None:
         if os.environ.get("CI"):
-            pytest.fail("CI needs Chromium for the page's tests: install Debian's chromium")
+            pytest.fail("CI needs Chromium for the page's tests: install Debian's chromium-headless-shell")
         pytest.skip("no Chromium here")
     return CHROMIUM
 
@@ -112,19 +115,22 @@ def browsing() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", CUT_OFF])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", CUT_OFF, *MICROPHONE])
         try:
             yield browser
         finally:
             browser.close()
 
 
-def open_page(browser: Any, url: str, tap: bool = True, **options: Any) -> Any:
+def open_page(browser: Any, url: str, tap: bool = False, **options: Any) -> Any:
     """A fresh visitor with a session of its own. Requests that leave this machine are listed in `page.left`, those
-    that the server does not let in (melformer/ui/middleware.py) in `page.refused`."""
+    that the server does not let in (melformer/ui/middleware.py) in `page.refused`.
+
+    `tap`: record what reaches the sound output, for `read_tap`; it costs a slow machine much.
+    """
     context = browser.new_context(accept_downloads=True, **options)
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
     page.left = []
     page.faults = []
     page.refused = []
@@ -138,12 +144,29 @@ def open_page(browser: Any, url: str, tap: bool = True, **options: Any) -> Any:
     return page
 
 
+@contextmanager
+def visiting(browser: Any, server: Server, **options: Any) -> Iterator[Any]:
+    """`open_page`; at the end no script has failed, nothing was fetched from another machine, and the server has let in
+    all that the page asked for."""
+    page = open_page(browser, server.url, **options)
+    try:
+        yield page
+    finally:
+        server.model.held_at = server.model.told_s = None
+    assert page.faults == []
+    assert page.left == []
+    assert page.refused == []
+    page.context.close()
+
+
 def _is_outside(url: str) -> bool:
     return not url.startswith(("http://127.0.0.1", "data:", "blob:"))
 
 
 def read_tap(page: Any) -> np.ndarray:
-    """What reached the sound output since the last reading: float32 (n_samples, 2)."""
+    """What reached the sound output since the last reading, and a little silence after it: float32 (n_samples, 2)."""
+    page.evaluate("window.tappedBefore = window.tapped.length")
+    page.wait_for_function(f"window.tapped.length > window.tappedBefore + {TAIL_BLOCKS} || !window.tappedBefore")
     return np.frombuffer(base64.b64decode(page.evaluate("readTap()")), dtype="<f4").reshape(-1, 2)
 
 

@@ -10,14 +10,20 @@ import numpy as np
 import pytest
 import soundfile
 from page_double import Model
-from page_moves import load, wait_idle, wait_new
-from page_server import Server, as_integers, open_page, read_tap, serving, without_gaps
+from page_moves import load, play_to_end, wait_idle, wait_new
+from page_server import Server, as_integers, open_page, read_tap, serving, visiting, without_gaps
 
 
 @pytest.fixture(scope="module")
 def server(loops: list[Path]) -> Iterator[Server]:
     with serving(Model(compute_s=0.01), loops[:1]) as server:
         yield server
+
+
+@pytest.fixture
+def page(browser: Any, server: Server) -> Iterator[Any]:
+    with visiting(browser, server, tap=True) as page:
+        yield page
 
 
 def wait_lanes(page: Any) -> None:
@@ -41,10 +47,7 @@ def stems_of(page: Any) -> dict[str, np.ndarray]:
 def play_loop(page: Any) -> np.ndarray:
     read_tap(page)
     page.click("[data-act=start]")
-    page.click("[data-act=play]")
-    page.wait_for_function("melformer.player.playing")
-    wait_idle(page)
-    page.wait_for_timeout(300)
+    play_to_end(page, lambda: page.click("[data-act=play]"))
     return read_tap(page)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from page_double import Model, loop_samples
-from page_server import Server, as_integers, open_page, read_tap, serving, without_gaps
+from page_server import Server, as_integers, read_tap, serving, visiting, without_gaps
 
 from melformer.audio.io import write_waveform
 
@@ -28,13 +28,10 @@ def loop_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def page(browser: Any, server: Server, loop_path: Path) -> Iterator[Any]:
-    page = open_page(browser, server.url)
-    page.set_input_files("#mf-file", str(loop_path))
-    page.wait_for_selector("[data-act=continue]:enabled")
-    yield page
-    assert page.faults == []
-    assert page.left == []
-    page.context.close()
+    with visiting(browser, server, tap=True) as page:
+        page.set_input_files("#mf-file", str(loop_path))
+        page.wait_for_selector("[data-act=continue]:enabled")
+        yield page
 
 
 def wait_ended(page: Any) -> None:

@@ -3,16 +3,14 @@
 from typing import Any
 
 import httpx
-from page_moves import load, play_round, wait_idle
+from page_moves import load, play_round, play_to_end
 from page_server import Server
 
 
 def test_an_example_is_drawn_and_playable_at_once(page: Any) -> None:
     assert page.evaluate("melformer.state.loop.name") == "click_200bpm"
     assert page.is_enabled("[data-act=continue]")
-    page.click("[data-act=play]")
-    page.wait_for_function("melformer.player.playing")
-    wait_idle(page)
+    play_to_end(page, lambda: page.click("[data-act=play]"))
 
 
 def test_a_card_has_a_picture_a_tempo_and_a_play_button(page: Any) -> None:

@@ -62,7 +62,7 @@ def take_pictures(options: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with hosting() as host, browsing() as browser:
         for view, settings in VIEWS.items():
-            page = open_page(browser, host.url, tap=False, **settings)
+            page = open_page(browser, host.url, **settings)
             for scene in scenes(page):
                 page.wait_for_timeout(300)
                 page.screenshot(path=folder / f"page_{view}_{scene}.png", full_page=scene in ("take", "codebooks"))
@@ -76,7 +76,7 @@ def check_access(options: argparse.Namespace) -> None:
     found: dict[str, dict[str, Any]] = {}
     with hosting() as host, browsing() as browser:
         for view in ("light", "dark", "phone"):
-            page = open_page(browser, host.url, tap=False, **VIEWS[view])
+            page = open_page(browser, host.url, **VIEWS[view])
             for scene in scenes(page):
                 page.evaluate(axe)
                 for finding in page.evaluate("axe.run().then((result) => result.violations)"):

@@ -50,7 +50,7 @@ def measure_start(options: argparse.Namespace) -> None:
         begin = time.monotonic()
         with hosting() as host:
             answers = time.monotonic() - begin
-            page = open_page(browser, host.url)
+            page = open_page(browser, host.url, tap=True)
             usable = time.monotonic() - begin
             page.evaluate(FIRST_SOUND)
             choose_example(page, "Bossa")
@@ -64,7 +64,7 @@ def measure_sound(options: argparse.Namespace) -> None:
     """Milliseconds from a click on Continue to the first sample that is not silence, and to the first new beat."""
     sounds, beats = [], []
     with hosting() as host, browsing() as browser:
-        page = open_page(browser, host.url)
+        page = open_page(browser, host.url, tap=True)
         choose_example(page, "Bossa")
         ask_for(page, 4)
         page.evaluate(FIRST_SOUND)
@@ -84,7 +84,7 @@ def measure_sound(options: argparse.Namespace) -> None:
 def measure_endless(options: argparse.Namespace) -> None:
     """Play on and on from the example at 120 BPM, and count what a listener would have noticed."""
     with hosting() as host, browsing() as browser:
-        page = open_page(browser, host.url, tap=False)
+        page = open_page(browser, host.url)
         choose_example(page, "Bossa")
         ask_for(page, None)
         page.click("[data-act=continue]")
@@ -126,7 +126,7 @@ def measure_many(options: argparse.Namespace) -> None:
     """One visitor continues again and again; memory of the server after the first ones and at the end."""
     grown = []
     with hosting() as host, browsing() as browser:
-        page = open_page(browser, host.url, tap=False)
+        page = open_page(browser, host.url)
         choose_example(page, "Bossa")
         ask_for(page, options.beats, "bar")
         for k in range(options.times):
@@ -148,7 +148,7 @@ def measure_many(options: argparse.Namespace) -> None:
 def measure_people(options: argparse.Namespace) -> None:
     """Visitors who press Continue at the same time; what each heard must be what the same wish gives alone."""
     with hosting() as host, browsing() as browser:
-        pages = [open_page(browser, host.url, tap=False) for _ in range(options.count)]
+        pages = [open_page(browser, host.url) for _ in range(options.count)]
         names = [list(EXAMPLES)[k % len(EXAMPLES)] for k in range(options.count)]
         for k, (page, name) in enumerate(zip(pages, names)):
             choose_example(page, name)

@@ -114,14 +114,10 @@ function showOffline(offline) {
 
 /** Ask the server; a mistake comes back as a sentence and is shown, and the result is null. */
 async function call(what, data = {}) {
-  let answer;
-  try {
-    answer = await server.call({ do: what, token: state.token, ...data });
-  } catch (error) {
-    showOffline(true);
-    return null;
-  }
-  showOffline(false);
+  // Where nothing comes back, some versions of Gradio's client throw, others answer `undefined`.
+  const answer = await server.call({ do: what, token: state.token, ...data }).catch(() => undefined);
+  showOffline(!answer);
+  if (!answer) return null;
   if (answer.gone && what !== "hello") await beginAgain();
   if (!answer.error) return answer.ok;
   showError(answer.error);

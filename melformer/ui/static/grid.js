@@ -64,6 +64,12 @@ function tap() {
   state.tapTimer = setTimeout(() => setTempo(Math.round(bpm * 10) / 10, { tapped: true }), TAP_DONE_MS);
 }
 
+/** What was tapped for one loop is not another one's tempo. */
+function forgetTaps() {
+  clearTimeout(state.tapTimer);
+  state.taps = [];
+}
+
 function wireGrid() {
   find("#mf-bpm").addEventListener("change", (event) => setTempo(Number(event.target.value)));
   find("#mf-bar").addEventListener("change", () => state.loop && setTempo(state.loop.bpm));

@@ -84,6 +84,7 @@ async function openWith(what, data) {
 
 function showLoop(loop) {
   const store = new Store(loop, 0);
+  forgetTaps();
   Object.assign(state, { loop, store, example: loop.example || null, cursor: 0, range: null, note: "" });
   markCards();
   store.shareStems();

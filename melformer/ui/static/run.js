@@ -106,6 +106,7 @@ function begin(store, from, asked) {
   if (state.run) leaveRun();
   state.run = { run, store, from, asked, started: false, first: store.nNew, costs: [], fetching: false, lastMessage: performance.now() };
   state.busy = true;
+  state.noteUntil = 0;
   state.store = store;
   state.range = null;
   if (from !== null) state.cursor = from;
@@ -157,7 +158,11 @@ function start(current, message) {
   }
   if (wait <= 0.05) return player.play(current.store, current.from);
   status(`The server is slower than real time. Buffering ${wait.toFixed(1)} s so it won't stutter.`);
-  current.timer = setTimeout(() => state.run === current && player.play(current.store, current.from), wait * 1000);
+  current.begin = () => {
+    current.begin = null;
+    if (state.run === current) player.play(current.store, current.from);
+  };
+  current.timer = setTimeout(current.begin, wait * 1000);
 }
 
 /** Seconds to wait, so that with beats made in `cost` seconds each arrives before it is due. */
@@ -211,6 +216,7 @@ async function finish(current, message) {
   if (message.reason === "chosen") return finishChoice(message);
   const taken = message.view.takes.find((take) => take.number === current.store.take);
   if (taken && taken.n_beats > current.store.nNew) await fetchMissing(current, { take: taken.number, beat: taken.n_beats });
+  if (current.begin) current.begin(); // all of it is there: nothing is left to wait for
   endRun(current);
   if (state.loading || state.store !== current.store) return refresh(); // another loop is on its way, and its view with it
   if (!current.store.nNew) current.store.take = 0; // stopped before the first beat: nothing was kept
@@ -248,6 +254,7 @@ async function stop() {
   const current = state.run;
   if (!current) return refresh();
   clearTimeout(current.timer);
+  current.begin = null;
   status("Stopping…");
   await call("stop");
   if (state.offline && state.run === current) loseRun(current);

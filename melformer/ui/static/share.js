@@ -1,5 +1,6 @@
 // A link that makes the same take again: the example or the loop's name, the settings and the seed, never any sound.
 const SHARED = ["seed", "n_beats", "variation", "temperature", "density", "keep", "top_k", "top_p", "bpm", "beats_per_bar"];
+const NOTE_MS = 6000; // what is played is told again after it
 // A closed take ends on its way back to bar 1, so the link says so too.
 
 function shareLink(take) {
@@ -30,6 +31,7 @@ async function share() {
 
 function showNote(words) {
   state.note = words;
+  state.noteUntil = performance.now() + NOTE_MS;
   announce(words);
   status(words);
 }

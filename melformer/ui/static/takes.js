@@ -206,7 +206,7 @@ function chooseTakes() {
 }
 
 function showMaking(message) {
-  const done = message.done ? ` ${Math.round(100 * message.done / message.n_beats)}%` : "";
+  const done = message.n_beats ? ` ${Math.round((100 * message.n_beats) / state.run.asked.n_beats)}%` : "";
   status(`Generating ${plural(message.n_takes, "take")}…${done}`);
 }
 

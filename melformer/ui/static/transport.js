@@ -23,7 +23,7 @@ function showPosition() {
 let shownAt = 0;
 function showProgress() {
   const store = state.store, now = performance.now();
-  if (now - shownAt < PROGRESS_EVERY_MS) return;
+  if (now - shownAt < PROGRESS_EVERY_MS || now < state.noteUntil) return;
   shownAt = now;
   if (!store || player.store !== store || (state.run && !state.run.started)) return;
   const k = store.beatAt(player.at), perBar = store.loop.beats_per_bar;
