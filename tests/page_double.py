@@ -161,7 +161,7 @@ class Model:
 
     def new_stems(self, state: State | Path) -> StandInStems:
         stream = self.resume(state)
-        again = Stream(stream.prompt, stream.seed, stream.index, stream.settings, 0.0)
+        again = Stream(stream.prompt, stream.seed, stream.index, stream.settings, Model(compute_s=0.0))
         samples = np.concatenate([beat.waveform.samples for beat in again])
         return self.stems(Waveform(samples, stream.prompt.waveform.sample_rate))
 
