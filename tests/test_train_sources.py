@@ -15,6 +15,7 @@ from melformer.config import PRESETS
 from melformer.data.source_pairs import Pair, cut_loops, make_pair, read_pairs, roughened
 from melformer.errors import RequestError
 from melformer.generate import Melformer
+from melformer.generate.mixes.continue_mix import continue_mix
 from melformer.hub import save_bundle
 from melformer.train.options import TrainOptions
 from melformer.train.scorer import ScorerModule, ScorerTask, make_lesson
@@ -141,7 +142,7 @@ def test_a_whole_model_gets_a_new_scorer_and_keeps_the_rest(model: Melformer, tm
     kept, bare = trained.state_dict(), model.state_dict()
     changed = {name for name in bare if not torch.equal(kept[name], bare[name])}
     assert changed and all(name.startswith("codec.scorer.") for name in changed)
-    assert trained.continue_loop(passage(1, 4), n_beats=2, bpm=120.0).band_lags.shape == (32, N_BANDS)
+    assert continue_mix(trained, trained.prompt(passage(1, 4), bpm=120.0), 2).lags.shape == (32,)
 
 
 def test_short_loops_are_refused(model: Melformer, tmp_path: Path) -> None:
