@@ -80,6 +80,21 @@ def test_solo_and_level_are_heard(page: Any) -> None:
     assert np.abs(heard_half).max() == pytest.approx(np.abs(bass).max() / 65_536, rel=1e-3)
 
 
+def test_the_lanes_controls_stand_in_columns_left_of_the_timeline(page: Any) -> None:
+    load(page)
+    wait_lanes(page)
+    for width in (1280, 1000):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_function(
+            """() => {
+              const box = (node) => node.getBoundingClientRect(), all = (what) => [...document.querySelectorAll(what)];
+              const ends = all("[data-lane] > *").map((one) => box(one).right);
+              const dice = new Set(all("[data-vary]").map((one) => Math.round(box(one).left)));
+              return Math.max(...ends) <= box(document.querySelector("[data-scroll]")).left && dice.size === 1;
+            }"""
+        )
+
+
 def test_nothing_waits_for_the_stems(browser: Any, loops: list[Path]) -> None:
     with serving(Model(compute_s=0.01, stems_s=5.0), loops[:1]) as server:
         page = open_page(browser, server.url)

@@ -43,6 +43,7 @@ function colourOf(view, k, source) {
   const beat = view.store.beats[k];
   if (!beat.isNew) return view.rows.lanes.length || view.tinted ? hueOf(view, k) : view.colours.ink;
   if (source && source.silent) return view.colours.line;
+  if (!source && beat.sources) return view.colours.ink; // of the mix, whose stems each say their own
   if (!source || source.from === null) return view.colours.accent;
   return hueOf(view, source.from % view.store.loop.n_beats);
 }

@@ -25,6 +25,7 @@ async function fetchStems(store) {
     store.loop.present = stems.present;
     setLoopStems(store.loop, stems);
   });
+  store.loop.stemsKnown = true;
   store.shareStems();
   showLanes();
   const bare = store.beats.findIndex((beat) => !beat.stems);
@@ -59,7 +60,8 @@ async function fetchOnce(name, data, use) {
 
 function showLanes() {
   const store = state.store, present = store ? store.loop.present : [];
-  const shown = present.length > 1 ? STEMS.filter((name) => present.includes(name)) : [];
+  const pending = store && !store.loop.stemsKnown; // until they come, the rows stay as they are: nothing jumps
+  const shown = pending ? timeline.lanes : present.length > 1 ? STEMS.filter((name) => present.includes(name)) : [];
   const changed = String(shown) !== String(timeline.lanes);
   timeline.lanes = shown;
   find("[data-mf]").classList.toggle("mf-has-lanes", shown.length > 0);
@@ -83,7 +85,7 @@ function laneHead(name) {
   const level = make("input", { type: "range", min: 0, max: 1, step: 0.01, value: lanes.levels[name], "aria-label": `${words} level`, oninput: (event) => { lanes.levels[name] = Number(event.target.value); mixLanes(); } });
   const vary = make("button", { type: "button", class: "mf-tool", "data-vary": name, "aria-label": `New ${words.toLowerCase()}`, title: `This take with new ${words.toLowerCase()}; the rest stays`, onclick: () => varyLane(name) });
   vary.append(icon("dice"));
-  const file = make("button", { type: "button", class: "mf-tool", "aria-label": `Download ${words.toLowerCase()}`, title: `Download ${words.toLowerCase()} as WAV`, onclick: () => saveStem(name) });
+  const file = make("button", { type: "button", class: "mf-tool", "data-file": name, "aria-label": `Download ${words.toLowerCase()}`, title: `Download ${words.toLowerCase()} as WAV`, onclick: () => saveStem(name) });
   file.append(icon("download"));
   return make("div", { class: "mf-lane", "data-lane": name }, make("span", { class: "mf-lane-name" }, words), toggle("M", "Mute", lanes.muted), toggle("S", "Solo", lanes.soloed), toggle("K", "Keep", lanes.kept, steer), vary, level, file);
 }
