@@ -83,6 +83,19 @@ def test_a_file_is_made_as_long_as_somebody_waits_for_it(line: Line, outbox: Out
         list(outbox.heard(slowly(), "a"))
 
 
+def test_what_waited_for_nobody_is_not_begun(line: Line, outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop is not read for somebody who has not come while others had their turns."""
+    monkeypatch.setattr(outbox_module, "FETCHED_S", 0.05)
+    messages = line.pending_messages_per_session["a"] = queue.Queue()
+    messages.put("process_starts")
+    outbox.check_heard("a", time.monotonic())  # who has only just asked may still come
+    asked_s = time.monotonic() - 1.0
+    with pytest.raises(RequestError, match="Nobody asked for the answer"):
+        outbox.check_heard("a", asked_s)
+    messages.get()
+    outbox.check_heard("a", asked_s)
+
+
 def test_what_is_left_of_a_stream_goes_but_never_a_running_ones(line: Line, outbox: Outbox) -> None:
     for reader in ("ended", "running", "queued"):
         line.pending_messages_per_session[reader] = queue.Queue()

@@ -1,5 +1,6 @@
 """The API for scripts: `/continue` streams beats; `/continue_whole`, `/takes` and `/stems` give files."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -57,7 +58,7 @@ class Endpoints:
         """Continue a loop: the format, one object a beat with samples and codes as base64, and an end."""
         settings = _request(locals())
         with self._session(keep_files=False) as session:
-            self._load(session, loop, bpm, beats_per_bar)
+            self._load(session, request, loop, bpm, beats_per_bar)
             yield _format(session)
             made = session.play(settings)
             with closing(made), closing(self.outbox.bounded(made, request.session_hash or "")) as bounded:
@@ -89,7 +90,7 @@ class Endpoints:
         """Continue a loop and give the file, with the loop or only the new part: wav, wav24, flac, tiaf."""
         settings = _request(locals())
         with self._session(keep_files=True) as session:
-            self._load(session, loop, bpm, beats_per_bar)
+            self._load(session, request, loop, bpm, beats_per_bar)
             self._make(session.play(settings), request)
             with self.actions.work.turn():
                 return _file(export_take(session.need_take(1), session.folder, kind, part))
@@ -116,15 +117,15 @@ class Endpoints:
         """Several takes with seeds that follow each other: a ZIP of WAV files, and `takes.json` about them."""
         settings = {**_request(locals()), "n_takes": n_takes}
         with self._session(keep_files=True) as session:
-            self._load(session, loop, bpm, beats_per_bar)
+            self._load(session, request, loop, bpm, beats_per_bar)
             self._make(session.choose(settings), request)
             with self.actions.work.turn():
                 return _file(export_all(list(session.takes.values()), session.folder, part))
 
-    def stems(self, loop: dict, bpm: float | None = None) -> dict:
+    def stems(self, request: gr.Request, loop: dict, bpm: float | None = None) -> dict:
         """Drums, bass and other of a loop: a ZIP of WAV files that add up to it."""
         with self._session(keep_files=True) as session:
-            self._load(session, loop, bpm, 4)
+            self._load(session, request, loop, bpm, 4)
             stems = session.stems_of(None, wait_s=STEMS_WAIT_S)
             if not isinstance(stems, PcmStems):
                 raise RequestError("This server has no model that separates stems, or it took too long.")
@@ -152,8 +153,10 @@ class Endpoints:
             for _ in self.outbox.heard(made, request.session_hash or ""):
                 pass
 
-    def _load(self, session: Session, loop: Any, bpm: float | None, beats_per_bar: Any) -> None:
+    def _load(self, session: Session, request: gr.Request, loop: Any, bpm: float | None, beats_per_bar: Any) -> None:
+        asked_s = time.monotonic()
         with self.actions.work.turn():
+            self.outbox.check_heard(request.session_hash or "", asked_s)
             path = self.actions.uploaded(loop.get("path") if isinstance(loop, dict) else loop)
             session.load(path, check_beats_per_bar(beats_per_bar))
             if bpm is not None:

@@ -16,6 +16,8 @@ UNHEARD_S = 10.0
 """A stream whose messages nobody fetched for so long ends."""
 KEPT_S = 60.0
 """What is left of a stream that ended is kept for so long."""
+FETCHED_S = 1.0
+"""Whoever is there fetches a message within this time."""
 NAP_S = 0.05
 
 
@@ -55,6 +57,15 @@ class Outbox:
                 since_s = time.monotonic()
             elif time.monotonic() - since_s > UNHEARD_S:
                 raise RequestError(f"Nobody asked for the answer within {UNHEARD_S:g} seconds.")
+
+    def check_heard(self, reader: str, asked_s: float) -> None:
+        """Before something costly that had to wait since `asked_s`: whether its reader has come meanwhile.
+        Errors: RequestError when nobody came."""
+        now_s = time.monotonic()
+        while now_s - asked_s > UNHEARD_S and self.n_waiting(reader):
+            if time.monotonic() - now_s > FETCHED_S:
+                raise RequestError(f"Nobody asked for the answer within {UNHEARD_S:g} seconds.")
+            time.sleep(NAP_S)
 
     def sweep(self, now_s: float | None = None) -> None:
         """Forget what was left of streams that ended a minute ago and more."""
