@@ -1,5 +1,7 @@
 """Transposition of a stem without a change of its tempo: a phase vocoder with locked phases, then resampling."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import scipy.fft
 
@@ -19,12 +21,12 @@ def pitch_shift(samples: np.ndarray, semitones: float, sample_rate: int) -> np.n
     window = np.hanning(size + 1)[:-1].astype(np.float32)
     starts = np.arange(-(-n // hop) + _OVERLAP) * hop - size
     places = (starts[:, None] + np.arange(size)) % n
-    is_peak = _peaks(np.abs(scipy.fft.rfft(samples.mean(axis=1)[places] * window)))
-    regions = _regions(is_peak)
+    middle = scipy.fft.rfft(samples.mean(axis=1)[places] * window)
+    move = _Move.of(middle, factor, hop)
     out = np.empty_like(samples)
     for channel in range(samples.shape[1]):
-        spectra = scipy.fft.rfft(samples[places, channel] * window)
-        frames = scipy.fft.irfft(_moved(spectra, is_peak, regions, factor, hop), size) * window
+        spectra = middle if samples.shape[1] == 1 else scipy.fft.rfft(samples[places, channel] * window)
+        frames = scipy.fft.irfft(move(spectra), size) * window
         out[:, channel] = _overlap_add(frames, hop)[size : size + n]
     weight = _overlap_add(np.broadcast_to(window**2, (len(starts), size)), hop)[size : size + n]
     return out / np.maximum(weight, 1e-3)[:, None]
@@ -60,29 +62,44 @@ def _regions(is_peak: np.ndarray) -> np.ndarray:
     return np.where(bins - below <= above - bins, below, above)
 
 
-def _moved(spectra: np.ndarray, is_peak: np.ndarray, regions: np.ndarray, factor: float, hop: int) -> np.ndarray:
-    """Spectra with each peak's region moved to `factor` times its frequency, phases advanced by what it gained.
+@dataclass(frozen=True)
+class _Move:
+    """Where the bins of spectra (frames, bins) go, and by which phases they turn: read from the middle of all channels,
+    so that what stands in the middle stays there."""
 
-    A peak's frequency is read from how far its phase turns in a hop (Flanagan and Golden 1966).
-    """
-    n_frames, n_bins = spectra.shape
-    per_bin = np.pi * hop / (n_bins - 1)  # by which a bin's centre turns in a hop
-    rows, peaks = np.nonzero(is_peak)
-    turned = np.angle(spectra[rows, peaks] * np.conj(spectra[np.maximum(rows - 1, 0), peaks])) - per_bin * peaks
-    turned[rows == 0] = 0.0
-    frequency = peaks + np.angle(np.exp(1j * turned)) / per_bin  # in bins
-    by = np.zeros(spectra.shape, np.int64)
-    by[rows, peaks] = np.rint(frequency * (factor - 1.0))
-    gained = np.zeros(spectra.shape, np.float32)
-    gained[rows, peaks] = per_bin * frequency * (factor - 1.0)
-    total, phases = np.zeros(n_bins, np.float32), np.zeros(spectra.shape, np.complex64)
-    for i in range(n_frames):
-        # A region's phase is what its peak has gained; a new peak takes over what lay at its place.
-        total = np.remainder(total + gained[i] * (i > 0), np.float32(2.0 * np.pi))[regions[i]]
-        phases[i] = np.exp(1j * total)
-    target = np.arange(n_bins) + np.take_along_axis(by, regions, axis=1)
-    inside = (target >= 0) & (target < n_bins)
-    index = (target + np.arange(n_frames)[:, None] * n_bins)[inside]
-    turned_on = (spectra * phases)[inside]
-    flat = [np.bincount(index, part, spectra.size).astype(np.float32) for part in (turned_on.real, turned_on.imag)]
-    return (flat[0] + 1j * flat[1]).reshape(spectra.shape)
+    inside: np.ndarray
+    index: np.ndarray
+    phases: np.ndarray
+
+    @classmethod
+    def of(cls, spectra: np.ndarray, factor: float, hop: int) -> "_Move":
+        """Each peak's region moves to `factor` times its frequency, its phases advanced by what it gained.
+
+        A peak's frequency is read from how far its phase turns in a hop (Flanagan and Golden 1966).
+        """
+        is_peak = _peaks(np.abs(spectra))
+        regions = _regions(is_peak)
+        n_frames, n_bins = spectra.shape
+        per_bin = np.pi * hop / (n_bins - 1)  # by which a bin's centre turns in a hop
+        rows, peaks = np.nonzero(is_peak)
+        turned = np.angle(spectra[rows, peaks] * np.conj(spectra[np.maximum(rows - 1, 0), peaks])) - per_bin * peaks
+        turned[rows == 0] = 0.0
+        frequency = peaks + np.angle(np.exp(1j * turned)) / per_bin  # in bins
+        by = np.zeros(spectra.shape, np.int64)
+        by[rows, peaks] = np.rint(frequency * (factor - 1.0))
+        gained = np.zeros(spectra.shape, np.float32)
+        gained[rows, peaks] = per_bin * frequency * (factor - 1.0)
+        total, turns = np.zeros(n_bins, np.float32), np.zeros(spectra.shape, np.float32)
+        for i in range(n_frames):
+            # A region's phase is what its peak has gained; a new peak takes over what lay at its place.
+            total = np.remainder(total + gained[i] * (i > 0), np.float32(2.0 * np.pi))[regions[i]]
+            turns[i] = total
+        target = np.arange(n_bins) + np.take_along_axis(by, regions, axis=1)
+        inside = (target >= 0) & (target < n_bins)
+        index = (target + np.arange(n_frames)[:, None] * n_bins)[inside]
+        return cls(inside, index, np.exp(1j * turns[inside]).astype(np.complex64))
+
+    def __call__(self, spectra: np.ndarray) -> np.ndarray:
+        turned = spectra[self.inside] * self.phases
+        flat = [np.bincount(self.index, part, spectra.size).astype(np.float32) for part in (turned.real, turned.imag)]
+        return (flat[0] + 1j * flat[1]).reshape(spectra.shape)
