@@ -35,17 +35,18 @@ def best_bridge(
     """Units from where `planner` stands, chosen among candidates by how likely they make what comes `after`.
 
     `wanted` says for each unit and stem what is given (None: drawn). Candidate 0 is what the planner would have drawn
-    anyway, the others are drawn with other seeds, and with what `options_of` a seed asks for; one that equals `unlike`
-    is the last to be chosen. `line_nats` are the nats of ordinary bars of the piece.
+    anyway, the others are drawn with other seeds, and with what `options_of` a seed asks for; every other begins unlike
+    `unlike`, and one that equals it is the last to be chosen. `line_nats` are the nats of ordinary bars of the piece.
     """
     candidates: list[list[Choices]] = []
     costs = []
-    for number in range(4 * N_CANDIDATES):
-        if number >= N_CANDIDATES and any(candidate != list(unlike) for candidate in candidates):
-            break
+    for number in range(N_CANDIDATES):
         seed = planner.seed if not number else planner.seed ^ (number << 40)
         fork, options = planner.fork(seed), options_of(seed)
-        candidates.append([fork.advance(options, given)[0] for given in wanted])
+        avoided = unlike[: number % 2]  # half of them begin otherwise
+        candidates.append([
+            fork.advance(options, given, avoided[i] if i < len(avoided) else None)[0] for i, given in enumerate(wanted)
+        ])  # fmt: skip
         costs.append(sum(fork.advance(options_of(planner.seed), unit)[1] for unit in after))
     seam = np.array(costs) / max(1, len(after))
     lines = np.array(line_nats, float) / max(1, len(after))

@@ -88,8 +88,11 @@ class Planner:
         return self.advance(options, (None, None, None))[0]
 
     @torch.inference_mode()
-    def advance(self, options: PlanOptions, given: Sequence[UnitChoice | None]) -> tuple[tuple[UnitChoice, ...], float]:
-        """The next unit: choices that are `given` are taken, the others drawn; and the nats of those not fixed."""
+    def advance(
+        self, options: PlanOptions, given: Sequence[UnitChoice | None], avoided: Sequence[UnitChoice] | None = None
+    ) -> tuple[tuple[UnitChoice, ...], float]:
+        """The next unit: choices that are `given` are taken, the others drawn, and not what is `avoided`; and the nats
+        of those not fixed."""
         state, t, nats = self.state, self.n_planned, 0.0
         query = self._step(options)
         history = torch.from_numpy(np.concatenate([state.sources, state.sources[-1:]])[None])
@@ -102,7 +105,8 @@ class Planner:
             choice = given[k] or fixed
             if fixed is None:
                 logits = self._logits(k, t, query, history, here, here_shift, harmony)
-                choice = choice or self._draw(k, logits, np.random.default_rng([self.seed, t, k]), options)
+                rng, other = np.random.default_rng([self.seed, t, k]), avoided[k] if avoided else None
+                choice = choice or self._draw(k, logits, rng, options, other)
                 nats -= float(logits.log_softmax(dim=0)[self._index(choice)])
             assert choice is not None
             chosen[k] = choice
@@ -167,9 +171,14 @@ class Planner:
     def _index(self, choice: UnitChoice) -> int:
         return self.n * N_SHIFTS if choice.silent else choice.source * N_SHIFTS + choice.shift + UNSHIFTED
 
-    def _draw(self, k: int, logits: Tensor, rng: np.random.Generator, options: PlanOptions) -> UnitChoice:
+    def _draw(
+        self, k: int, logits: Tensor, rng: np.random.Generator, options: PlanOptions, avoided: UnitChoice | None
+    ) -> UnitChoice:
+        logits = logits.clone()
+        if avoided is not None:
+            logits[self._index(avoided)] = -torch.inf
         if not options.silence[k]:  # a rest can still be copied
-            logits = torch.cat([logits[:-1], torch.tensor([-torch.inf])])
+            logits[-1] = -torch.inf
         index = _sample(logits, rng, options)
         if index == self.n * N_SHIFTS:
             return self._onward(k)
