@@ -26,7 +26,7 @@ N_STARTS = 5
 """How often what is short is measured."""
 TARGETS = {120.0: (8.0, 5.0), 174.0: (5.0, 3.0)}
 """Times real time that are wanted at each tempo: at the median, and of 95% of the beats."""
-FIRST_BEAT_S, COLD_START_S, TAKES_RATIO, MEMORY_MB, CHECKPOINT_MB = 0.3, 6.0, 1.5, 1_500.0, 60.0
+FIRST_BEAT_S, COLD_START_S, TAKES_RATIO, MEMORY_MB, CHECKPOINT_MB = 0.3, 6.0, 1.5, 1_500.0, 80.0
 _COLD = """
 from melformer import Melformer
 import sys, torch
