@@ -139,6 +139,15 @@ def test_silence_around_a_loop_changes_nothing(before_s, after_s):
     assert (fit.message is None) == (max(before_s, after_s) < 0.02)  # what is shorter is not worth telling
 
 
+def test_noise_around_a_loop_is_silence():
+    """A preamplifier's hiss, its peaks 60 dB under the loop's."""
+    loop = drums(120, 16)
+    clip = in_silence(loop, 0.4, 1.3)
+    hiss = np.random.default_rng(5).standard_normal(clip.samples.shape) * 1e-3 / 4 * np.abs(loop.samples).max()
+    tempo = find_tempo(Waveform(clip.samples + hiss.astype(np.float32), RATE))
+    assert (tempo.bpm, tempo.start_s) == (120, pytest.approx(0.4, abs=0.006))
+
+
 def test_a_loop_that_ends_in_a_rest_keeps_its_last_bar():
     loop = drums(120, 16)
     samples = loop.samples.copy()

@@ -7,7 +7,7 @@ import numpy as np
 
 from melformer.audio.waveform import Waveform
 
-SILENT_DB = -75.0  # under the clip's peak
+SILENT_DB = -55.0  # under the clip's peak
 _FRAMES_PER_S, _RISE_FRAMES = 100, 5
 _ATTACK_DB, _SOFTEST_DB = 6.0, -40.0
 _NOTABLE_S = 0.004  # shorter silences belong to the sound
@@ -15,7 +15,7 @@ _NOTABLE_S = 0.004  # shorter silences belong to the sound
 
 @dataclass(frozen=True)
 class SoundEdges:
-    """Seconds from the clip's start: where samples first differ from zero, where they first rise above −75 dB of the
+    """Seconds from the clip's start: where samples first differ from zero, where they first rise above −55 dB of the
     peak, and the same at its end."""
 
     zero_start_s: float
@@ -29,7 +29,7 @@ class SoundEdges:
         """Starts and ends between which the loop may lie, the likeliest first.
 
         Digital silence is what an editor or a decoder adds, so it is left out first; then the clip as it is; then what
-        is above −75 dB.
+        is above −55 dB.
         """
         starts = _distinct([self.zero_start_s if self.zero_start_s > _NOTABLE_S else 0.0, 0.0, self.start_s])
         zero_after = self.duration_s - self.zero_stop_s > _NOTABLE_S
