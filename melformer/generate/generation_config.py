@@ -1,6 +1,7 @@
 """What is asked of a continuation."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,13 +37,7 @@ class GenerationConfig:
     min_p: float = 0.03
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _LIMITS.items():
-            value = getattr(self, name)
-            bad = isinstance(value, bool) or not isinstance(value, (int, float))
-            if bad or not low <= value <= high:  # NaN is in no range
-                raise RequestError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}.")
-        if self.top_p == 0.0 or self.top_k != int(self.top_k):
-            raise RequestError("top_p must be above 0 (1 keeps everything), and top_k a whole number.")
+        check_sampling(self, _LIMITS)
         for name in ("keep", "mute"):
             stems = getattr(self, name)
             if not isinstance(stems, (tuple, list)):
@@ -65,6 +60,17 @@ class GenerationConfig:
             tuple(shares), tuple(silences), tuple(name in self.keep or not self.variation for name in STEMS),
             tuple(name in self.mute for name in STEMS), self.temperature, int(self.top_k), self.top_p, self.min_p,
         )  # fmt: skip
+
+
+def check_sampling(config: Any, limits: dict[str, tuple[float, float]]) -> None:
+    """Numbers of a config in their ranges, `top_k` and `top_p` among them. Errors: RequestError."""
+    for name, (low, high) in limits.items():
+        value = getattr(config, name)
+        bad = isinstance(value, bool) or not isinstance(value, (int, float))
+        if bad or not low <= value <= high:  # NaN is in no range
+            raise RequestError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}.")
+    if config.top_p == 0.0 or config.top_k != int(config.top_k):
+        raise RequestError("top_p must be above 0 (1 keeps everything), and top_k a whole number.")
 
 
 def _share(rng: np.random.Generator, mean: float) -> float:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from melformer.errors import CheckpointError, RequestError
+from melformer.errors import CheckpointError
+from melformer.generate.generation_config import check_sampling
 from melformer.runtime.step_decoder import StepPrediction
 
 NO_WEIGHT = 1e-6
@@ -35,13 +36,7 @@ class MixConfig:
     own_sound: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _LIMITS.items():
-            value = getattr(self, name)
-            bad = isinstance(value, bool) or not isinstance(value, (int, float))
-            if bad or not low <= value <= high:  # NaN is in no range
-                raise RequestError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}.")
-        if self.top_p == 0.0 or self.top_k != int(self.top_k):
-            raise RequestError("top_p must be above 0 (1 keeps everything), and top_k a whole number.")
+        check_sampling(self, _LIMITS)
 
 
 def sample_step(prediction: StepPrediction, n_rows: int, config: MixConfig, draws: np.ndarray) -> np.ndarray:
