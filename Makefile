@@ -53,7 +53,7 @@ results: $(VENV)/.run
 clips: $(VENV)/.run
 	$(BIN)/python tools/make_clips.py
 
-# docs/benchmark.md: speed and memory beside peers (in a virtual environment of its own), and as the work grows.
+# docs/explanation/speed.md: speed and memory beside peers (in a virtual environment of its own), and as the work grows.
 peers:
 	TORCH="$(TORCH)" bash benchmarks/run
 
@@ -61,7 +61,7 @@ growth: $(VENV)/.run
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.report
 
-# Damaged and invented input for every reader, in child processes with caps (docs/reliability.md).
+# Damaged and invented input for every reader, in child processes with caps (docs/explanation/reliability.md).
 CASES ?= 100000
 fuzz: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python tools/fuzz/fuzz.py --cases $(CASES)

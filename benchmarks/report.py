@@ -1,4 +1,4 @@
-"""Tables and pictures of docs/benchmark.md from the measurements beside it: `python -m benchmarks.report`."""
+"""Tables and pictures of docs/explanation/speed.md from the measurements beside it: `python -m benchmarks.report`."""
 
 import json
 import re
@@ -16,7 +16,7 @@ OURS, THEIRS = "#3b5bdb", "#adb5bd"
 
 def main() -> None:
     """Write what there are measurements for."""
-    page = (DOCS / "benchmark.md").read_text(encoding="utf-8")
+    page = (DOCS / "explanation" / "speed.md").read_text(encoding="utf-8")
     peers, growth = FOLDER / "peers.json", FOLDER / "growth.json"
     if peers.exists():
         result = json.loads(peers.read_text(encoding="utf-8"))
@@ -26,13 +26,13 @@ def main() -> None:
         result = json.loads(growth.read_text(encoding="utf-8"))
         page = _put(page, "growth", growth_text(result))
         _save(growth_figure(result), "growth")
-    (DOCS / "benchmark.md").write_text(page, encoding="utf-8")
+    (DOCS / "explanation" / "speed.md").write_text(page, encoding="utf-8")
 
 
 def _put(page: str, name: str, text: str) -> str:
     begin, end = f"<!-- {name}: written by `python -m benchmarks.report` -->", f"<!-- end of {name} -->"
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-    assert pattern.search(page), f"docs/benchmark.md has lost its place for {name}"
+    assert pattern.search(page), f"docs/explanation/speed.md has lost its place for {name}"
     return pattern.sub(lambda _: f"{begin}\n{text}\n{end}", page)
 
 

@@ -1,4 +1,4 @@
-"""What the beat grid keeps: python -m benchmarks.round_trip [--beats 8] [--seed 0]. The tables of docs/tiaf.md."""
+"""What the beat grid keeps, for the tables of docs/reference/tiaf.md: python -m benchmarks.round_trip [--beats 8]."""
 
 import argparse
 from collections.abc import Callable

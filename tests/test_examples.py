@@ -40,7 +40,7 @@ def test_the_library_as_the_readme_shows_it(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_api_from_python(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    streamed, whole = programs("docs/api.md", "python")
+    streamed, whole = programs("docs/reference/http.md", "python")
     exec(streamed.replace("http://127.0.0.1:7860", server.url), {})
     assert capsys.readouterr().out.splitlines()[-1].startswith("7 ")
     exec(whole.replace("http://127.0.0.1:7860", server.url), {})
@@ -49,7 +49,7 @@ def test_the_api_from_python(server: Server, capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
 def test_the_api_from_a_shell(server: Server) -> None:
-    (program,) = programs("docs/api.md", "bash")
+    (program,) = programs("docs/reference/http.md", "bash")
     program = program.replace("http://127.0.0.1:7860", server.url)
     answer = subprocess.run(["bash", "-c", program], capture_output=True, text=True, timeout=120)
     assert "event: complete" in answer.stdout, answer.stdout + answer.stderr

@@ -1,4 +1,4 @@
-"""What commands do when the world around them fails: the rows of docs/reliability.md."""
+"""What commands do when the world around them fails: the rows of docs/explanation/reliability.md."""
 
 import signal
 import socket

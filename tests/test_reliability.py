@@ -1,4 +1,4 @@
-"""Rows of docs/reliability.md that need no process of their own, or the page's."""
+"""Rows of docs/explanation/reliability.md that need no process of their own, or the page's."""
 
 import os
 import signal

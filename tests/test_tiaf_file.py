@@ -64,7 +64,7 @@ def test_the_format_is_documented():
 
     from melformer.audio.tiaf import _HEADER_TYPES
 
-    document = (Path(__file__).parent.parent / "docs" / "tiaf.md").read_text(encoding="utf-8")
+    document = (Path(__file__).parent.parent / "docs" / "reference" / "tiaf.md").read_text(encoding="utf-8")
     assert all(f"`{key}`" in document for key in _HEADER_TYPES)
 
 

@@ -1,4 +1,4 @@
-"""The tables of docs/scaling.md come from a command that runs, in one process and in two."""
+"""The tables of docs/how-to/train-on-many-machines.md come from a command that runs, in one process and in two."""
 
 import json
 from pathlib import Path

@@ -315,7 +315,7 @@ def test_limits_come_from_the_environment() -> None:
 
 
 def test_the_table_in_the_docs_is_the_table_of_the_code() -> None:
-    page = Path(__file__).parents[1] / "docs" / "api.md"
+    page = Path(__file__).parents[1] / "docs" / "reference" / "http.md"
     assert limits_table() in page.read_text(encoding="utf-8")
 
 

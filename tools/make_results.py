@@ -126,8 +126,8 @@ def _distance(shares: dict[str, float], others: dict[str, float]) -> float:
 
 
 TEXTS = {
-    "evaluation.md": {"continuation": continuation_text, "separation": separation_text},
-    "corpus.md": {"development": development_text},
+    "explanation/evaluation.md": {"continuation": continuation_text, "separation": separation_text},
+    "explanation/corpus.md": {"development": development_text},
 }
 
 
@@ -140,7 +140,7 @@ def put(page: str, name: str, text: str) -> str:
     return pattern.sub(lambda _: f"{begin}\n{text}\n{end}", page)
 
 
-def filled(page: str, name: str = "evaluation.md", folder: Path = RESULTS) -> str:
+def filled(page: str, name: str = "explanation/evaluation.md", folder: Path = RESULTS) -> str:
     """The page of this name with the table of every measurement in a folder."""
     for table, text in TEXTS[name].items():
         path = folder / f"{table}.json"

@@ -6,7 +6,7 @@
     python tools/measure_page.py many --times 100       # memory after many continuations
     python tools/measure_page.py people --count 3       # several visitors at once, each with sound of their own
 
-Each prints one line of JSON with the machine and its load; docs/hosting.md tells what came out.
+Each prints one line of JSON with the machine and its load; docs/how-to/host.md tells what came out.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Type every line of docs/training.md between the marks `walk`, as a new user would, with a Hub on the loopback.
+"""Type every line of docs/how-to/train.md between the marks `walk`, as a new user would, with a Hub on the loopback.
 
 python tools/walk_training.py [EMPTY_DIR]          # some minutes; prints each line and how long it took
 """
@@ -24,7 +24,7 @@ PORT = 7931
 
 def lines() -> list[str]:
     """The commands, in order."""
-    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "how-to" / "train.md").read_text(encoding="utf-8")
     block = text.split("<!-- walk -->")[1].split("<!-- /walk -->")[0]
     return [line.strip() for line in block.splitlines() if line.startswith("    ")]
 

@@ -2,7 +2,7 @@
 
 A loop lasts a whole number of beats, so its length allows only a few tempi; its onsets repeat at beats, at
 bars, and between. Neither decides alone: a clip may be cut anywhere, and a repeating pattern does not say
-which of its multiples is the beat. A linear score over both, made into probabilities, does (docs/tempo.md).
+which of its multiples is the beat. A linear score over both, made into probabilities, does (docs/explanation/tempo.md).
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _GRID_BPM = np.geomspace(MIN_BPM, MAX_BPM, 520)
 _N_FREE = 10
 # Lags in beats whose autocorrelation is averaged into one feature each.
 _LAGS = ((1.0,), (2.0,), (4.0,), (0.5, 1.5, 2.5), (0.25, 0.75, 1.25))
-# One for each feature, in the order of `features`, and the score of "none of these"; fitted as docs/tempo.md tells.
+# One for each feature, in the order of `features`, and the score of "none of these" (docs/explanation/tempo.md).
 WEIGHTS = np.array(
     [0.37, 0.8, 2.51, 5.5, -1.56, 0.51, -2.16, -30.0, 0.15, 2.64, 0.53, -1.61, -1.16, 1.3, 18.8, 27.14, 28.89]
 )

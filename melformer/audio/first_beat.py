@@ -10,7 +10,7 @@ from melformer.audio.onsets import Onsets
 from melformer.audio.waveform import Waveform
 
 N_PHASES = 64
-_SHARPNESS = 7.0  # fitted: makes the probabilities below come true (docs/tempo.md)
+_SHARPNESS = 7.0  # fitted: makes the probabilities below come true (docs/explanation/tempo.md)
 _NEAR_S = 0.02  # a start this near to a beat is on it
 _ONSET_DELAY_S = 0.004  # strength rises when a frame first sees the onset, before its centre
 _STARTS_ON_BEAT, _STARTS_ON_BEAT_IF_WHOLE = 0.5, 0.98

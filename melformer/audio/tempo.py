@@ -1,4 +1,4 @@
-"""How fast a loop is, where its first beat lies, where it ends, and how it fits the beat grid (docs/tempo.md)."""
+"""How fast a loop is, where its first beat and its end lie, how it fits the beat grid (docs/explanation/tempo.md)."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`.tiaf`: audio whose unit of time is the beat, in a file (docs/tiaf.md)."""
+"""`.tiaf`: audio whose unit of time is the beat, in a file (docs/reference/tiaf.md)."""
 
 import base64
 import json
@@ -59,7 +59,7 @@ def write_tiaf(path: str | Path, tiaf: Tiaf) -> None:
 
 
 def read_tiaf(path: str | Path) -> Tiaf:
-    """Read a `.tiaf` file. Errors: TiafError for anything that docs/tiaf.md does not allow."""
+    """Read a `.tiaf` file. Errors: TiafError for anything that docs/reference/tiaf.md does not allow."""
     path = Path(path)
     with _named(path.name), open_regular(path) as raw:
         if raw.read(4) != b"fLaC":

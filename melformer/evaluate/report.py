@@ -1,4 +1,4 @@
-"""`melformer evaluate`: a folder of loops in, a report out, by the protocol of docs/evaluation.md."""
+"""`melformer evaluate`: a folder of loops in, a report out, by the protocol of docs/explanation/evaluation.md."""
 
 import json
 import math

@@ -66,7 +66,7 @@ class Limits:
 
 
 def limits_table() -> str:
-    """The limits as a Markdown table, one row a variable; docs/api.md carries it."""
+    """The limits as a Markdown table, one row a variable; docs/reference/http.md carries it."""
     rows = ["| variable | default | from | to | meaning |", "|---|---|---|---|---|"]
     for item in fields(Limits):
         name, data = PREFIX + item.name.upper(), item.metadata
