@@ -8,8 +8,8 @@ TORCH_INDEX ?=
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-slow test-all check wheel-test format soundfonts clips results peers growth fuzz soak mutations \
-    load patience clean
+.PHONY: run test test-slow test-all check wheel-test format soundfonts clips reference results peers growth fuzz soak \
+    mutations load patience clean
 
 run: $(VENV)/.run
 	$(BIN)/melformer serve
@@ -48,6 +48,10 @@ soundfonts: $(VENV)/.run
 # Tables and pictures of the documents from the measurements in docs/results.
 results: $(VENV)/.run
 	$(BIN)/python tools/make_results.py
+
+# Commands and configuration in docs/reference, from the code.
+reference: $(VENV)/.run
+	$(BIN)/python tools/make_reference.py
 
 # What the README lets people hear and see, again from the embedded checkpoint.
 clips: $(VENV)/.run

@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import make_reference
 import pytest
 from huggingface_hub import SpaceCard
 from packaging.version import Version
@@ -67,6 +68,24 @@ def test_other_commands_name_what_there_is(path: Path) -> None:
     assert set(re.findall(r"^ {4}make ([a-z]+)|`make ([a-z]+)", text, re.MULTILINE)) <= {
         pair for target in targets for pair in ((target, ""), ("", target))
     }
+
+
+@pytest.mark.parametrize("name", make_reference.TEXTS)
+def test_references_are_those_of_the_code(name: str) -> None:
+    written = (make_reference.FOLDER / name).read_text(encoding="utf-8")
+    assert make_reference.TEXTS[name]() == written, "run `make reference`"
+
+
+def test_every_document_can_be_found() -> None:
+    """From the list of documents, or for a decision from the list of decisions."""
+    docs = ROOT / "docs"
+    for folder, pages in (
+        (docs, docs.glob("[!d]*/*.md")),
+        (docs / "decisions", (docs / "decisions").glob("[0-9]*.md")),
+    ):
+        index = (folder / "README.md").read_text(encoding="utf-8")
+        missing = [page.name for page in pages if f"({page.relative_to(folder)})" not in index]
+        assert not missing, f"{folder}/README.md does not name {missing}"
 
 
 def test_the_space_is_described_as_the_hub_wants() -> None:

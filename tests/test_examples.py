@@ -31,12 +31,14 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         yield server
 
 
-def test_the_library_as_the_readme_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    for program in programs("README.md", "python"):
+@pytest.mark.parametrize("name", ["README.md", "docs/tutorial.md"])
+def test_the_library_as_the_documents_show_it(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for program in programs(name, "python"):
         names: dict = {}
         exec(program, names)
-        assert names["take"].n_beats == 16
+        assert names["take"].n_beats == 16 and (tmp_path / "out.wav").is_file()
 
 
 def test_the_api_from_python(server: Server, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,28 +23,24 @@ def add_parsers(commands: Any) -> None:
     _add_number(parser, "--start", float, None, "SECONDS", "where the first beat is (else found)")
     _add_number(parser, "--beats-per-bar", int, 4, "M", "metre")
     _add_number(parser, "--beats", int, 16, "N", "new beats")
-    _add_number(parser, "--seed", int, 0, "S", "a seed is a take")
-    _add_number(parser, "--takes", int, 1, "K", "seeds S, S+1, … together")
+    _add_number(parser, "--seed", int, 0, "S", "each seed gives another take")
+    _add_number(parser, "--takes", int, 1, "K", "number of takes, with seeds S, S+1, …")
     _add_number(parser, "--temperature", float, None, "T", "1: the model's own distribution; 0: always the likeliest")
-    _add_number(
-        parser, "--variation", float, None, "V", "the share of half beats that leave the loop; 0: the loop again"
-    )
-    _add_number(
-        parser, "--density", float, None, "D", "1: no more rests than the loop has; 0: as many as there is room for"
-    )
-    for flag, words in (("--keep", "goes on as in the loop"), ("--mute", "is silent")):
+    _add_number(parser, "--variation", float, None, "V", "the share of half beats that leave the loop, 0 to 1")
+    _add_number(parser, "--density", float, None, "D", "1: no more rests than the loop has; 0: as many as possible")
+    for flag, words in (("--keep", "repeats as in the loop"), ("--mute", "is silent")):
         parser.add_argument(flag, action="append", choices=("drums", "bass", "other"), default=None, metavar="STEM",
                             help=f"a stem that {words}; may be given several times")  # fmt: skip
     _add_number(parser, "--top-k", int, None, "K", "draw from the K likeliest; 0: from all")
     _add_number(parser, "--top-p", float, None, "P", "draw from the likeliest that sum to P")
     _add_number(parser, "--min-p", float, None, "P", "leave out what is less likely than P times the likeliest")
-    parser.add_argument("--redo", metavar="FROM:TO", help="then compose these new beats anew (from 0 on, without TO), "
-                        "with the next seed, between what stands before and after them")  # fmt: skip
+    parser.add_argument("--redo", metavar="FROM:TO", help="then compose these new beats anew (counted from 0, "
+                        "without TO), with the next seed")  # fmt: skip
     parser.add_argument("--redo-stem", action="append", choices=("drums", "bass", "other"), default=None,
                         metavar="STEM", help="with --redo: only this stem; may be given several times")  # fmt: skip
     parser.add_argument("--stems", metavar="DIR", help="also write the new part's stems there")
-    parser.add_argument("--fold-tail", action="store_true", help="lay what rings on behind the last bar over the start")
-    parser.add_argument("--close-loop", action="store_true", help="end so that the file can be played round")
+    parser.add_argument("--fold-tail", action="store_true", help="add what rings on after the last bar to the start")
+    parser.add_argument("--close-loop", action="store_true", help="let the end lead back to the start")
     parser.add_argument("--only-new", action="store_true", help="leave the loop itself out of the file")
     parser.add_argument("-o", dest="out", metavar="OUT", help=".wav or .flac (else named after the loop and the seed, "
                         "and never over another file); for a folder of loops, a folder")  # fmt: skip

@@ -12,7 +12,7 @@ def add_parsers(commands: Any) -> None:
     parser.add_argument("dir", metavar="DIR", help="the checkpoint's folder")
     parser.add_argument("repo", metavar="REPO", help="user/repo; made if there is none")
     parser.add_argument("--tag", metavar="TAG", help="name this commit, so that others can pin it")
-    parser.add_argument("--private", action="store_true", help="a repository that is made is yours alone")
+    parser.add_argument("--private", action="store_true", help="make the repository private, if there is none yet")
     parser = add_command(group, "pull", pull, "fetch a checkpoint and check it")
     parser.add_argument("repo", metavar="REPO", help="user/repo[@revision]")
     parser.add_argument("dir", metavar="DIR", nargs="?", help="copy it there (else it stays in the cache)")

@@ -13,11 +13,13 @@ def add_parsers(commands: Any) -> None:
     add_loop(parser)
     parser.add_argument("out", metavar="OUT.tiaf")
     parser.add_argument("--double-time", action="store_true",
-                        help="two grid beats to the beat: nothing is lost of a slow loop")  # fmt: skip
+                        help="two rows to the beat, so that a slow loop keeps its treble")  # fmt: skip
     parser = add_command(group, "unpack", unpack, "turn a .tiaf into audio")
     parser.add_argument("tiaf", metavar="IN.tiaf")
     parser.add_argument("out", metavar="OUT.wav", help=".wav or .flac")
-    parser.add_argument("--bpm", type=float, metavar="B", help="play at another tempo, as a turntable does")
+    parser.add_argument(
+        "--bpm", type=float, metavar="B", help="play at another tempo: faster and higher, or slower and lower"
+    )
     parser = add_command(group, "info", info, "say what a .tiaf holds")
     parser.add_argument("tiaf", metavar="IN.tiaf")
     add_json(parser)
