@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from page_moves import load, notice, open_engine, wait_idle, wait_new, wait_until
-from page_server import Server
+from page_server import PATIENCE_MS, Server
 
 
 def test_a_file_of_the_wrong_kind_gives_a_sentence(page: Any, loops: list[Path]) -> None:
@@ -42,6 +42,17 @@ def test_stop_then_another_take(page: Any, server: Server) -> None:
     press_stop(page)
     page.click("[data-act=undo]")
     page.wait_for_function("melformer.state.view.takes.length === 1")
+
+
+def test_a_take_is_whole_when_all_its_messages_come_at_once(page: Any) -> None:
+    """The page then sees only the last of them, and asks for the beats."""
+    load(page)
+    page.route("**/queue/data**", lambda route: route.fulfill(response=route.fetch(timeout=PATIENCE_MS)))
+    page.click("[data-act=continue]")
+    page.wait_for_function("melformer.state.view.takes.length === 1 && !melformer.state.run")
+    assert page.evaluate("[melformer.state.store.take, melformer.state.store.nNew]") == [1, 4]
+    page.wait_for_selector("[data-result]:not([hidden])")
+    page.wait_for_function("melformer.player.store === melformer.state.store")  # and it is heard
 
 
 def test_another_take_may_begin_while_one_plays(page: Any, server: Server) -> None:

@@ -56,6 +56,7 @@ def test_messages_come_in_order(session: Session) -> None:
     messages = play(session)
     assert [one["kind"] for one in messages] == ["start", "beat", "beat", "beat", "beat", "end"]
     assert [one["beat"] for one in messages[1:-1]] == [0, 1, 2, 3]
+    assert messages[-1]["take"] == messages[0]["take"] == 1
     assert messages[1]["join"] is not None
     assert all(one["join"] is None for one in messages[2:-1])
     assert messages[-1]["reason"] == "done"

@@ -113,7 +113,12 @@ def _take(data: dict[str, Any]) -> int:
 
 
 def _load(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
-    return session.load(actions.uploaded(data.get("path")), check_beats_per_bar(data.get("beats_per_bar", 4)))
+    bpm, start_s = (
+        None if data.get(name) is None else real_number(data[name], words)
+        for name, words in (("bpm", "The BPM"), ("start_s", "The start"))
+    )
+    path, beats_per_bar = actions.uploaded(data.get("path")), check_beats_per_bar(data.get("beats_per_bar", 4))
+    return session.load(path, beats_per_bar, bpm, start_s)
 
 
 def _example(actions: Actions, session: Session, data: dict[str, Any]) -> Any:

@@ -158,9 +158,7 @@ class Endpoints:
         with self.actions.work.turn():
             self.outbox.check_heard(request.session_hash or "", asked_s)
             path = self.actions.uploaded(loop.get("path") if isinstance(loop, dict) else loop)
-            session.load(path, check_beats_per_bar(beats_per_bar))
-            if bpm is not None:
-                session.retime(bpm, session.need_loop().beats_per_bar)
+            session.load(path, check_beats_per_bar(beats_per_bar), bpm)
 
 
 API: dict[str, Callable[..., Any]] = {

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from melformer.audio.grid import MAX_BPM, MIN_BPM, BeatGrid, beats_per_second, bpm_of, check_bpm, seconds_per_beat
 from melformer.audio.io import Waveform, read_beginning
-from melformer.audio.tempo import find_tempo, fit_loop
+from melformer.audio.tempo import Tempo, find_tempo, fit_loop
 from melformer.errors import AudioError, RequestError, TempoError
 from melformer.ui.limits import Limits
 
@@ -56,8 +56,14 @@ def check_beats_per_bar(value: Any) -> int:
     return int(value)
 
 
-def open_loop(model: Any, path: Path, limits: Limits, beats_per_bar: int = 4) -> PromptLoop:
-    """Read a file and make it a prompt. Errors: AudioError, TempoError."""
+def open_loop(
+    model: Any, path: Path, limits: Limits, beats_per_bar: int = 4, bpm: float | None = None,
+    start_s: float | None = None,
+) -> PromptLoop:  # fmt: skip
+    """Read a file and make it a prompt, at a given tempo and from a given first beat, or else those that are found.
+
+    Errors: AudioError, TempoError.
+    """
     raw, whole_s = read_beginning(path, max_s=READ_AT_MOST_S, kept_s=limits.prompt_s, kept_values=limits.prompt_values)
     if raw.sample_rate * raw.n_channels > MAX_VALUES_PER_S:
         raise AudioError(
@@ -65,7 +71,8 @@ def open_loop(model: Any, path: Path, limits: Limits, beats_per_bar: int = 4) ->
             "export it as stereo at 44,100 or 48,000 Hz."
         )
     try:
-        return _open_waveform(model, raw, whole_s, path, limits, beats_per_bar)
+        tempo = find_tempo(raw, path=path, bpm=bpm, start_s=start_s, beats_per_bar=beats_per_bar, whole_s=whole_s)
+        return _open_waveform(model, raw, whole_s, path.stem, tempo, limits, beats_per_bar)
     except TempoError:
         if raw.duration_s >= SHORT_S:
             raise
@@ -73,9 +80,8 @@ def open_loop(model: Any, path: Path, limits: Limits, beats_per_bar: int = 4) ->
 
 
 def _open_waveform(
-    model: Any, raw: Waveform, whole_s: float, path: Path, limits: Limits, beats_per_bar: int
+    model: Any, raw: Waveform, whole_s: float, name: str, tempo: Tempo, limits: Limits, beats_per_bar: int
 ) -> PromptLoop:
-    tempo = find_tempo(raw, path=path, beats_per_bar=beats_per_bar, whole_s=whole_s)
     messages = list(tempo.messages)
     if whole_s > raw.duration_s:
         messages.append(f"Using the first {raw.duration_s:.0f} s of {whole_s:.0f} s.")
@@ -85,7 +91,7 @@ def _open_waveform(
         messages += [fit.message] if fit.message else []
     prompt = model.prompt(raw, bpm=tempo.bpm, start_s=tempo.start_s, beats_per_bar=beats_per_bar)
     told = (*messages, *prompt.messages)
-    loop = PromptLoop(path.stem, raw, prompt, beats_per_bar, tempo.source, tempo.confidence, told, tempo.start_s)
+    loop = PromptLoop(name, raw, prompt, beats_per_bar, tempo.source, tempo.confidence, told, tempo.start_s)
     return shorten(model, loop, limits)
 
 

@@ -105,10 +105,12 @@ class Session:
         """Whether nothing would be lost with it."""
         return self.loop is None and not self.takes
 
-    def load(self, path: Path, beats_per_bar: int = 4) -> dict[str, Any]:
+    def load(
+        self, path: Path, beats_per_bar: int = 4, bpm: float | None = None, start_s: float | None = None
+    ) -> dict[str, Any]:
         """Take a file as the loop; earlier takes stay in the list. Errors: AudioError, TempoError, RequestError."""
         self.check_disk()
-        return self._put(open_loop(self.model, path, self.limits, beats_per_bar))
+        return self._put(open_loop(self.model, path, self.limits, beats_per_bar, bpm, start_s))
 
     def open(self, loop: PromptLoop) -> dict[str, Any]:
         """Take a loop that is ready, such as an example's."""
@@ -209,7 +211,8 @@ class Session:
                 if self._running is performance:
                     self._running = None
         words = end_sentence(performance)
-        yield {"kind": "end", "reason": performance.reason, "message": words, "view": self.view()}
+        end = {"reason": performance.reason, "take": performance.take.number, "message": words}
+        yield {"kind": "end", **end, "view": self.view()}
 
     def steer(self, data: dict[str, Any]) -> None:
         """Change the knobs of the running stream, from the next beat on. Errors: RequestError."""

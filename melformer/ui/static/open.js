@@ -42,7 +42,8 @@ async function openFiles(list) {
   await openFile(files[0]);
 }
 
-async function openFile(file) {
+/** `grid`: tempo and first beat where they are known, as of a recording with a count-in. */
+async function openFile(file, grid = {}) {
   showError("");
   stopSound();
   state.loading += 1;
@@ -52,7 +53,7 @@ async function openFile(file) {
     const ready = await prepareFile(file);
     if (!ready) return;
     const uploaded = await upload(ready);
-    await openWith("load", { path: uploaded.path });
+    await openWith("load", { path: uploaded.path, ...grid });
   } catch (error) {
     if (error.forPeople) showError(error.message);
     else showError(`${file.name} couldn't be uploaded. Check the connection and try again.`);

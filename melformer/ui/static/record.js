@@ -61,7 +61,7 @@ function finishRecording(start, seconds, bpm) {
   const count = Math.min(2, recording.chunks[0] ? recording.chunks[0].length : 1);
   const channels = Array.from({ length: count }, (_, c) => joinChunks(recording.chunks.map((chunk) => chunk[Math.min(c, chunk.length - 1)]), skip, n));
   find("[data-record]").close();
-  openFiles([new File([encodeWav(channels, rate)], `recording_${trim(bpm)}bpm.wav`, { type: "audio/wav" })]);
+  openFile(new File([encodeWav(channels, rate)], `recording_${trim(bpm)}bpm.wav`, { type: "audio/wav" }), { bpm, start_s: 0 });
 }
 
 /** `n` samples from `skip` on; what is missing at the end is silence. */

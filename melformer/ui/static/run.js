@@ -214,6 +214,8 @@ function markChange(store, message) {
 
 async function finish(current, message) {
   if (message.reason === "chosen") return finishChoice(message);
+  const made = message.view.takes.some((take) => take.number === message.take);
+  if (made) start(current, message); // where the end is the first that arrives
   const taken = message.view.takes.find((take) => take.number === current.store.take);
   if (taken && taken.n_beats > current.store.nNew) await fetchMissing(current, { take: taken.number, beat: taken.n_beats });
   if (current.begin) current.begin(); // all of it is there: nothing is left to wait for
