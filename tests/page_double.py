@@ -122,6 +122,7 @@ class Model:
     present: tuple[str, ...] = ("drums", "bass", "other")
     streams: list[Stream] = field(default_factory=list)
     varied: list[list[str]] = field(default_factory=list)
+    redone: list[Any] = field(default_factory=list)
 
     def work(self, beat: int) -> None:
         """Make a beat: take the time for it, and wait while it is held."""
@@ -158,6 +159,22 @@ class Model:
     ) -> Stream:
         self.varied.append(stems)
         return self.stream(self.resume(state).prompt, n_beats, seed, settings)
+
+    def redo(self, take: Any, beats: tuple[int, int], stems: list[str] | None = None, seed: int = 0) -> Any:
+        """Those beats once more, half as loud, with other codes; all else stays."""
+        self.redone.append((beats, stems))
+        prompt, new = take.prompt, take.new.samples.copy()
+        edges = BeatGrid(prompt.bpm, take.new.sample_rate).edges(prompt.n_beats + take.n_beats)[prompt.n_beats :]
+        edges = edges - edges[0]
+        new[edges[beats[0]] : edges[beats[1]]] *= np.float32(0.5)
+        whole = np.concatenate([take.waveform.samples[: prompt.waveform.n_samples], new])
+        return SimpleNamespace(
+            prompt=prompt,
+            new=Waveform(new, take.new.sample_rate),
+            waveform=Waveform(whole, take.new.sample_rate),
+            beats=[SimpleNamespace(codes=codes_of(1000 * seed + k, 1)) for k in range(take.n_beats)],
+            state=take.state,
+        )
 
     def new_stems(self, state: State | Path) -> StandInStems:
         stream = self.resume(state)
@@ -197,6 +214,7 @@ class Model:
             n_beats=len(beats),
             state=None,
             ending=None,
+            beats=beats,
         )
 
     def reconstruct(self, waveform: Waveform, bpm: float, n_codebooks: int | None = None) -> Waveform:

@@ -68,6 +68,38 @@ def test_codebooks_are_explained(session: Session, model: Melformer) -> None:
 
 
 def test_the_stand_in_has_the_methods_of_the_model() -> None:
-    for name in ("prompt", "stream", "resume", "stream_takes", "ranked", "reconstruct", "decode_codes"):
+    for name in (
+        "prompt",
+        "stream",
+        "resume",
+        "vary",
+        "redo",
+        "new_stems",
+        "stems",
+        "stream_takes",
+        "ranked",
+        "reconstruct",
+    ):
         assert callable(getattr(Melformer, name))
         assert callable(getattr(Model, name))
+
+
+def test_a_part_of_a_take_is_composed_anew(session: Session) -> None:
+    """Nothing but that part changes, and the new take goes on from its own end."""
+    list(session.play({"n_beats": 6, "seed": 3}))
+    old = session.need_take(1)
+    answer = session.redo_part(1, 2, 4, None, 9)
+    new = session.need_take(answer["take"])
+    start, stop = (int(old.loop.edges(k)[-1] - old.loop.edges()[-1]) for k in (2, 4))
+    before, after = old.new().samples, new.new().samples
+    fade = round(0.011 * old.tape.sample_rate)  # what leads into the part is blended with what was there
+    assert before.shape == after.shape and np.array_equal(before[: start - fade], after[: start - fade])
+    assert np.array_equal(before[stop:], after[stop:])
+    assert not np.array_equal(before[start:stop], after[start:stop])
+    assert [new.sources[k] == old.sources[k] for k in (0, 1, 4, 5)] == [True] * 4
+    assert new.edited and not old.edited
+    list(session.play({"n_beats": 2, "keep": new.number}))
+    kept = session.need_take(new.number)
+    assert kept.n_beats == 8 and np.array_equal(kept.new().samples[: len(after)], after)
+    chosen = list(session.choose({"n_beats": 2, "seed": 5, "n_takes": 2}))[-1]["takes"]
+    assert all(beat["sources"].keys() == {"drums", "bass", "other"} for beat in session.beats(chosen[0], 0, 2))

@@ -160,17 +160,6 @@ def test_a_stem_that_would_clip_is_written_as_float(session: Session, tmp_path: 
         export_stem(stems, "voice", "loud", tmp_path, loop)
 
 
-def test_lags_become_sources() -> None:
-    from types import SimpleNamespace
-
-    prompt = SimpleNamespace(n_beats=16, model_beats_per_beat=1.0)
-    beat = SimpleNamespace(index=2, lags=np.array([16, 16, 0, 4]))
-    parts = beat_sources(beat, prompt)
-    assert parts is not None
-    assert [(part["from"], part["share"]) for part in parts["mix"]] == [(2, 0.5), (None, 0.25), (14, 0.25)]
-    assert beat_sources(SimpleNamespace(index=0), prompt) is None
-
-
 def test_half_beats_of_stems_become_sources() -> None:
     from types import SimpleNamespace
 
@@ -178,8 +167,8 @@ def test_half_beats_of_stems_become_sources() -> None:
         return SimpleNamespace(source=source, shift=shift, silent=silent)
 
     beat = SimpleNamespace(sources=((unit(6), unit(4, 2), unit(0, 0, True)), (unit(7), unit(6, 2), unit(0, 0, True))))
-    parts = beat_sources(beat, None)
-    assert parts is not None
+    parts = beat_sources(beat)
+    assert parts is not None and beat_sources(SimpleNamespace(index=0)) is None
     assert [(one["from"], one["share"], one["moved"]) for one in parts["drums"]] == [(3, 1.0, False)]
     assert [(one["from"], one["shift"], one["moved"]) for one in parts["bass"]] == [(2, 2, False), (3, 2, True)]
     assert [(one["from"], one["silent"]) for one in parts["other"]] == [(None, True)] * len(parts["other"])

@@ -10,11 +10,12 @@ from typing import Any
 
 from melformer.errors import MelformerError, RequestError
 from melformer.generate import GenerationConfig
+from melformer.stems import STEMS
 from melformer.ui.example_cards import ExampleLoops
 from melformer.ui.explain import codebook_usage, decode_rewritten, decode_with, spectrum
 from melformer.ui.exports import export_all, export_stem, export_stems, export_take, file_name, loop_file_name
 from melformer.ui.loops import PromptLoop, check_beats_per_bar, open_loop
-from melformer.ui.requests import real_number, whole_number
+from melformer.ui.requests import MAX_SEED, real_number, whole_number
 from melformer.ui.session import Session
 from melformer.ui.sessions import Sessions
 from melformer.ui.stem_jobs import PcmStems
@@ -143,6 +144,16 @@ def _retime(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
     )
 
 
+def _again(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
+    stem = data.get("stem")
+    if stem is not None and stem not in STEMS:
+        raise RequestError(f"A stem is one of {', '.join(STEMS)}, not {str(stem)[:40]}.")
+    first = whole_number(data.get("first"), "A beat", 0, 1_000_000)
+    end = whole_number(data.get("end"), "A beat", first + 1, 1_000_000)
+    seed = whole_number(data.get("seed", 0), "The seed", 0, MAX_SEED)
+    return session.redo_part(_take(data), first, end, None if stem is None else [str(stem)], seed)
+
+
 def _name(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
     return session.name_take(_take(data), str(data.get("name") or ""))
 
@@ -223,7 +234,7 @@ def _use(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
     return session.use_take(_take(data))
 
 
-COSTLY = (_load, _example, _retime, _crop, _use, _export, _zip, _explain, _decode, _edit)
+COSTLY = (_load, _example, _retime, _crop, _use, _again, _export, _zip, _explain, _decode, _edit)
 """These read, resample, write or decode much: they go through the host's queue for work, one at a time."""
 ACTIONS: dict[str, Callable[[Actions, Session, dict[str, Any]], Any]] = {
     "load": _load,
@@ -233,6 +244,7 @@ ACTIONS: dict[str, Callable[[Actions, Session, dict[str, Any]], Any]] = {
     "retime": _retime,
     "crop": _crop,
     "use": _use,
+    "again": _again,
     "rename": _name,
     "favourite": _mark,
     "reopen": lambda actions, session, data: session.reopen(str(data.get("key"))),

@@ -1,17 +1,14 @@
 """What one visitor has on the desk: a loop, its takes, what can be undone, and the stream that plays."""
 
-import collections
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from melformer.audio.io import Waveform
 from melformer.errors import RequestError
 from melformer.ui.choice import Choice, check_size
+from melformer.ui.composing import has_stems, open_stream, redone, take_stems
 from melformer.ui.limits import Limits
 from melformer.ui.loops import PromptLoop, bpm_of_bars, crop_loop, loop_of_take, open_loop, retime_loop, snap_bpm
 from melformer.ui.requests import MAX_SEED, GenerationRequest, read_request, read_settings, whole_number
@@ -27,8 +24,6 @@ from melformer.ui.wire import Messages, pack_beat, write_pcm16
 
 STOP_WAIT_S = 2.0
 MAX_NAME = 60
-MAX_STEMS_S = 180.0
-"""Of a longer take no stems are made afterwards: it would hold the machine up for others."""
 MAX_ANSWER_BYTES = 2**20
 """Of samples in one answer: beyond it a page asks again."""
 
@@ -155,6 +150,25 @@ class Session:
         self.store.change(replace(self.need_take(number), favourite=favourite))
         return self.view()
 
+    def redo_part(self, number: int, first: int, end: int, stems: list[str] | None, seed: int) -> dict[str, Any]:
+        """A new take: another with new beats [first, end) composed anew, all stems of them or those named.
+
+        Errors: RequestError.
+        """
+        take = self.need_take(number)
+        if not has_stems(take):
+            raise RequestError("This take is too long for a part of it to be composed again. Continue from it instead.")
+        self.check_disk()
+        self.settle()
+        store = self.store
+        with store.lock:
+            number, path = store.next_number(), store.next_tape()
+        made = redone(self.model, take, number, path, (first, end), stems, seed)
+        with store.lock:
+            store.remember()
+            store.keep(made)
+        return {"take": made.number, "view": self.view()}
+
     def undo(self) -> dict[str, Any]:
         """Go back to the loop and the takes before the last change. Errors: RequestError when there is none."""
         self.stop()
@@ -194,17 +208,18 @@ class Session:
             loop = self.need_loop() if key is None else self._loop_of(key)
             return self.stem_jobs.wait(loop.key, lambda: loop.prompt, loop.prompt.bpm, wait_s)
         take = self.need_take(whole_number(number, "The take", 1, 1_000_000))
-        if take.loop.prompt.waveform.duration_s + take.n_new_samples / take.tape.sample_rate > MAX_STEMS_S:
+        if not has_stems(take):
             return None
         name = f"{take.loop.key} {take.tape.path.name} {take.n_beats}"
-        return self.stem_jobs.wait(name, take.whole, take.loop.prompt.bpm, wait_s, lambda: self._take_stems(take))
+        return self.stem_jobs.wait(name, take.whole, take.loop.prompt.bpm, wait_s, lambda: take_stems(self.model, take))
 
     def play(self, data: dict[str, Any]) -> Messages:
         """Continue the loop, or keep going after a take: messages for the page, a beat at a time."""
         request = read_request(data, self.limits)
         performance = self._prepare(request)
         try:
-            yield from performance.messages(lambda: self._open_stream(request, performance.take))
+            varied = None if request.vary is None else self.need_take(request.vary[0])
+            yield from performance.messages(lambda: open_stream(self.model, request, performance.take, varied))
         finally:
             performance.stop("left")
             with self.store.lock:
@@ -326,8 +341,9 @@ class Session:
                 waveform = loop.prompt.waveform
                 tape = Tape(store.next_tape(), waveform.n_channels, waveform.sample_rate)
                 take = Take(
-                    store.next_number(), loop, request.seed, request.settings, tape, [], closed=request.close_loop
-                )
+                    store.next_number(), loop, request.seed, request.settings, tape, [], closed=request.close_loop,
+                    edited=request.vary is not None,
+                )  # fmt: skip
             else:
                 take = self._extendable(self.need_take(request.keep))
             self._running = StreamRun(self.scheduler, self.limits, request, take, self._keep_playing, self.paced)
@@ -347,36 +363,6 @@ class Session:
             return take
         tape = take.tape.fork(self.store.next_tape(), take.n_new_samples)  # an undone extension stays as it was
         return replace(take, tape=tape, codes=take.codes[: take.n_beats], sources=take.sources[: take.n_beats])
-
-    def _open_stream(self, request: GenerationRequest, take: Take) -> Any:
-        if request.vary is not None:
-            varied, stem = request.vary
-            state = self._state_of(self.need_take(varied))
-            return self.model.vary(state, [stem], request.n_beats, request.seed, request.settings)
-        if request.keep is None:
-            return self.model.stream(
-                take.loop.prompt, n_beats=request.n_beats, seed=request.seed, settings=request.settings,
-                close_loop=request.close_loop,
-            )  # fmt: skip
-        stream = self.model.resume(self._state_of(take), n_beats=request.n_beats)
-        stream.settings = request.settings
-        return stream
-
-    def _state_of(self, take: Take) -> Any:
-        """Where a take goes on; one of several was made without: its seed makes the same beats again."""
-        if take.state is not None:
-            return take.state
-        again = self.model.stream(
-            take.loop.prompt, n_beats=take.n_beats, seed=take.seed, settings=take.settings, close_loop=take.closed
-        )
-        collections.deque(again, maxlen=0)
-        return again.state()
-
-    def _take_stems(self, take: Take) -> dict[str, Waveform]:
-        """The stems of a loop and its take, as the take was composed of them."""
-        loop, new = self.model.stems(take.loop.prompt), self.model.new_stems(self._state_of(take))
-        rate = take.tape.sample_rate
-        return {name: Waveform(np.concatenate([loop[name].samples, new[name].samples]), rate) for name in loop.present}
 
     def _keep_playing(self, performance: StreamRun) -> None:
         with self.store.lock:

@@ -109,7 +109,7 @@ class StreamRun:
         take = self.take
         take.tape.append(beat.waveform.samples)
         take.codes.append(code_columns(beat.codes))
-        take.sources.append(beat_sources(beat, take.loop.prompt))
+        take.sources.append(beat_sources(beat))
         join = take.join if take.n_beats else np.asarray(stream.join, dtype=np.float32)
         begun_with = take.begun_with
         if stream.settings != take.settings and begun_with is None:

@@ -9,7 +9,7 @@ import numpy as np
 from melformer.audio.io import Waveform
 from melformer.ui.loops import PromptLoop
 from melformer.ui.tape import Tape
-from melformer.ui.wire import code_columns
+from melformer.ui.wire import beat_sources, code_columns
 
 JOIN_S = 0.03  # a whole take says where its loop ends; so much before it was joined
 
@@ -21,7 +21,8 @@ class Take:
     `codes`: one uint16 (n_columns, n_codebooks) a beat. `state`: the file that resumes the stream after the last beat
     (some MB each, too many for memory); where it is None, the seed makes the same beats again. `closed`: its last bar
     leads back to the loop's first. `begun_with`: the settings of its first beat, where they were changed while it
-    played. `sources`: for each beat where it came from (`wire.beat_sources`), None where nobody knows.
+    played. `sources`: for each beat where it came from (`wire.beat_sources`), None where nobody knows. `edited`: parts
+    of it were drawn anew, so that its seed does not make it again.
     """
 
     number: int
@@ -38,6 +39,7 @@ class Take:
     sources: list[Any] = field(default_factory=list)
     name: str = ""
     favourite: bool = False
+    edited: bool = False
 
     @property
     def state_path(self) -> Path:
@@ -77,11 +79,9 @@ class Take:
 
 def whole_take(number: int, loop: PromptLoop, continuation: Any, tape_path: Path) -> Take:
     """A finished `Continuation` as a take, its new part on a tape of its own."""
-    new, prompt = continuation.new, loop.prompt.waveform
+    new = continuation.new
     tape = Tape(tape_path, new.n_channels, new.sample_rate)
     tape.append(new.samples)
-    join = continuation.waveform.samples[max(0, prompt.n_samples - round(JOIN_S * new.sample_rate)) : prompt.n_samples]
-    sources = getattr(continuation, "sources", None)
     return Take(
         number=number,
         loop=loop,
@@ -90,7 +90,13 @@ def whole_take(number: int, loop: PromptLoop, continuation: Any, tape_path: Path
         tape=tape,
         codes=list(np.array_split(code_columns(continuation.codes), continuation.n_beats)),
         n_beats=continuation.n_beats,
-        join=np.array(join),
+        join=joined_end(continuation),
         closed=continuation.ending is not None,
-        sources=[None] * continuation.n_beats if sources is None else list(sources),
+        sources=[beat_sources(beat) for beat in continuation.beats],
     )
+
+
+def joined_end(continuation: Any) -> np.ndarray:
+    """The prompt's last 30 ms as they lead into a `Continuation`'s new part."""
+    end, rate = continuation.prompt.waveform.n_samples, continuation.new.sample_rate
+    return np.array(continuation.waveform.samples[max(0, end - round(JOIN_S * rate)) : end])

@@ -62,6 +62,7 @@ def view_take(take: Take) -> dict[str, Any]:
         if begun_with is None
         else {"temperature": begun_with.temperature, "variation": begun_with.variation},
         "closed": take.closed,
+        "edited": take.edited,
         "beats_per_bar": take.loop.beats_per_bar,
         "loop_key": take.loop.key,
         "loop_name": take.loop.name,

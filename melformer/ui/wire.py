@@ -48,36 +48,16 @@ def pack_codes(columns: np.ndarray) -> dict[str, Any]:
     return {"data": text(columns), "columns": int(columns.shape[0]), "codebooks": int(columns.shape[1])}
 
 
-def beat_sources(beat: Any, prompt: Any) -> dict[str, list[dict[str, Any]]] | None:
-    """Where a new beat came from: for each stem (or `mix`, where stems are not told apart) its parts in order of time.
+def beat_sources(beat: Any) -> dict[str, list[dict[str, Any]]] | None:
+    """Where a new beat came from: for each stem its parts in order of time; None where the model does not say.
 
-    A part has its `share` of the beat, the beat that it was copied `from` (None: synthesised), the `shift` in
-    semitones, and whether it was `moved` within the beat. None where the model does not say.
+    A part has its `share` of the beat, the beat that it was copied `from` (None: silent), the `shift` in semitones, and
+    whether it was `moved` within the beat. Half beats (`UnitChoice` of drums, bass and other each) that follow each
+    other in one beat are one part.
     """
-    told = getattr(beat, "sources", None)
-    if isinstance(told, dict):
-        return told
-    if told:
-        return _unit_sources(told)
-    lags = getattr(beat, "lags", None)
-    if lags is None or not np.size(lags):
+    units: Sequence[Sequence[Any]] | None = getattr(beat, "sources", None)
+    if not units:
         return None
-    lags = np.asarray(lags).reshape(-1)
-    factor = float(prompt.model_beats_per_beat)
-    places = prompt.n_beats + beat.index + (np.arange(len(lags)) + 0.5) / len(lags)
-    origins = [None if lag <= 0 else int(np.floor(place - lag / factor)) for place, lag in zip(places, lags)]
-    parts: list[dict[str, Any]] = []
-    for origin in origins:
-        if parts and parts[-1]["from"] == origin:
-            parts[-1]["share"] += 1 / len(lags)
-        else:
-            parts.append({"from": origin, "share": 1 / len(lags), "shift": 0, "moved": False})
-    return {"mix": [{**part, "share": round(part["share"], 4)} for part in parts]}
-
-
-def _unit_sources(units: Sequence[Sequence[Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The half beats of one beat (`UnitChoice` of drums, bass and other each) as parts; neighbours from one beat become
-    one part."""
     sources: dict[str, list[dict[str, Any]]] = {name: [] for name in STEMS}
     for place, unit in enumerate(units):
         for name, choice in zip(STEMS, unit):
