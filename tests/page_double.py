@@ -16,6 +16,7 @@ import numpy as np
 from melformer.audio.grid import BeatGrid, fit_to_grid
 from melformer.audio.io import Waveform
 from melformer.generate import GenerationConfig
+from melformer.stems import Stems
 
 FRAMES, CODEBOOKS = 16, 8
 
@@ -29,6 +30,7 @@ class Prompt:
     n_beats: int
     codes: np.ndarray
     messages: list[str]
+    stems: Any = None
 
 
 def codes_of(seed: int, n_beats: int) -> np.ndarray:
@@ -130,11 +132,15 @@ class Model:
         while self.held_at is not None and beat >= self.held_at:
             time.sleep(0.01)
 
-    def prompt(self, loop: Waveform, *, bpm: float, start_s: float | None = None, beats_per_bar: int = 4) -> Any:
+    def prompt(self, loop: Any, *, bpm: float, start_s: float | None = None, beats_per_bar: int = 4) -> Any:
+        stems = None
+        if isinstance(loop, dict):
+            stems = Stems(*(fit_to_grid(one, bpm, start_s or 0.0).waveform for one in loop.values()))
+            loop = Stems(*loop.values()).mix()
         fit = fit_to_grid(loop, bpm, start_s or 0.0)
         messages = [fit.message] if fit.message else []
         codes = codes_of(fit.n_beats, fit.n_beats)
-        return Prompt(fit.waveform, bpm, fit.n_beats, codes, messages)
+        return Prompt(fit.waveform, bpm, fit.n_beats, codes, messages, stems)
 
     def stream(
         self, prompt: Any, n_beats: int | None = None, seed: int = 0, settings: Any = None, close_loop: bool = False
@@ -147,6 +153,8 @@ class Model:
     def stems(self, loop: Any, bpm: float | None = None) -> Any:
         """Drums are the loud samples, bass half of the rest: no separation, but parts that add up."""
         time.sleep(self.stems_s)
+        if getattr(loop, "stems", None) is not None:
+            return loop.stems
         waveform = loop if isinstance(loop, Waveform) else loop.waveform
         samples = waveform.samples
         drums = np.where(np.abs(samples) > 0.25, samples, 0).astype(np.float32)

@@ -34,6 +34,13 @@ def beat_width(page: Any) -> float:
     return page.evaluate("melformer.timeline.beatWidth")
 
 
+def select_bar(page: Any, bar: int) -> None:
+    """Click its number above the timeline."""
+    page.wait_for_function("melformer.state.store.loop.stemsKnown")  # lanes take room from the timeline
+    width = page.evaluate("melformer.timeline.beatWidth * melformer.state.store.loop.beats_per_bar")
+    page.locator("[data-scroll]").click(position={"x": (bar - 0.5) * width, "y": 12})
+
+
 def play_to_end(page: Any, begin: Any) -> None:
     """Call `begin`, and wait until what it plays has ended."""
     page.evaluate(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from page_double import loop_samples
 from page_moves import drop_files, load
-from page_server import open_page
+from page_server import Server, open_page
 
 from melformer.audio.io import write_waveform
 
@@ -50,6 +50,27 @@ def test_of_several_files_none_is_lost(page: Any, loop_bytes: bytes) -> None:
     page.wait_for_function("melformer.state.loop && melformer.state.loop.name === 'one_120bpm'")
     page.get_by_role("button", name="Open two_120bpm.wav").click()
     page.wait_for_function("melformer.state.loop.name === 'two_120bpm'")
+
+
+def test_stems_that_are_dropped_together_are_lanes_at_once(page: Any, server: Server) -> None:
+    """Their names say which is which; nothing is separated, and their sum is the loop."""
+    samples = loop_samples(8, 120.0, 22_050, 1).samples[:, 0]
+    parts = {"Drums": 0.5 * samples, "Bass": 0.25 * samples[::-1], "Other": 0.1 * samples}
+    assert drop_files(page, *((f"Song {name} 120bpm.wav", wav_bytes(part, 22_050)) for name, part in parts.items()))
+    page.wait_for_function("melformer.state.loop && melformer.state.loop.name === 'Song 120bpm'")
+    page.wait_for_function("melformer.state.store.beats.every((beat) => beat.stems)")
+    assert page.locator("[data-lane]").count() == 3
+    bass = page.evaluate("Array.from(melformer.state.store.beats[0].stems.bass.subarray(0, 999))")
+    assert np.abs(np.array(bass) - 32_768 * parts["Bass"][:999]).max() <= 2  # 16 bits, rounded twice
+    page.click("[data-act=double]")  # the stems go along
+    page.wait_for_function("melformer.state.loop.bpm === 240 && melformer.state.store.beats.every((one) => one.stems)")
+    assert page.locator("[data-lane]").count() == 3
+
+
+def test_loops_that_only_sound_like_stems_are_opened_one_by_one(page: Any, loop_bytes: bytes) -> None:
+    assert drop_files(page, ("my_drums_120bpm.wav", loop_bytes), ("your_bass_120bpm.wav", loop_bytes))
+    page.get_by_role("button", name="Open your_bass_120bpm.wav").click()
+    page.wait_for_function("melformer.state.loop.name === 'your_bass_120bpm'")
 
 
 def test_a_long_recording_is_cropped_to_the_part_that_is_chosen(page: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from page_double import Model
-from page_moves import load, play_to_end, wait_idle, wait_new
+from page_moves import load, play_to_end, select_bar, wait_idle, wait_new
 from page_server import Server, as_integers, open_page, read_tap, serving, visiting, without_gaps
 
 
@@ -106,12 +106,18 @@ def test_nothing_waits_for_the_stems(browser: Any, loops: list[Path]) -> None:
         page.context.close()
 
 
-def test_a_loop_of_one_stem_has_no_lanes_to_choose_from(browser: Any, loops: list[Path]) -> None:
+def test_a_loop_of_one_stem_has_one_lane(browser: Any, loops: list[Path]) -> None:
     with serving(Model(present=("drums",)), loops[:1]) as server:
         page = open_page(browser, server.url)
         load(page)
-        page.wait_for_function("melformer.state.loop.present.length === 1")
-        assert page.locator("[data-lane]").count() == 0
+        page.wait_for_selector("[data-lane=drums]")
+        assert page.locator("[data-lane]").count() == 1
+        page.click("[data-act=continue]")
+        wait_new(page, 4)
+        wait_idle(page)
+        select_bar(page, 3)
+        page.wait_for_selector("[data-act=again]:visible")
+        assert page.locator("[data-again-stem] option").all_inner_texts() == ["all stems"]
         page.context.close()
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from page_double import Model, loop_samples
 
-from melformer.audio.io import write_waveform
+from melformer.audio.io import Waveform, write_waveform
 from melformer.config import PRESETS
+from melformer.errors import AudioError
 from melformer.generate import Melformer
 from melformer.ui.explain import codebook_usage, decode_rewritten, decode_with
 from melformer.ui.limits import Limits
@@ -103,3 +104,26 @@ def test_a_part_of_a_take_is_composed_anew(session: Session) -> None:
     assert kept.n_beats == 8 and np.array_equal(kept.new().samples[: len(after)], after)
     chosen = list(session.choose({"n_beats": 2, "seed": 5, "n_takes": 2}))[-1]["takes"]
     assert all(beat["sources"].keys() == {"drums", "bass", "other"} for beat in session.beats(chosen[0], 0, 2))
+
+
+def test_the_players_own_stems_are_used_as_they_are(model: Melformer, tmp_path: Path) -> None:
+    """Also where one of them is shorter, or mono, and after cropping; what is not given is silent."""
+    sessions = Sessions(model, Limits(), tmp_path / "sessions")
+    session = sessions.find(sessions.create(paced=False))
+    loop = loop_samples(8, 100.0)
+    bass = Waveform(0.25 * loop.samples[: loop.n_samples // 2, :1], loop.sample_rate)
+    paths = {"drums": tmp_path / "a_drums_100bpm.wav", "bass": tmp_path / "a_bass_100bpm.wav"}
+    write_waveform(paths["drums"], loop, encoding="float")
+    write_waveform(paths["bass"], bass, encoding="float")
+    session.load_stems(paths, "a")
+    session.crop(2, 8)
+    prompt = session.need_loop().prompt
+    start = 2 * round(0.6 * loop.sample_rate)
+    assert np.array_equal(prompt.stems.drums.samples, loop.samples[start:])
+    assert np.array_equal(prompt.stems.bass.samples[: bass.n_samples - start, 1], bass.samples[start:, 0])
+    assert not prompt.stems.bass.samples[bass.n_samples - start :].any()
+    assert session.stems_of(None, None, 60.0).present == ("drums", "bass")
+    list(session.play({"n_beats": 2, "seed": 1}))
+    write_waveform(paths["bass"], Waveform(bass.samples, 48_000))
+    with pytest.raises(AudioError, match="different sample rates"):
+        session.load_stems(paths, "a")

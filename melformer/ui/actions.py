@@ -122,6 +122,15 @@ def _load(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
     return session.load(path, beats_per_bar, bpm, start_s)
 
 
+def _load_stems(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
+    files = data.get("paths")
+    if not isinstance(files, dict) or not files or not set(files) <= set(STEMS):
+        raise RequestError(f"Give a file for each stem; a stem is one of {', '.join(STEMS)}.")
+    paths = {name: actions.uploaded(files[name]) for name in STEMS if name in files}
+    name, beats_per_bar = str(data.get("name") or "stems"), check_beats_per_bar(data.get("beats_per_bar", 4))
+    return session.load_stems(paths, name, beats_per_bar)
+
+
 def _example(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
     loop = actions.example(session, data.get("name"), check_beats_per_bar(data.get("beats_per_bar", 4)))
     return session.open(loop)
@@ -234,10 +243,11 @@ def _use(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
     return session.use_take(_take(data))
 
 
-COSTLY = (_load, _example, _retime, _crop, _use, _again, _export, _zip, _explain, _decode, _edit)
+COSTLY = (_load, _load_stems, _example, _retime, _crop, _use, _again, _export, _zip, _explain, _decode, _edit)
 """These read, resample, write or decode much: they go through the host's queue for work, one at a time."""
 ACTIONS: dict[str, Callable[[Actions, Session, dict[str, Any]], Any]] = {
     "load": _load,
+    "load_stems": _load_stems,
     "example": _example,
     "loop": lambda actions, session, data: session.loop_view(str(data.get("key"))),
     "view": lambda actions, session, data: session.view(),

@@ -11,7 +11,7 @@ STATIC = Path(__file__).parent / "static"
 # In this order: each may use what stands before it.
 SCRIPTS = (
     "dom", "store", "player", "drawing", "timeline", "transport", "media", "region", "record", "open", "grid",
-    "lanes", "run", "takes", "share", "codes", "fields", "keys", "main",
+    "lanes", "run", "takes", "compare", "share", "codes", "fields", "keys", "main",
 )  # fmt: skip
 
 

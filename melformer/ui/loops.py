@@ -1,14 +1,18 @@
 """The loop that is to be continued: from a file, cropped, at another tempo, or a take used as a prompt."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
+
 from melformer.audio.grid import MAX_BPM, MIN_BPM, BeatGrid, beats_per_second, bpm_of, check_bpm, seconds_per_beat
 from melformer.audio.io import Waveform, read_beginning
 from melformer.audio.tempo import Tempo, find_tempo, fit_loop
 from melformer.errors import AudioError, RequestError, TempoError
+from melformer.stems import STEMS, Stems
 from melformer.ui.limits import Limits
 
 BEATS_PER_BAR = (2, 3, 4, 5, 6, 7, 8, 9, 12)
@@ -22,7 +26,7 @@ MAX_VALUES_PER_S = 400_000
 class PromptLoop:
     """A prompt, the audio it was cut from (`start_s` in, for cutting it anew), and what the user is told.
 
-    `example`: the name of the example that it is, as a whole.
+    `example`: the name of the example that it is, as a whole. `stems`: those of the audio, where they were given.
     """
 
     name: str
@@ -34,6 +38,7 @@ class PromptLoop:
     messages: tuple[str, ...]
     start_s: float = 0.0
     example: str = ""
+    stems: Stems | None = None
     key: str = field(default_factory=lambda: uuid4().hex)
 
     @property
@@ -64,35 +69,103 @@ def open_loop(
 
     Errors: AudioError, TempoError.
     """
-    raw, whole_s = read_beginning(path, max_s=READ_AT_MOST_S, kept_s=limits.prompt_s, kept_values=limits.prompt_values)
+    raw, whole_s = _read(path, limits, limits.prompt_values)
+    return _open(model, Opened(path.stem, path, raw, whole_s), limits, beats_per_bar, bpm, start_s)
+
+
+def open_stems(
+    model: Any, paths: Mapping[str, Path], name: str, limits: Limits, beats_per_bar: int = 4
+) -> PromptLoop:  # fmt: skip
+    """The player's own stems, a file each, as one loop. What is shorter ends in silence.
+
+    Errors: AudioError, TempoError.
+    """
+    read = {stem: _read(path, limits, limits.prompt_values // len(paths)) for stem, path in paths.items()}
+    waveforms = {stem: raw for stem, (raw, _) in read.items()}
+    if len({raw.sample_rate for raw in waveforms.values()}) > 1:
+        rates = ", ".join(f"{paths[stem].name} {raw.sample_rate:,} Hz" for stem, raw in waveforms.items())
+        raise AudioError(f"The stems have different sample rates ({rates}). Export them all at the same rate.")
+    n_samples, n_channels = (max(raw.samples.shape[axis] for raw in waveforms.values()) for axis in (0, 1))
+    cut = [raw.n_samples for raw, seconds in read.values() if seconds > raw.duration_s]  # all end where one was cut
+    n_samples = min([n_samples, *cut])
+    stems = Stems.from_mapping({stem: _padded(raw, n_samples, n_channels) for stem, raw in waveforms.items()})
+    whole_s = max(seconds for _, seconds in read.values())
+    opened = Opened(name, next(iter(paths.values())), stems.mix(), whole_s, stems)
+    return _open(model, opened, limits, beats_per_bar)
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """What was read: the beginning of a file that lasts `whole_s` seconds, or of several and their mix."""
+
+    name: str
+    path: Path
+    raw: Waveform
+    whole_s: float
+    stems: Stems | None = None
+
+
+def _read(path: Path, limits: Limits, kept_values: int) -> tuple[Waveform, float]:
+    """A file's beginning and how long it lasts, in seconds. Errors: AudioError."""
+    raw, whole_s = read_beginning(path, max_s=READ_AT_MOST_S, kept_s=limits.prompt_s, kept_values=kept_values)
     if raw.sample_rate * raw.n_channels > MAX_VALUES_PER_S:
         raise AudioError(
             f"{path.name} has {raw.n_channels} channels at {raw.sample_rate:,} Hz, more than a page can play: "
             "export it as stereo at 44,100 or 48,000 Hz."
         )
+    return raw, whole_s
+
+
+def _padded(waveform: Waveform, n_samples: int, n_channels: int) -> Waveform:
+    samples = np.zeros((n_samples, n_channels), np.float32)
+    samples[: waveform.n_samples] = waveform.samples[:n_samples]
+    return Waveform(samples, waveform.sample_rate)
+
+
+def _open(
+    model: Any, opened: Opened, limits: Limits, beats_per_bar: int, bpm: float | None = None,
+    start_s: float | None = None,
+) -> PromptLoop:  # fmt: skip
+    raw, whole_s = opened.raw, opened.whole_s
     try:
-        tempo = find_tempo(raw, path=path, bpm=bpm, start_s=start_s, beats_per_bar=beats_per_bar, whole_s=whole_s)
-        return _open_waveform(model, raw, whole_s, path.stem, tempo, limits, beats_per_bar)
+        tempo = find_tempo(
+            raw, path=opened.path, bpm=bpm, start_s=start_s, beats_per_bar=beats_per_bar, whole_s=whole_s
+        )  # fmt: skip
+        return _on_grid(model, opened, tempo, limits, beats_per_bar)
     except TempoError:
         if raw.duration_s >= SHORT_S:
             raise
         raise TempoError(f"Too short ({raw.duration_s:.2f} s): use at least a beat, ideally a bar.") from None
 
 
-def _open_waveform(
-    model: Any, raw: Waveform, whole_s: float, name: str, tempo: Tempo, limits: Limits, beats_per_bar: int
-) -> PromptLoop:
+def _on_grid(model: Any, opened: Opened, tempo: Tempo, limits: Limits, beats_per_bar: int) -> PromptLoop:
+    raw, stems, whole_s = opened.raw, opened.stems, opened.whole_s
     messages = list(tempo.messages)
     if whole_s > raw.duration_s:
         messages.append(f"Using the first {raw.duration_s:.0f} s of {whole_s:.0f} s.")
     if tempo.is_one_shot or tempo.stop_s is not None:  # without silence and tail, or made of a hit, it is the loop
         fit = fit_loop(raw, tempo)
+        stems = _each(stems, lambda stem: fit_loop(stem, tempo).waveform)
         raw, tempo = fit.waveform, replace(tempo, start_s=0.0)
         messages += [fit.message] if fit.message else []
-    prompt = model.prompt(raw, bpm=tempo.bpm, start_s=tempo.start_s, beats_per_bar=beats_per_bar)
+    prompt = _prompt(model, raw, stems, tempo.bpm, tempo.start_s, beats_per_bar)
     told = (*messages, *prompt.messages)
-    loop = PromptLoop(name, raw, prompt, beats_per_bar, tempo.source, tempo.confidence, told, tempo.start_s)
+    source, confidence = tempo.source, tempo.confidence
+    loop = PromptLoop(
+        opened.name, raw, prompt, beats_per_bar, source, confidence, told, tempo.start_s, stems=stems
+    )  # fmt: skip
     return shorten(model, loop, limits)
+
+
+def _prompt(
+    model: Any, raw: Waveform, stems: Stems | None, bpm: float, start_s: float, beats_per_bar: int
+) -> Any:  # fmt: skip
+    audio = raw if stems is None else dict(zip(STEMS, stems))
+    return model.prompt(audio, bpm=bpm, start_s=start_s, beats_per_bar=beats_per_bar)
+
+
+def _each(stems: Stems | None, change: Callable[[Waveform], Waveform]) -> Stems | None:
+    return None if stems is None else Stems(*map(change, stems))
 
 
 def shorten(model: Any, loop: PromptLoop, limits: Limits) -> PromptLoop:
@@ -113,9 +186,12 @@ def crop_loop(model: Any, loop: PromptLoop, first: int, last: int, note: str | N
         raise RequestError(f"Beats {first + 1} to {last} aren't in the loop; it has {loop.prompt.n_beats}.")
     edges = loop.edges()
     raw = loop.prompt.waveform.slice(int(edges[first]), int(edges[last]))
-    prompt = model.prompt(raw, bpm=loop.prompt.bpm, start_s=0.0, beats_per_bar=loop.beats_per_bar)
+    stems = (
+        None if loop.stems is None else _each(loop.prompt.stems, lambda s: s.slice(int(edges[first]), int(edges[last])))
+    )
+    prompt = _prompt(model, raw, stems, loop.prompt.bpm, 0.0, loop.beats_per_bar)
     told = (*loop.messages, note) if note else (f"Cropped to {range_words(first, last, loop.beats_per_bar)}.",)
-    return PromptLoop(loop.name, raw, prompt, loop.beats_per_bar, loop.source, loop.confidence, told)
+    return PromptLoop(loop.name, raw, prompt, loop.beats_per_bar, loop.source, loop.confidence, told, stems=stems)
 
 
 def retime_loop(
@@ -128,11 +204,14 @@ def retime_loop(
         raise RequestError("The grid already starts at the beginning of the file.")
     start_s = max(0.0, start_s)
     same = abs(bpm - loop.prompt.bpm) < 1e-9 and not shift_s
-    prompt = model.prompt(loop.raw, bpm=bpm, start_s=start_s, beats_per_bar=beats_per_bar)
+    prompt = _prompt(model, loop.raw, loop.stems, bpm, start_s, beats_per_bar)
     source, confidence = (loop.source, loop.confidence) if same else ("you", 1.0)
     told = tuple(prompt.messages)
     example = "" if shift_s else loop.example
-    again = PromptLoop(loop.name, loop.raw, prompt, beats_per_bar, source, confidence, told, start_s, example)
+    again = replace(
+        loop, prompt=prompt, beats_per_bar=beats_per_bar, source=source, confidence=confidence, messages=told,
+        start_s=start_s, example=example, key=uuid4().hex,
+    )  # fmt: skip
     return shorten(model, again, limits)
 
 

@@ -10,7 +10,16 @@ from melformer.errors import RequestError
 from melformer.ui.choice import Choice, check_size
 from melformer.ui.composing import has_stems, open_stream, redone, take_stems
 from melformer.ui.limits import Limits
-from melformer.ui.loops import PromptLoop, bpm_of_bars, crop_loop, loop_of_take, open_loop, retime_loop, snap_bpm
+from melformer.ui.loops import (
+    PromptLoop,
+    bpm_of_bars,
+    crop_loop,
+    loop_of_take,
+    open_loop,
+    open_stems,
+    retime_loop,
+    snap_bpm,
+)
 from melformer.ui.requests import MAX_SEED, GenerationRequest, read_request, read_settings, whole_number
 from melformer.ui.scheduler import Scheduler
 from melformer.ui.spool import Spool
@@ -106,6 +115,11 @@ class Session:
         """Take a file as the loop; earlier takes stay in the list. Errors: AudioError, TempoError, RequestError."""
         self.check_disk()
         return self._put(open_loop(self.model, path, self.limits, beats_per_bar, bpm, start_s))
+
+    def load_stems(self, paths: dict[str, Path], name: str, beats_per_bar: int = 4) -> dict[str, Any]:
+        """Take several files, a stem each, as the loop. Errors: as `load`."""
+        self.check_disk()
+        return self._put(open_stems(self.model, paths, " ".join(name.split())[:MAX_NAME], self.limits, beats_per_bar))
 
     def open(self, loop: PromptLoop) -> dict[str, Any]:
         """Take a loop that is ready, such as an example's."""

@@ -27,7 +27,7 @@ function wireKeys() {
 function shortcut(event) {
   const key = event.key.toLowerCase(), main = ["continue", "keep", "stop"].map(act).find((button) => !button.hidden);
   const todo = {
-    c: () => main.click(), r: () => act("another").click(), l: () => find("[data-loop-play]").click(), n: skipToNew, home: toStart,
+    c: () => main.click(), r: () => act("another").click(), l: () => find("[data-loop-play]").click(), n: skipToNew, b: () => act("ab").click(), home: toStart,
     s: () => state.store && state.store.take > 0 && save(state.store.take, "wav"),
   }[key];
   if (todo && !event.shiftKey) todo();

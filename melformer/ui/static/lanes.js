@@ -61,7 +61,7 @@ async function fetchOnce(name, data, use) {
 function showLanes() {
   const store = state.store, present = store ? store.loop.present : [];
   const pending = store && !store.loop.stemsKnown; // until they come, the rows stay as they are: nothing jumps
-  const shown = pending ? timeline.lanes : present.length > 1 ? STEMS.filter((name) => present.includes(name)) : [];
+  const shown = pending ? timeline.lanes : STEMS.filter((name) => present.includes(name));
   const changed = String(shown) !== String(timeline.lanes);
   timeline.lanes = shown;
   find("[data-mf]").classList.toggle("mf-has-lanes", shown.length > 0);

@@ -1,18 +1,18 @@
 // Wires the page together.
 const state = {
   token: null, view: null, limits: { beats: 256, upload_mb: 20, prompt_beats: 64 }, loop: null, store: null, run: null, lastRun: 0, busy: false, loading: 0,
-  loops: new Map(), stores: new Map(), missed: [], taps: [], costs: [], files: [], example: null, range: null, cursor: 0, note: "", noteUntil: 0, offline: false,
+  loops: new Map(), stores: new Map(), missed: [], taps: [], costs: [], files: [], example: null, range: null, cursor: 0, against: null, rounds: 0, note: "", noteUntil: 0, offline: false,
 };
 const player = new Player((what) => report(what));
 const timeline = new Timeline(element);
 Object.assign(timeline.on, {
-  seek: seekBeat, play: playFrom, range: setRange, choose: showBeat, spoken: () => announce(find("[data-readout]").textContent),
+  seek: seekBeat, play: playFrom, bar: selectBar, range: setRange, choose: showBeat, spoken: () => announce(find("[data-readout]").textContent),
   layout: () => { placeBraces(); placeLaneHeads(); showPosition(); },
 });
 player.range = (store) => rangeFrames(store);
 window.melformer = { state, player, timeline, lanes };
 
-const TOUCH_HINT = "Top: waveform. Bottom: the model's tokens. Click a beat to hear it, double-click to play from there.";
+const TOUCH_HINT = "Top: waveform. Bottom: the model's tokens. Click a beat to hear it, double-click to play from there. Click a bar number to select the bar.";
 
 function showBeat(k) {
   const store = state.store;
@@ -26,12 +26,13 @@ function showBeat(k) {
 function wireButtons() {
   const todo = {
     continue: () => continueLoop(), stop, keep: keepGoing, another: anotherTake, crop, choose: chooseTakes, zip: saveAll, play: togglePlay, start: toStart, skip: skipToNew,
-    whole: () => setRange(0, Infinity), theme: switchTheme, share, record: openRecorder, "record-start": startRecording, "stems-zip": saveStems,
+    whole: () => setRange(0, Infinity), theme: switchTheme, share, record: openRecorder, "record-start": startRecording, "stems-zip": saveStems, again: tryAgain, ab: switchSides,
     wav: () => save(state.store.take, "wav"), flac: () => save(state.store.take, "flac"), rename: () => renameTake(takeOf(state.store.take)),
     dice: () => { find("#mf-seed").value = Math.floor(Math.random() * 10000); },
     undo: () => travel("undo"), redo: () => travel("redo"),
   };
   for (const [name, run] of Object.entries(todo)) act(name).addEventListener("click", run);
+  find("#mf-against").addEventListener("change", (event) => { state.against = Number(event.target.value); showCompare(); });
   findAll("[data-handle]").forEach(wireBrace);
   find(".mf-skip").addEventListener("click", (event) => {
     event.preventDefault(); // not an address: the page may be served below another one

@@ -6,8 +6,11 @@ function sentenceError(text) { return Object.assign(new Error(text), { forPeople
 function megabytes(n) { return `${n < 1e6 ? (n / 1e6).toFixed(1) : Math.ceil(n / 1e6)} MB`; }
 function formats() { return "Use WAV, AIFF, FLAC, MP3, OGG, Opus or M4A."; }
 
-/** The file as it is uploaded: itself, or the chosen region as WAV; null when the visitor thinks better of it. */
-async function prepareFile(file) {
+/**
+ * The file as it is uploaded: itself, or the chosen region as WAV; null when the visitor thinks better of it.
+ * `part.region` is chosen once for the files that share it.
+ */
+async function prepareFile(file, part = {}) {
   if (!file.size) throw sentenceError(`${file.name} is empty.`);
   const limit = state.limits.upload_mb * 1e6, readable = SERVER_READS.test(file.name);
   const seconds = readable ? await durationOf(file) : null;
@@ -17,7 +20,8 @@ async function prepareFile(file) {
   const pcm = wavOf(bytes) || (await decodeAny(bytes, file));
   if (!pcm) return file.size <= limit ? file : tooLarge(file);
   const most = Math.min(LONGEST_S, (0.99 * limit) / pcm.bytesPerSecond);
-  const region = pcm.seconds <= most ? [0, pcm.seconds] : await chooseRegion(file.name, pcm, most);
+  if (pcm.seconds > most && !part.region) part.region = await chooseRegion(file.name, pcm, most);
+  const region = pcm.seconds > most ? part.region : [0, pcm.seconds];
   if (!region) return null;
   const name = `${file.name.replace(/\.[a-z0-9]+$/i, "")}.wav`;
   return new File([pcm.slice(region[0], region[1])], name, { type: "audio/wav" });

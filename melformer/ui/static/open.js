@@ -37,26 +37,63 @@ async function change(what, data) {
 async function openFiles(list) {
   const files = Array.from(list || []);
   if (!files.length) return;
+  const stems = stemFiles(files);
+  if (stems) return openStems(stems);
   for (const file of files) if (!state.files.some((one) => one.name === file.name && one.size === file.size)) state.files.push(file);
   showFileCards();
   await openFile(files[0]);
 }
 
+const STEM_WORDS = { drums: /drums?|beats?|percussion|perc/, bass: /bass(line)?|sub/, other: /others?|rest|music|melod(y|ic)|synths?|keys|pads?|guitars?|chords|vocals?|inst(rumental)?/ };
+
+/** Files whose names differ only in which stem they are: their files by stem, and what is left of the name; else null. */
+function stemFiles(files) {
+  if (files.length < 2 || files.length > STEMS.length) return null;
+  const found = {}, rests = new Set();
+  for (const file of files) {
+    const name = file.name.replace(/\.[a-z0-9]+$/i, ""), lower = name.toLowerCase();
+    const stem = STEMS.find((one) => new RegExp(`(^|[^a-z])(${STEM_WORDS[one].source})(?![a-z])`).test(lower));
+    if (!stem || found[stem]) return null;
+    found[stem] = file;
+    rests.add(name.replace(new RegExp(`(^|[^a-z])(${STEM_WORDS[stem].source})(?![a-z])`, "i"), "").replace(/^[\s_.-]+|[\s_.-]+$/g, ""));
+  }
+  return rests.size === 1 ? { files: found, name: [...rests][0] || "stems" } : null;
+}
+
+/** The stems of one loop, a file each: lanes at once. Of long ones the same part is used of all. */
+async function openStems({ files, name }) {
+  const words = Object.values(files).map((file) => file.name).join(", ");
+  await opening(`${plural(Object.keys(files).length, "stem")} (${words})`, async () => {
+    const paths = {}, part = {};
+    for (const stem of STEMS.filter((one) => files[one])) {
+      const ready = await prepareFile(files[stem], part);
+      if (!ready) return;
+      paths[stem] = (await upload(ready)).path;
+    }
+    await openWith("load_stems", { paths, name });
+  });
+}
+
 /** `grid`: tempo and first beat where they are known, as of a recording with a count-in. */
 async function openFile(file, grid = {}) {
+  await opening(file.name, async () => {
+    const ready = await prepareFile(file);
+    if (ready) await openWith("load", { path: (await upload(ready)).path, ...grid });
+  });
+}
+
+/** Nothing else may begin meanwhile; whatever goes wrong is told with `words` for what was read. */
+async function opening(words, read) {
   showError("");
   stopSound();
   state.loading += 1;
-  status(`Reading ${file.name}…`);
+  status(`Reading ${words}…`);
   refresh();
   try {
-    const ready = await prepareFile(file);
-    if (!ready) return;
-    const uploaded = await upload(ready);
-    await openWith("load", { path: uploaded.path, ...grid });
+    await read();
   } catch (error) {
     if (error.forPeople) showError(error.message);
-    else showError(`${file.name} couldn't be uploaded. Check the connection and try again.`);
+    else showError(`${words} couldn't be uploaded. Check the connection and try again.`);
   } finally {
     state.loading -= 1;
     refresh();

@@ -56,11 +56,7 @@ function keepGoing() {
 /** Another idea over the same loop: a seed that no take of it has yet, unless one was typed in. */
 function anotherTake() {
   if (!state.loop) return;
-  const used = state.view.takes.filter((take) => take.loop_key === state.loop.key).map((take) => take.seed);
-  if (state.run && state.run.asked) used.push(state.run.asked.seed);
-  let seed = Number(find("#mf-seed").value);
-  while (used.includes(seed)) seed = (seed + 1) % 2147483648;
-  find("#mf-seed").value = seed;
+  find("#mf-seed").value = freshSeed(state.loop.key, Number(find("#mf-seed").value));
   continueLoop("bar");
 }
 
@@ -71,9 +67,7 @@ function varyLane(stem) {
   const store = new Store(source.loop, -1);
   store.shareStems();
   const from = leadFrom(store, "bar");
-  const used = state.view.takes.filter((take) => take.loop_key === taken.loop_key).map((take) => take.seed);
-  let seed = (taken.seed + 1) % 2147483648;
-  while (used.includes(seed)) seed = (seed + 1) % 2147483648;
+  const seed = freshSeed(taken.loop_key, taken.seed);
   begin(store, from, { ...knobs(), n_beats: taken.n_beats, seed, vary: { take: taken.number, stem }, lead_in_s: secondsOf(source.loop, store.frames - from) });
 }
 

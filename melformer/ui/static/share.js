@@ -16,7 +16,7 @@ async function share() {
   const take = takeOf(state.store.take);
   if (!take) return;
   const link = shareLink(take);
-  const words = take.steered ? " You moved the controls while it played, so a link can only repeat the last settings." : state.example ? "" : " Your sound stays here: whoever opens it drops in the same loop.";
+  const words = take.edited ? " A link repeats the seed and settings, not the parts you redid." : take.steered ? " You moved the controls while it played, so a link can only repeat the last settings." : state.example ? "" : " Your sound stays here: whoever opens it drops in the same loop.";
   try {
     await navigator.clipboard.writeText(link);
     showNote(`Link copied.${words}`);

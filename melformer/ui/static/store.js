@@ -65,7 +65,7 @@ class Store {
     this.held = 0;
     this.planned = 0;
     this.complete = true;
-    this.waiting = false; // for a turn: meanwhile the loop plays round
+    this.waiting = false; // the loop plays round: until it is our turn, or beside a take (A/B)
   }
 
   get nNew() { return this.beats.length - this.loop.n_beats; }

@@ -11,7 +11,7 @@ function showTakes() {
 
 function takeWords(take) {
   const knob = (name, show) => (take.steered && take.steered[name] !== take[name] ? `${show(take.steered[name])} → ${show(take[name])}` : show(take[name]));
-  const words = [newPart(take.n_beats, take.beats_per_bar), `seed ${take.seed}`, `variation ${knob("variation", (v) => `${Math.round(v * 100)}%`)}`, `temperature ${knob("temperature", trim)}`];
+  const words = [newPart(take.n_beats, take.beats_per_bar), `seed ${take.seed}${take.edited ? ", partly redone" : ""}`, `variation ${knob("variation", (v) => `${Math.round(v * 100)}%`)}`, `temperature ${knob("temperature", trim)}`];
   if (state.loop && take.loop_key !== state.loop.key) words.unshift(`${take.loop_name}, ${trim(take.bpm)} BPM`);
   return words.join(" · ");
 }
@@ -82,16 +82,22 @@ async function showTake(number, andPlay = false) {
   }
   // Takes of one loop are compared at the same place: another one goes on where this one was.
   const same = player.playing && player.until === Infinity && player.store.loop === store.loop;
-  const from = same && player.at < store.frames ? player.at : 0;
   if (!same) stopSound();
+  present(store, same && player.at < store.frames ? player.at : 0, andPlay);
+}
+
+/** Show a store with the playhead at `frame`, and play it from there, or stand. */
+function present(store, frame, andPlay) {
   if (state.loop !== store.loop) showLoop(store.loop);
+  if (!andPlay) stopSound();
   store.shareStems();
-  Object.assign(state, { store, note: "", cursor: from, range: null });
+  Object.assign(state, { store, note: "", cursor: frame, range: null });
   timeline.show(store);
   timeline.follow = true;
   showTakes();
-  if (andPlay) player.play(store, from);
+  if (andPlay) player.play(store, frame);
   refresh();
+  showPosition();
   fetchStems(store);
 }
 

@@ -10,11 +10,12 @@ class Timeline {
     this.head = root.querySelector("[data-playhead]");
     this.chosen = -1;
     this.follow = true;
+    this.calm = window.matchMedia("(prefers-reduced-motion: reduce)");
     this.lanes = [];
     this.tiles = new Map();
     this.marks = new Map();
     this.left = 0;
-    this.on = {}; // seek(beat), play(beat), range(first, last), layout(), choose(beat)
+    this.on = {}; // seek(beat), play(beat), bar(beat), range(first, last), layout(), choose(beat)
     this.wire();
     new ResizeObserver(() => this.layout()).observe(this.scroll);
   }
@@ -111,7 +112,8 @@ class Timeline {
     if (!this.store) return;
     const x = this.xOf(frame);
     if (limit === null) return this.hold(x);
-    this.roll(x, Math.max(x, this.xOf(limit)));
+    if (this.calm.matches) this.hold(this.store.beatAt(frame) * this.beatWidth); // from beat to beat
+    else this.roll(x, Math.max(x, this.xOf(limit)));
     if (!this.follow) return;
     if (x < this.left || x > this.left + this.width * 0.8) this.scroll.scrollLeft = this.left = Math.max(0, x - this.width * 0.3);
   }
@@ -142,7 +144,7 @@ class Timeline {
 
   inRuler(event) { return event.clientY - this.scroll.getBoundingClientRect().top < this.rows.ruler; }
 
-  /** A drag along the bar numbers marks a range. */
+  /** A drag along the bar numbers marks a range, a click on one its bar. */
   press(event) {
     this.follow = false;
     this.dragged = false;
@@ -170,12 +172,12 @@ class Timeline {
     if (!this.store || this.dragged || event.target.closest("[data-handle]")) return;
     const k = this.beatUnder(event);
     this.choose(k);
-    if (this.store.beats[k]) this.on.seek(k);
+    if (this.store.beats[k]) (this.inRuler(event) ? this.on.bar : this.on.seek)(k);
   }
 
   touchTwice(event) {
     const k = this.beatUnder(event);
-    if (this.store && this.store.beats[k] && !event.target.closest("[data-handle]")) this.on.play(k);
+    if (this.store && this.store.beats[k] && !this.inRuler(event) && !event.target.closest("[data-handle]")) this.on.play(k);
   }
 
   key(event) {

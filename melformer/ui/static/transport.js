@@ -59,6 +59,7 @@ function refresh() {
   placeBraces();
   if (take && store.nNew) state.stores.set(store.take, store);
   showResult(take);
+  showCompare();
   if (run || player.playing || state.loading) return;
   if (!loop) status("");
   else if (take) status(state.note || "Press Extend to carry on, or New take for another idea.");
@@ -167,6 +168,13 @@ function setRange(first, last) {
   player.requeue();
 }
 
+/** A bar by its number; once more, and nothing is selected. */
+function selectBar(k) {
+  const bar = state.store.loop.beats_per_bar, first = k - (k % bar), last = Math.min(first + bar, state.store.beats.length);
+  if (state.range && state.range[0] === first && state.range[1] === last) setRange(0, Infinity);
+  else setRange(first, last);
+}
+
 function placeBraces() {
   const store = state.store, shown = Boolean(store) && store.beats.length > 1;
   const range = shown ? state.range || [0, store.beats.length] : null;
@@ -187,6 +195,7 @@ function placeBraces() {
   const inLoop = shown && state.range && store.loop === state.loop && range[1] <= store.loop.n_beats && !state.busy;
   act("crop").hidden = !inLoop;
   act("whole").hidden = !(shown && state.range);
+  showAgain();
   if (inLoop) setText(act("crop"), `Crop to ${rangeWords(range, store.loop.beats_per_bar)}`);
 }
 
