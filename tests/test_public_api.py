@@ -2,7 +2,6 @@
 
 import io
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +17,9 @@ from melformer.audio.io import Waveform, read_bpm_tag, read_waveform, write_wave
 from melformer.config import PRESETS
 from melformer.errors import AudioError, FormatError, RequestError
 from melformer.generate import GenerationConfig, Melformer
-from melformer.generate.mixes import composer
-from melformer.generate.mixes.composer import MixComposer
-from melformer.generate.mixes.sampling import MixConfig
 from melformer.generate.state import VERSION
 from melformer.hub import save_bundle
 from melformer.runtime.packed import PackedLinear, use_bytes, use_floats
-from melformer.runtime.torch_step_decoder import TorchStepDecoder
 from melformer.stems import STEMS
 from melformer.stems.units import UnitChoice
 from melformer.transformer.model import BeatTransformer, Conditioning
@@ -202,11 +197,3 @@ def test_the_transformer_works_on_another_device() -> None:
     rotation_at.cache_clear()  # it remembers tensors, here pretended ones
     assert prediction.logits.device == state.contexts.device == state.ring.keys.device == state.lags.device == CARD
     assert prediction.logits.shape == (2, 5, transformer.pattern.n_steps, 3, 64)
-
-
-def test_torch_composes_what_the_fast_path_composes(model: Melformer, monkeypatch: pytest.MonkeyPatch) -> None:
-    prompt = model.prompt(loop(), bpm=BPM)
-    fast = [codes.numpy() for codes in islice(MixComposer(model.transformer, prompt, 1, MixConfig()), 4)]
-    monkeypatch.setattr(composer, "step_decoder", TorchStepDecoder)
-    slow = [codes.numpy() for codes in islice(MixComposer(model.transformer, prompt, 1, MixConfig()), 4)]
-    assert np.array_equal(fast, slow)

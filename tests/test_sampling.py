@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from melformer.generate.mixes.sampling import MixConfig, mixture, sample_codes, sample_step
-from melformer.runtime.step_decoder import StepPrediction
+from melformer.generate.mixes.step_decoder import StepPrediction
 
 
 def test_sampling_follows_probabilities_and_limits() -> None:
@@ -26,20 +26,18 @@ def test_sampling_follows_probabilities_and_limits() -> None:
 
 def test_variation_moves_from_copying_to_new() -> None:
     weights, remembered = np.array([[0.6, 0.3]], np.float32), np.array([[[1, 2], [3, 4]]])
-    prediction = StepPrediction(
-        lambda book: np.zeros((1, 8), np.float32), np.zeros((1, 2), np.float32), weights, remembered, 8
-    )
+    prediction = StepPrediction(np.zeros((1, 2, 8), np.float32), np.zeros((1, 2), np.float32), weights, remembered)
     for variation in (0.25, 0.5, 1.0):
-        assert np.allclose(mixture(prediction, 1, variation).sum(-1), 1.0, atol=1e-5)
-    shares = [float(mixture(prediction, 1, v)[0, 0, 1]) for v in (0.2, 0.5, 0.8, 1.0)]
+        assert np.allclose(mixture(prediction, variation).sum(-1), 1.0, atol=1e-5)
+    shares = [float(mixture(prediction, v)[0, 0, 1]) for v in (0.2, 0.5, 0.8, 1.0)]
     assert shares == sorted(shares, reverse=True) and shares[-1] < 0.2
 
 
 def predicted(rows: int, weights: list[float], logits: np.ndarray, gate: float = 0.0) -> StepPrediction:
     """The same for each of some rows: one codebook, whose code 7 the remembered beats have, and so many logits."""
     return StepPrediction(
-        lambda book: np.tile(logits, (rows, 1)), np.full((rows, 1), gate, np.float32),
-        np.tile(np.float32(weights), (rows, 1)), np.full((rows, len(weights), 1), 7), len(logits),
+        np.tile(logits, (rows, 1, 1)), np.full((rows, 1), gate, np.float32),
+        np.tile(np.float32(weights), (rows, 1)), np.full((rows, len(weights), 1), 7),
     )  # fmt: skip
 
 
@@ -49,12 +47,12 @@ def test_temperature_1_is_the_models_own_distribution() -> None:
     prediction = predicted(rows, [0.5, 0.2], logits, gate=0.4)
     draws = ((np.arange(rows) + 0.5) / rows)[:, None]
     config = MixConfig(temperature=1.0, min_p=0.0)
-    shares = np.bincount(sample_step(prediction, rows, config, draws)[:, 0], minlength=12) / rows
+    shares = np.bincount(sample_step(prediction, config, draws)[:, 0], minlength=12) / rows
     gate = 1.0 / (1.0 + np.exp(-0.4))
     expected = (1.0 - 0.7 * gate) * np.exp(logits) / np.exp(logits).sum()
     expected[7] += 0.7 * gate
     assert np.abs(shares - expected).max() < 2.0 / rows  # the draws are equally spaced: rounding at either end
-    assert np.allclose(mixture(prediction, 1, 0.5)[0, 0], expected, atol=1e-6)
+    assert np.allclose(mixture(prediction, 0.5)[0, 0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("weights", [[0.9], [1e-9]], ids=["one beat to copy", "none"])
@@ -63,9 +61,9 @@ def test_what_is_new_is_drawn_as_often_as_the_gate_says(weights: list[float]) ->
     rows = 2_000
     prediction = predicted(rows, weights, np.zeros(512, np.float32))
     draws = ((np.arange(rows) + 0.5) / rows)[:, None]
-    said = {t: sample_step(prediction, rows, MixConfig(temperature=t), draws) for t in (0.2, 1.0)}
+    said = {t: sample_step(prediction, MixConfig(temperature=t), draws) for t in (0.2, 1.0)}
     shares = {t: float((codes == 7).mean()) for t, codes in said.items()}
     assert shares[1.0] == pytest.approx(0.5 * round(weights[0], 1), abs=0.01)
     assert shares[0.2] <= shares[1.0] and len(np.unique(said[1.0])) > 400
-    coldest = sample_step(prediction, rows, MixConfig(temperature=0.0), draws)
+    coldest = sample_step(prediction, MixConfig(temperature=0.0), draws)
     assert (coldest == (7 if weights[0] > 0.5 else 0)).all()

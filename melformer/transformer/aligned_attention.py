@@ -56,10 +56,6 @@ class AlignedKVCache:
         self.codes[:, :, slots] = memory.codes[:, -n:].permute(2, 0, 1, 3)
         self.pointer_keys[:, :, slots] = memory.pointer_keys[:, -n:, :, 0].permute(2, 0, 1, 3)
 
-    def rows(self, index: Tensor) -> "AlignedKVCache":
-        """A copy with the sequences `index` of this one."""
-        return AlignedKVCache(*(part[:, index] for part in (self.keys, self.values, self.codes, self.pointer_keys)))
-
 
 class AlignedAttention(nn.Module):
     """Scores of earlier beats at the same step: content, and a learned preference for each lag.

@@ -6,10 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from melformer.runtime.packed import PackedLinear
 
-
-class TiedCodeEmbedding(PackedLinear):
+class TiedCodeEmbedding(nn.Linear):
     """One table of code embeddings, read in both directions: to embed codes, and to classify (Press and Wolf 2017)."""
 
     offsets: Tensor
@@ -20,7 +18,6 @@ class TiedCodeEmbedding(PackedLinear):
         self.weight = nn.Parameter(torch.randn(n_codebooks * codebook_size, dim) / math.sqrt(dim))
         self.bias = nn.Parameter(torch.zeros(n_codebooks * codebook_size))
         self.register_buffer("offsets", torch.arange(n_codebooks) * codebook_size, persistent=False)
-        self._books: list[PackedLinear] = []
 
     def embed(self, codes: Tensor, present: Tensor) -> Tensor:
         """Sum of the embeddings of the codes that are `present`: int64 and bool (..., n_codebooks) → (..., dim)."""
@@ -32,23 +29,3 @@ class TiedCodeEmbedding(PackedLinear):
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., dim) → (..., n_codebooks, codebook_size)."""
         return self(hidden).unflatten(-1, (self.n_codebooks, self.codebook_size))
-
-    def books(self) -> list[PackedLinear]:
-        """A layer for each codebook, packed as the table is; the table's own memory where it is not."""
-        if self.bytes_per_weight == 4:
-            return [self._book(i) for i in range(self.n_codebooks)]
-        if not self._books:
-            self._books = [self._book(i) for i in range(self.n_codebooks)]
-            for book in self._books:
-                book.pack_bytes(wide=True) if self.has_bytes else book.pack_halves()
-        return self._books
-
-    def unpack(self) -> None:
-        self._books = []
-        super().unpack()
-
-    def _book(self, index: int) -> PackedLinear:
-        part = slice(index * self.codebook_size, (index + 1) * self.codebook_size)
-        book = PackedLinear(self.in_features, self.codebook_size, device="meta")
-        book.weight, book.bias = (nn.Parameter(p.detach()[part], requires_grad=False) for p in (self.weight, self.bias))
-        return book

@@ -49,11 +49,6 @@ class TransformerState:
     contexts: Tensor
     lags: Tensor
 
-    def rows(self, index: Tensor) -> "TransformerState":
-        """A copy with the sequences `index` (int64) of this one, some perhaps several times."""
-        caches = [KVCache(cache.keys[index], cache.values[index]) for cache in self.caches]
-        return TransformerState(self.position, caches, self.ring.rows(index), self.contexts[index], self.lags)
-
 
 class BeatTransformer(nn.Module):
     """Beats in, codes of the next beat out; it knows nothing of audio.

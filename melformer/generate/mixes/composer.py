@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from melformer.generate.mixes.sampling import MixConfig, sample_step
+from melformer.generate.mixes.step_decoder import StepDecoder
 from melformer.generate.prompt import Prompt
-from melformer.runtime.torch_step_decoder import step_decoder
 from melformer.transformer.model import UNKNOWN_BAR_POSITION, BeatTransformer, Conditioning
 
 LEAST_HEARD = 8
@@ -30,7 +30,7 @@ class MixComposer(Iterator[Tensor]):
         positions = torch.tensor([[self._in_bar(i) for i in range(len(heard) + 1)]], device=transformer.device)
         codes = torch.from_numpy(heard)[None].to(transformer.device)
         self.state = transformer.prefill(codes, Conditioning(self.tempo, positions))
-        self.decoder = step_decoder(transformer, 1)
+        self.decoder = StepDecoder(transformer)
 
     def _in_bar(self, position: int) -> int:
         """Where in its bar a model beat lies: the prompt ends on a bar line, as loops do."""
@@ -46,7 +46,7 @@ class MixComposer(Iterator[Tensor]):
         for step in range(pattern.n_steps):
             prediction = self.decoder.step(step, steps[:, step - 1] if step else None)
             first, last = self.decoder.spans[step]
-            steps[:, step, first:last] = sample_step(prediction, 1, self.config, draws[:, step, first:last])
+            steps[:, step, first:last] = sample_step(prediction, self.config, draws[:, step, first:last])
         codes = pattern.to_frames(torch.from_numpy(steps))
         place = torch.tensor([[self._in_bar(self.state.position + 1)]], device=self.transformer.device)
         self.transformer.append(self.state, codes.to(self.transformer.device), Conditioning(self.tempo, place))

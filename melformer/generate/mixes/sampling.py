@@ -7,7 +7,7 @@ import numpy as np
 
 from melformer.errors import CheckpointError
 from melformer.generate.generation_config import check_sampling
-from melformer.runtime.step_decoder import StepPrediction
+from melformer.generate.mixes.step_decoder import StepPrediction
 
 NO_WEIGHT = 1e-6
 """Below it a remembered beat is not worth copying from."""
@@ -39,24 +39,20 @@ class MixConfig:
         check_sampling(self, _LIMITS)
 
 
-def sample_step(prediction: StepPrediction, n_rows: int, config: MixConfig, draws: np.ndarray) -> np.ndarray:
-    """Choose the codes of one step for its first `n_rows` sequences: uniform draws (n_rows, n_codebooks) → int64
-    (n_rows, n_codebooks).
+def sample_step(prediction: StepPrediction, config: MixConfig, draws: np.ndarray) -> np.ndarray:
+    """Choose the codes of one step: uniform draws (B, n_codebooks) → int64 (B, n_codebooks).
 
     Whether a code is copied or new is drawn first; temperature and limits then sharpen this choice and either part by
     itself. In the mixture of both, `min_p` would leave out nearly all that is new: its many codes are each less likely
     than the few that can be copied. At temperature 1 without limits the codes are those of `mixture`.
     """
     if config.temperature == 0.0:
-        return _checked(mixture(prediction, n_rows, config.variation)).argmax(axis=-1)
-    share = _sharper(_copy_shares(prediction, n_rows, config.variation), config.temperature)
+        return _checked(mixture(prediction, config.variation)).argmax(axis=-1)
+    share = _sharper(_copy_shares(prediction, config.variation), config.temperature)
     draws = draws.astype(np.float64)
     is_copied = draws < share
     within = np.where(is_copied, draws / np.maximum(share, 1e-12), (draws - share) / np.maximum(1.0 - share, 1e-12))
-    probabilities = _copied(prediction, n_rows)
-    for book in np.flatnonzero(~is_copied.all(axis=0)).tolist():
-        rows = np.flatnonzero(~is_copied[:, book])
-        probabilities[rows, book] = _softmax(prediction.book_logits(book)[rows])
+    probabilities = np.where(is_copied[..., None], _copied(prediction), _softmax(prediction.logits))
     return sample_codes(_checked(probabilities), config, within)
 
 
@@ -70,11 +66,11 @@ def _checked(probabilities: np.ndarray) -> np.ndarray:
     return probabilities
 
 
-def mixture(prediction: StepPrediction, n_rows: int, variation: float) -> np.ndarray:
-    """Probabilities of one step for its first `n_rows` sequences: float32 (n_rows, n_codebooks, codebook_size)."""
-    share, copied = _copy_shares(prediction, n_rows, variation)[..., None], _copied(prediction, n_rows)
+def mixture(prediction: StepPrediction, variation: float) -> np.ndarray:
+    """Probabilities of one step: float32 (B, n_codebooks, codebook_size)."""
+    share, copied = _copy_shares(prediction, variation)[..., None], _copied(prediction)
     copied *= share / np.maximum(np.add.reduce(copied, axis=2, keepdims=True), 1e-12)
-    return copied + (1.0 - share) * _softmax(prediction.logits()[:n_rows])
+    return copied + (1.0 - share) * _softmax(prediction.logits)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -84,28 +80,27 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return likely
 
 
-def _copied(prediction: StepPrediction, n_rows: int) -> np.ndarray:
-    """Weights of the codes that can be copied: float32 (n_rows, n_codebooks, codebook_size)."""
-    weights, n_books, size = _weights(prediction, n_rows), prediction.gates.shape[1], prediction.codebook_size
+def _copied(prediction: StepPrediction) -> np.ndarray:
+    """Weights of the codes that can be copied: float32 (B, n_codebooks, codebook_size)."""
+    weights, (batch, n_books, size) = _weights(prediction), prediction.logits.shape
     rows, beats = np.nonzero(weights)
     entries = (rows[:, None] * n_books + np.arange(n_books)) * size + prediction.codes[rows, beats]
     repeated = np.repeat(weights[rows, beats], n_books)
-    copied = np.bincount(entries.ravel(), repeated, n_rows * n_books * size)
-    return copied.reshape(n_rows, n_books, size).astype(np.float32)
+    copied = np.bincount(entries.ravel(), repeated, batch * n_books * size)
+    return copied.reshape(batch, n_books, size).astype(np.float32)
 
 
-def _copy_shares(prediction: StepPrediction, n_rows: int, variation: float) -> np.ndarray:
-    """How likely each code is copied (n_rows, n_codebooks): the model's gates, as logits, moved towards copying below
+def _copy_shares(prediction: StepPrediction, variation: float) -> np.ndarray:
+    """How likely each code is copied (B, n_codebooks): the model's gates, as logits, moved towards copying below
     variation 0.5 and away from it above, times the weight that earlier beats have."""
     odds = math.log((1.0 - variation) / variation) if 0.0 < variation < 1.0 else 6.0 - 12.0 * variation
-    gates = 1.0 / (1.0 + np.exp(-(prediction.gates[:n_rows] + np.float32(2.0 * odds))))
-    return gates * np.add.reduce(_weights(prediction, n_rows), axis=1)[:, None]
+    gates = 1.0 / (1.0 + np.exp(-(prediction.gates + np.float32(2.0 * odds))))
+    return gates * np.add.reduce(_weights(prediction), axis=1)[:, None]
 
 
-def _weights(prediction: StepPrediction, n_rows: int) -> np.ndarray:
-    """Weights of the remembered beats, without those that are not worth copying from: (n_rows, J)."""
-    weights = prediction.weights[:n_rows]
-    return np.where(weights > NO_WEIGHT, weights, 0.0)
+def _weights(prediction: StepPrediction) -> np.ndarray:
+    """Weights of the remembered beats, without those that are not worth copying from: (B, J)."""
+    return np.where(prediction.weights > NO_WEIGHT, prediction.weights, 0.0)
 
 
 def _sharper(shares: np.ndarray, temperature: float) -> np.ndarray:
