@@ -4,19 +4,20 @@ import json
 
 import numpy as np
 import pytest
+import recombination
+import separation_scores
 from evaluate_band import RATE, play
-
-from melformer.audio.grid import beat_edges
-from melformer.audio.waveform import Waveform
-from melformer.errors import AudioError
-from melformer.evaluate import recombination, separation_scores
-from melformer.evaluate.metrics.separation import (
+from separation_metrics import (
     onset_leakage,
     partial_leakage,
     score_separation,
     sdr_db,
     sdr_improvement_db,
 )
+
+from melformer.audio.grid import beat_edges
+from melformer.audio.waveform import Waveform
+from melformer.errors import AudioError
 from melformer.evaluate.rules import median_filter_stems
 
 BPM, N_BEATS = 120.0, 8

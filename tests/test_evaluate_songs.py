@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+import songs
 
 from melformer.audio.io import write_waveform
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError, RequestError
-from melformer.evaluate import songs
 
 RATE = songs.SAMPLE_RATE
 

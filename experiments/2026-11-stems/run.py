@@ -10,7 +10,7 @@ COMMANDS = (
     "melformer train pointer --data PASSAGES --steps 1000 -o runs/pointer",
     "melformer evaluate SET_B_20 --parts continuation --takes 2 -o results.json "
     "--systems 'Melformer in stems' 'prompt looped' rule 'rule, half' 'rule, a quarter' 'the truth'",
-    "python -m melformer.evaluate.separation_scores --engine 30 --songs SET_D -o separation.json",
+    "python tools/separation_scores.py --engine 30 --songs SET_D -o separation.json",
 )
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The separation's part of the evaluation: any separator on mixes whose true stems are known.
 
-    python -m melformer.evaluate.separation_scores --engine 100 --songs SET_D [--recombine 60] [-o results.json]
+    python tools/separation_scores.py --engine 100 --songs SET_D [--recombine 60] [-o results.json]
 
 Two kinds of mixes: held-out passages of our own engine, and excerpts of songs that people made (set (d)). Beside the
 separator stand median filters with a split at 180 Hz, the true stems, and the mix given as every stem.
@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import recombination
+from separation_metrics import score_separation
+from songs import read_excerpts
 
 from melformer.audio.grid import beat_edges
 from melformer.audio.waveform import Waveform
 from melformer.errors import MelformerError
-from melformer.evaluate import recombination
 from melformer.evaluate.metrics.comparison import nanmean
-from melformer.evaluate.metrics.separation import score_separation
 from melformer.evaluate.references import looped
 from melformer.evaluate.results import write_results
 from melformer.evaluate.rules import median_filter_stems
 from melformer.evaluate.sets import FIRST_HELD_OUT_SEED
-from melformer.evaluate.songs import read_excerpts
 from melformer.evaluate.tables import table
 from melformer.stems import STEMS
 
@@ -242,7 +242,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.output:
             write_results(
                 arguments.output,
-                " ".join(["python -m melformer.evaluate.separation_scores", *(argv or sys.argv[1:])]),
+                " ".join(["python tools/separation_scores.py", *(argv or sys.argv[1:])]),
                 results,
             )
     except MelformerError as error:

@@ -1,7 +1,7 @@
 """Evaluation set (d): songs that people made, with their true stems.
 
-    python -m melformer.evaluate.songs OUT_DIR --tracks TRACKS_DIR      # OUT_DIR/SONG/{drums,bass,other}.wav
-    python -m melformer.evaluate.songs OUT_DIR --choose                 # write the list of excerpts anew
+    python tools/songs.py OUT_DIR --tracks TRACKS_DIR      # OUT_DIR/SONG/{drums,bass,other}.wav
+    python tools/songs.py OUT_DIR --choose                 # write the list of excerpts anew
 
 The songs are demo projects of LMMS (Debian `lmms` and `lmms-common`, GPL: for measuring only, never for training).
 LMMS renders them track by track into TRACKS_DIR, minutes a song; what is there already is not rendered again.
@@ -137,7 +137,7 @@ def read_excerpts(folder: str | Path) -> Iterator[tuple[SongExcerpt, float, dict
     bpm = {song.name: song.bpm for song in songs()}
     listed = [e for e in excerpts() if (Path(folder) / e.song / "drums.wav").exists()]
     if not listed:
-        raise AudioError(f"{folder} holds no song of set (d): python -m melformer.evaluate.songs writes them")
+        raise AudioError(f"{folder} holds no song of set (d): python tools/songs.py writes them")
     for name in dict.fromkeys(e.song for e in listed):
         stems = {stem: read_waveform(Path(folder) / name / f"{stem}.wav") for stem in STEMS}
         for excerpt in listed:
