@@ -15,7 +15,6 @@ import numpy as np
 
 from melformer.audio.grid import BeatGrid, beats_per_second, seconds_per_beat
 from melformer.audio.io import Waveform, write_waveform
-from melformer.bench_limit import TimedPart, measure_parts
 from melformer.errors import RequestError
 
 if TYPE_CHECKING:
@@ -61,18 +60,13 @@ class Bench:
     speeds: list[Speed]
     takes_ratio: float  # time of four takes over the time of one: the median of some pairs
     peak_memory_mb: float
-    parts: list[TimedPart]  # of a beat at 120 BPM
 
     def to_text(self) -> str:
-        """A table of what is wanted and what was measured, and where the time goes."""
+        """A table of what is wanted and what was measured."""
         lines = [f"{self.machine}, {self.n_cores} cores, load {self.load_average:.1f} before; torch {self.torch}, "
                  f"{self.n_threads} thread(s)", ""]  # fmt: skip
         lines += [f"{name:44}{value:>10}   {target:<9}{'' if met else 'missed'}".rstrip() for name, value, target, met
                   in self._rows()]  # fmt: skip
-        lines += ["", f"{'of a beat at 120 BPM':20}{'share':>8}{'ms':>8}{'least to read':>16}{'to multiply':>14}"]
-        for part in self.parts:
-            limits = f"{part.reading_ms:13.2f} ms{part.multiplying_ms:11.2f} ms" if part.reading_ms else ""
-            lines.append(f"{part.name:20}{part.share:8.0%}{part.beat_ms:8.1f}{limits}")
         return "\n".join(lines)
 
     def _rows(self) -> list[tuple[str, str, str, bool]]:
@@ -119,14 +113,10 @@ def bench(name: str | None = None, n_beats: int = 64) -> Bench:
     speeds = [_stream(model, bpm, n_beats) for bpm in TEMPOS]
     takes_ratio = _takes_ratio(model, n_beats // 4)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
-    prompt = model.prompt(loop_at(120.0), bpm=120.0, start_s=0.0)
-    stream = model.stream(prompt)
-    next(stream)
-    parts = measure_parts(model, stream, n_beats // 2)
     return Bench(
         machine=_machine(), n_cores=os.cpu_count() or 1, n_threads=torch.get_num_threads(), load_average=load,
         torch=torch.__version__, checkpoint_mb=sum(f.stat().st_size for f in folder.iterdir() if f.is_file()) / 1e6,
-        cold_start_s=cold, speeds=speeds, takes_ratio=takes_ratio, peak_memory_mb=memory, parts=parts,
+        cold_start_s=cold, speeds=speeds, takes_ratio=takes_ratio, peak_memory_mb=memory,
     )  # fmt: skip
 
 

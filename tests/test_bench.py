@@ -56,7 +56,6 @@ def report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
     monkeypatch.setattr(subprocess, "run", start)
     monkeypatch.setattr("melformer.hub.find_bundle", lambda name: (tmp_path, None))
     monkeypatch.setattr("melformer.generate.Melformer.from_pretrained", lambda folder: TimedModel(clock))
-    monkeypatch.setattr(melformer.bench, "measure_parts", lambda model, stream, n_beats: [])
     return bench(n_beats=N_BEATS)
 
 

@@ -20,7 +20,7 @@ FLOORS = {
     "generate.prompt": 4, "generate.parallel": 4,
     "render": 5,
     "generate": 6,
-    "corpus": 7, "data": 7, "train": 7, "evaluate": 7, "bench": 7, "bench_limit": 7,
+    "corpus": 7, "data": 7, "train": 7, "evaluate": 7, "bench": 7,
     "ui": 8,
     "cli": 9, "__main__": 9, "app": 9,
 }  # fmt: skip
@@ -29,7 +29,7 @@ NEIGHBOURS = {  # who may use a room on the same floor; the reverse is an error
     ("config", "errors"), ("config", "files"), ("files", "errors"),
     ("generate.prompt", "generate.parallel"),
     ("data", "corpus"), ("train", "data"), ("train", "corpus"), ("train", "evaluate"),
-    ("evaluate", "data"), ("evaluate", "corpus"), ("bench", "bench_limit"),
+    ("evaluate", "data"), ("evaluate", "corpus"),
     ("__main__", "cli"), ("app", "cli"),
 }  # fmt: skip
 OPTIONAL = {"tinysoundfont", "tensorboard"}  # used where they are installed

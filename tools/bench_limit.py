@@ -1,5 +1,10 @@
-"""Where the time of a beat goes, and how far it is from the least that this processor could need."""
+"""Where the time of a beat goes, beside the least that this processor could need.
 
+python tools/bench_limit.py [--model DIR|REPO] [--beats 32]
+"""
+
+import argparse
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from melformer.runtime.packed import PackedLinear
+from melformer.bench import loop_at
 
 if TYPE_CHECKING:
     from melformer.generate import BeatStream, Melformer
@@ -33,8 +38,7 @@ class Peak:
     """What one core of this machine does at most, measured: bytes read from memory and multiply-adds, a second."""
 
     bytes_per_s: float
-    floats_per_s: float
-    int8_per_s: float
+    products_per_s: float
 
 
 def measure_parts(model: "Melformer", stream: "BeatStream", n_beats: int) -> list[TimedPart]:
@@ -53,9 +57,9 @@ def measure_parts(model: "Melformer", stream: "BeatStream", n_beats: int) -> lis
     seconds["the rest"] = whole - sum(seconds.values())
     parts = []
     for name, took in seconds.items():
-        reads, floats, int8 = needs.get(name, (0, 0, 0))
+        reads, products = needs.get(name, (0, 0))
         scale = 1e3 * times.get(name, 0) / n_beats
-        multiplying = floats / peak.floats_per_s + int8 / peak.int8_per_s
+        multiplying = products / peak.products_per_s
         parts.append(
             TimedPart(name, took / whole, 1e3 * took / n_beats, scale * reads / peak.bytes_per_s, scale * multiplying)
         )
@@ -80,14 +84,7 @@ def measure_peak() -> Peak:
     """Read a large array, and multiply matrices that fit into the cache, with torch's threads as they are."""
     many = torch.zeros(N_BYTES // 4)
     a = torch.rand(SIDE, SIDE)
-    b = torch.ones(SIDE, SIDE, dtype=torch.int8)
-    products = float(SIDE**3)
-    floats = products / _best(lambda: a @ a)
-    try:
-        int8 = products / _best(lambda: torch._int_mm(b, b))
-    except (AttributeError, RuntimeError):  # an older torch
-        int8 = floats
-    return Peak(N_BYTES / _best(many.sum), floats, int8)
+    return Peak(N_BYTES / _best(many.sum), float(SIDE**3) / _best(lambda: a @ a))
 
 
 def _best(work: Callable[[], Any]) -> float:
@@ -99,38 +96,25 @@ def _best(work: Callable[[], Any]) -> float:
     return min(seconds)
 
 
-def _need(layers: list[tuple[nn.Linear, int]], n_reads: int) -> tuple[int, int, int]:
-    """Bytes read, float and eight-bit multiply-adds of layers, each applied to so many rows, read `n_reads` times."""
-    reads, floats, int8 = 0, 0, 0
-    for layer, n_rows in layers:
-        n, n_bytes = layer.weight.numel(), layer.bytes_per_weight if isinstance(layer, PackedLinear) else 4
-        reads += n_reads * n * n_bytes
-        if n_bytes == 1:
-            int8 += n_rows * n
-        else:
-            floats += n_rows * n
-    return reads, floats, int8
-
-
 def _linear(*modules: nn.Module) -> list[nn.Linear]:
     return [layer for module in modules for layer in module.modules() if isinstance(layer, nn.Linear)]
 
 
 @torch.inference_mode()
-def _planning(model: "Melformer", stream: "BeatStream") -> tuple[int, int, int]:
+def _planning(model: "Melformer", stream: "BeatStream") -> tuple[int, int]:
     """Of one unit: every linear layer of the pointer, with the rows that it is given."""
     planner, options = stream.planner.fork(0), stream.config.of_bar(0, 0)
     return _counted(model.pointer, lambda: planner.next_unit(options))
 
 
 @torch.inference_mode()
-def _encoding(model: "Melformer") -> tuple[int, int, int]:
+def _encoding(model: "Melformer") -> tuple[int, int]:
     """Of one model beat: every linear layer of the encoder, with the rows that it is given."""
     beat = torch.zeros(1, model.codec.config.samples_per_beat)
     return _counted(model.codec.encoder, lambda: model.codec.encode(beat))
 
 
-def _counted(module: nn.Module, work: Callable[[], Any]) -> tuple[int, int, int]:
+def _counted(module: nn.Module, work: Callable[[], Any]) -> tuple[int, int]:
     rows = []
 
     def note(layer: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
@@ -141,4 +125,27 @@ def _counted(module: nn.Module, work: Callable[[], Any]) -> tuple[int, int, int]
     work()
     for hook in hooks:
         hook.remove()
-    return _need(rows, 1)
+    return sum(4 * layer.weight.numel() for layer, _ in rows), sum(n * layer.weight.numel() for layer, n in rows)
+
+
+def main() -> int:
+    """Print the table."""
+    from melformer.generate import Melformer
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model")
+    parser.add_argument("--beats", type=int, default=32)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    model = Melformer.from_pretrained(args.model)
+    stream = model.stream(model.prompt(loop_at(120.0), bpm=120.0, start_s=0.0))
+    next(stream)
+    print(f"{'of a beat at 120 BPM':20}{'share':>8}{'ms':>8}{'least to read':>16}{'to multiply':>14}")
+    for part in measure_parts(model, stream, args.beats):
+        limits = f"{part.reading_ms:13.2f} ms{part.multiplying_ms:11.2f} ms" if part.reading_ms else ""
+        print(f"{part.name:20}{part.share:8.0%}{part.beat_ms:8.1f}{limits}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
