@@ -15,7 +15,6 @@ from melformer.codec.codec import Codec
 from melformer.config import PRESETS, Config
 from melformer.data.token_dataset import loop_codes
 from melformer.data.tokens import tokenise
-from melformer.evaluate.bare_codec import BareCodec
 from melformer.evaluate.sets import read_clip
 from melformer.generate import Melformer
 from melformer.hub import save_bundle
@@ -40,7 +39,7 @@ def test_prompt_training_and_evaluation_share_their_codes(bpm: float, n_beats: i
     prompt = model.prompt(path)
     assert (prompt.bpm, prompt.n_beats) == (bpm, n_beats)
     clip = read_clip(path)
-    evaluated = BareCodec(model.codec).encode(clip.waveform.mono(), clip.bpm)
+    evaluated = model.codec.encode_loop(clip.waveform.mono(), clip.bpm)
     learned = codes_of_a_shard(model.codec, path.parent, tmp_path / "tokens")
     assert len(prompt.codes) == int(n_beats * prompt.model_beats_per_beat)
     assert np.array_equal(evaluated, prompt.codes)
@@ -56,7 +55,7 @@ def test_the_commands_share_them_too(tmp_path: Path) -> None:
     assert main(["tokens", str(path), "--model", str(folder), "-o", str(out)]) == 0
     loaded = Melformer.from_pretrained(folder)
     with np.load(out) as saved:
-        assert np.array_equal(saved["codes"], BareCodec(loaded.codec).encode(read_waveform(path), 200.0))
+        assert np.array_equal(saved["codes"], loaded.codec.encode_loop(read_waveform(path), 200.0))
 
 
 def test_mixed_precision_of_a_training_does_not_change_codes() -> None:
@@ -71,14 +70,14 @@ def test_the_shipped_model_shares_them_on_an_example(tmp_path: Path) -> None:
     path = ROOT / "examples" / "funk_100bpm.flac"
     prompt = model.prompt(path)
     clip = read_clip(path)
-    assert np.array_equal(BareCodec(model.codec).encode(clip.waveform, clip.bpm), prompt.codes)
+    assert np.array_equal(model.codec.encode_loop(clip.waveform, clip.bpm), prompt.codes)
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / path.name).write_bytes(path.read_bytes())
     assert np.array_equal(codes_of_a_shard(model.codec, tmp_path / "in", tmp_path / "tokens"), prompt.codes)
 
 
 def test_the_reconstruction_of_a_loop_is_as_long_as_its_beats() -> None:
-    codec = BareCodec(tiny_model().codec)
+    codec = tiny_model().codec
     for bpm, n_beats in ((120.0, 4), (203.7, 7)):
         sound = loop(n_beats, bpm)
         assert codec.reconstruct(sound, bpm).samples.shape == (sound.n_samples, 1)

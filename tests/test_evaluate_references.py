@@ -4,6 +4,7 @@ import json
 from itertools import pairwise
 
 import choose_clips
+import codec_report
 import numpy as np
 import pytest
 from evaluate_band import RATE, play
@@ -122,7 +123,7 @@ def test_codec_part_and_its_tables(band):
 
     codes = codec_scores.measure_codes(clips, encode, 16)
     assert 0 < codes.entropy_kbps < 4 * 4 * 2 / 1000  # 4 frames of at most 4 bits, 2 beats a second
-    text = tables.systems_table({"perfect": perfect}) + tables.clips_table(perfect) + tables.codes_table(codes)
+    text = tables.systems_table({"perfect": perfect}) + codec_report.clips_table(perfect) + tables.codes_table(codes)
     assert "perfect" in text
     assert "half_sample" in text
 
@@ -226,5 +227,5 @@ def test_speeds_keep_the_beats_and_move_tempo_with_pitch(band):
         heard.append((round(waveform.duration_s * bpm / 60, 3), bpm))
         return waveform
 
-    assert codec_scores.measure_speeds([clip], reconstruct) == {0.8: 0.0, 1.0: 0.0, 1.25: 0.0}
+    assert codec_report.measure_speeds([clip], reconstruct) == {0.8: 0.0, 1.0: 0.0, 1.25: 0.0}
     assert heard == [(8.0, 96.0), (8.0, 120.0), (8.0, 150.0)]

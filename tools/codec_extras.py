@@ -1,12 +1,9 @@
-"""More about a codec than its distances: what it does to stereo, what eight bits cost and how fast they are."""
+"""More about a codec than its distances: what it does to stereo."""
 
-import copy
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from melformer.codec.codec import Codec
 from melformer.codec.stereo import is_mono, side_bits_per_second
@@ -16,7 +13,6 @@ from melformer.evaluate.sets import EvaluationClip
 from melformer.generate.prompt import make_prompt
 from melformer.render.prompt_decoder import PromptDecoder
 from melformer.render.reconstruct import rebuild
-from melformer.runtime.packed import use_bytes, use_floats
 
 
 @dataclass(frozen=True)
@@ -26,16 +22,6 @@ class StereoScores:
     level_db: float
     correlation: float
     bits_per_second: float
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """Decoding a stream beat by beat in this process: milliseconds of processor time a beat, and the closeness of
-    its sound to that of 32-bit floats in dB (signal over difference)."""
-
-    median_ms: float
-    fastest_ms: float
-    snr_db: float
 
 
 def measure_stereo(clips: Sequence[EvaluationClip], codec: Codec) -> dict[str, StereoScores]:
@@ -55,25 +41,3 @@ def measure_stereo(clips: Sequence[EvaluationClip], codec: Codec) -> dict[str, S
             error = stereo_error(original, copied, rate)
             entries.append((error.level_db, error.correlation, bits))
     return {name: StereoScores(*(nanmean([e[i] for e in all_]) for i in range(3))) for name, all_ in zip(names, errors)}
-
-
-@torch.inference_mode()
-def measure_decoding(codec: Codec, codes: np.ndarray) -> dict[str, Decoding]:
-    """Floats and eight bits, on codes (beats, frames, n_codebooks)."""
-    exact, eight = copy.deepcopy(codec), copy.deepcopy(codec)
-    use_floats(exact)
-    use_bytes(eight.decoder)
-    found, truth = {}, None
-    for name, each in (("float32", exact), ("int8", eight)):
-        state, parts, times = None, [], []
-        for beat in torch.from_numpy(codes)[:, None, None].unbind():
-            begun = time.process_time()
-            samples, state = each.decode(beat, state)
-            times.append(1e3 * (time.process_time() - begun))
-            parts.append(samples)
-        sound = torch.cat(parts, dim=1).double()
-        truth = sound if truth is None else truth
-        noise = (sound - truth).square().sum()
-        snr = float(10.0 * (truth.square().sum() / noise).log10()) if noise else float("inf")
-        found[name] = Decoding(float(np.median(times)), min(times), snr)
-    return found

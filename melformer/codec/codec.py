@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from melformer.audio.grid import BeatGrid, loop_beats
+from melformer.audio.grid import BeatGrid, fit_to_grid, loop_beats
 from melformer.audio.resample import resample_span
 from melformer.audio.waveform import Waveform
 from melformer.codec.decoder import Decoder, DecoderState
@@ -96,6 +96,11 @@ class Codec(nn.Module):
         samples, first = self.decode_around(torch.from_numpy(codes), gains)
         step, n_samples = 1 / grid.model_step(self.config.samples_per_beat), grid.edge(n_beats)
         return resample_span(samples.numpy().T, step, -grid.n_skipped(n_beats), n_samples, first)
+
+    def reconstruct(self, loop: Waveform, bpm: float) -> Waveform:
+        """A loop's whole beats encoded and decoded, by the codes alone: mono, at its own rate."""
+        grid, fit = BeatGrid(bpm, loop.sample_rate), fit_to_grid(loop, bpm)
+        return Waveform(self.decode_on(grid, fit.n_beats, self.encode_loop(fit.waveform, bpm)), loop.sample_rate)
 
     def forward(
         self, beats: Tensor, depths: Tensor | None = None, bypass: bool = False, nearly: Tensor | None = None

@@ -2,18 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 
-from melformer.audio.resample import resample_span
 from melformer.audio.waveform import Waveform
 from melformer.evaluate.metrics import codebook_use as code_statistics
 from melformer.evaluate.metrics.comparison import Comparison, compare, mean_of, nanmean
 from melformer.evaluate.references import codec_references
 from melformer.evaluate.sets import EvaluationClip
 
-SPEEDS = (0.8, 1.0, 1.25)
 Reconstruct = Callable[[Waveform, float], Waveform]  # (clip, bpm) → what the codec makes of it
 Encode = Callable[[Waveform, float], np.ndarray]  # (clip, bpm) → codes (beats, frames, n_codebooks)
 
@@ -74,27 +71,6 @@ def measure_references(clips: Sequence[EvaluationClip], with_visqol: bool = Fals
             rates.append(lossy.kbps)
         systems[name] = SystemScores(nanmean(rates), mean_of([row.scores for row in rows]), rows)
     return systems
-
-
-def measure_speeds(clips: Sequence[EvaluationClip], reconstruct: Reconstruct) -> dict[float, float]:
-    """Mean mel distance of the same music played at 0.8, 1 and 1.25 times its speed, as a turntable would.
-
-    Their beats hold the same samples, so a codec of beats should reconstruct them equally well.
-    """
-    distances = {}
-    for speed in SPEEDS:
-        played = [_played(clip, speed) for clip in clips]
-        distances[speed] = nanmean(
-            [compare(c.waveform, reconstruct(c.waveform, c.bpm).mono()).mel_distance for c in played]
-        )
-    return distances
-
-
-def _played(clip: EvaluationClip, speed: float) -> EvaluationClip:
-    """The clip's mono mix at another speed and, with it, tempo and pitch."""
-    mono, n_samples = clip.waveform.mono(), round(clip.waveform.n_samples / speed)
-    samples = resample_span(mono.samples, Fraction(speed), 0, n_samples)
-    return EvaluationClip(clip.name, Waveform(samples, mono.sample_rate), clip.bpm * speed, clip.n_beats)
 
 
 def measure_codes(clips: Sequence[EvaluationClip], encode: Encode, codebook_size: int) -> CodesReport:

@@ -1,6 +1,6 @@
 """Pictures: what a reconstruction and a continuation look like beside the original."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,7 @@ from melformer.audio.resample import resample
 from melformer.audio.waveform import Waveform
 from melformer.evaluate.metrics.beat_features import SAMPLE_RATE, beat_features, self_similarity
 from melformer.evaluate.metrics.spectra import decibels, mel_spectrogram
-from melformer.evaluate.protocol import LOOPED, TRUTH, Case, cut
-from melformer.evaluate.rules import RULES
+from melformer.evaluate.protocol import Case, cut
 from melformer.evaluate.sets import folder_clips
 from melformer.files import atomic_path
 from melformer.stems.stems import STEMS
@@ -37,9 +36,7 @@ def write_plots(
         case = cut(clip)
         sounds = {"original": clip.waveform}
         if model is not None:
-            from melformer.evaluate.bare_codec import BareCodec
-
-            sounds["codec alone"] = BareCodec(model.codec).reconstruct(clip.waveform, clip.bpm)
+            sounds["codec alone"] = model.codec.reconstruct(clip.waveform, clip.bpm)
             made = model.generate(case.prompt, case.n_new, bpm=case.bpm, start_s=0.0)
             sounds["prompt + Melformer"] = made.waveform
             path = Path(out_dir) / f"{clip.name}_tokens.png"
@@ -149,24 +146,3 @@ def draw_sources(axis: Any, sources: Sequence[tuple[UnitChoice, ...]], n_prompt:
                 axis.text(i + 0.5, k + 0.5, f"{choice.shift:+d}", ha="center", va="center", fontsize=6)
     axis.set(yticks=np.arange(len(STEMS)) + 0.5, yticklabels=STEMS)
     return picture
-
-
-def frechet_figure(systems: Mapping[str, Any]) -> Any:
-    """Share of new beats against the relative Fréchet distance, with 5 and 95% points, and the line of the rules.
-
-    `systems` are those of a results file's `continuation`: a system under the line is better than rules. The truth, at
-    distance 0, is left out.
-    """
-    figure, (axis,) = _axes(1, 8.0, 5.0)
-    summaries = {name: system for name, system in systems.items() if system["embedding"] and name != TRUTH}
-    rows = {name: (s["beats"]["new_share"], s["embedding"]["frechet"]) for name, s in summaries.items()}
-    line = sorted((new["value"], far["value"]) for name, (new, far) in rows.items() if name in (LOOPED, *RULES))
-    axis.plot([x for x, _ in line], [y for _, y in line], color="grey", linewidth=0.8, label="looping and the rules")
-    for name, (new, far) in rows.items():
-        spans = [[[part["value"] - part["low"]], [part["high"] - part["value"]]] for part in (new, far)]
-        point = (new["value"], far["value"])
-        axis.errorbar(*point, xerr=spans[0], yerr=spans[1], fmt="o", markersize=4, linewidth=0.8)
-        axis.annotate(name, point, xytext=(4, 4), textcoords="offset points", fontsize=8)
-    axis.set(xlabel="share of new beats", ylabel="Fréchet distance to the truth, x looped", yscale="log")
-    axis.legend(loc="lower right", fontsize=8)
-    return figure

@@ -148,14 +148,12 @@ def _codec(
     systems = codec_scores.measure_references(clips) if references else {}
     if model is None:
         return systems or None, None
-    from melformer.evaluate.bare_codec import BareCodec
-
-    codec, config = BareCodec(model.codec), model.config.codec
+    codec, config = model.codec, model.config.codec
     sizes = (config.latent_frames_per_beat, config.n_codebooks, config.codebook_size)
     ours = codec_scores.measure_codec(
         clips, codec.reconstruct, lambda bpm: bits_per_second(*sizes, model_tempo(bpm)[0]) / 1000.0
     )
-    return {"Melformer": ours, **systems}, codec_scores.measure_codes(clips, codec.encode, config.codebook_size)
+    return {"Melformer": ours, **systems}, codec_scores.measure_codes(clips, codec.encode_loop, config.codebook_size)
 
 
 def _systems(

@@ -87,12 +87,6 @@ def systems_table(systems: Mapping[str, SystemScores]) -> str:
     return table(["system", "kbps", *SHORT_NAMES.values()], rows)
 
 
-def clips_table(system: SystemScores) -> str:
-    """One clip a line."""
-    rows = [[c.name, c.bpm, *(getattr(c.scores, key) for key in SHORT_NAMES)] for c in system.clips]
-    return table(["clip", "BPM", *SHORT_NAMES.values()], rows)
-
-
 def codes_table(codes: CodesReport) -> str:
     """One codebook a line: usage, entropy, perplexity, stability."""
     keys = [f.name for f in fields(codes.codebooks[0])]
