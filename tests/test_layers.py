@@ -17,7 +17,7 @@ FLOORS = {
     "audio": 1, "runtime.packed": 1,
     "codec": 2, "transformer": 2, "stems": 2,
     "hub": 3, "runtime": 3,
-    "generate.prompt": 4, "generate.parallel": 4,
+    "generate.prompt": 4,
     "render": 5,
     "generate": 6,
     "corpus": 7, "data": 7, "train": 7, "evaluate": 7, "bench": 7,
@@ -27,7 +27,6 @@ FLOORS = {
 """By the longest name that fits; a room may have a file that stands on a floor of its own."""
 NEIGHBOURS = {  # who may use a room on the same floor; the reverse is an error
     ("config", "errors"), ("config", "files"), ("files", "errors"),
-    ("generate.prompt", "generate.parallel"),
     ("data", "corpus"), ("train", "data"), ("train", "corpus"), ("train", "evaluate"),
     ("evaluate", "data"), ("evaluate", "corpus"),
     ("__main__", "cli"), ("app", "cli"),

@@ -5,6 +5,7 @@ from functools import reduce
 
 import numpy as np
 
+from melformer.audio.edges import distinct_times
 from melformer.audio.waveform import Waveform
 
 SILENT_DB, QUIET_DB = -60.0, -40.0  # under the clip's peak
@@ -27,8 +28,8 @@ class Edges:
     def spans(self) -> list[tuple[float, float, bool]]:
         """Starts and ends between which a whole number of beats may lie, the clip's own first, each once; and whether
         the span is the whole clip."""
-        starts = _distinct([0.0, self.zero_start_s, self.start_s])
-        stops = _distinct([self.duration_s, self.zero_stop_s, self.stop_s])
+        starts = distinct_times([0.0, self.zero_start_s, self.start_s])
+        stops = distinct_times([self.duration_s, self.zero_stop_s, self.stop_s])
         return [(a, b, a == 0.0 and b == self.duration_s) for a in starts for b in stops if b - a > 0.2]
 
 
@@ -42,12 +43,3 @@ def find_edges(waveform: Waveform) -> Edges:
         starts.append(int(loud.argmax()) / rate)
         stops.append((len(loud) - int(loud[::-1].argmax())) / rate)
     return Edges(*starts, *stops[::-1], waveform.duration_s)
-
-
-def _distinct(times: list[float]) -> list[float]:
-    """The times that lie more than 2 ms from those before them."""
-    kept: list[float] = []
-    for time in times:
-        if all(abs(time - other) > 0.002 for other in kept):
-            kept.append(time)
-    return kept

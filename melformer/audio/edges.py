@@ -31,9 +31,9 @@ class SoundEdges:
         Digital silence is what an editor or a decoder adds, so it is left out first; then the clip as it is; then what
         is above −75 dB.
         """
-        starts = _distinct([self.zero_start_s if self.zero_start_s > _NOTABLE_S else 0.0, 0.0, self.start_s])
+        starts = distinct_times([self.zero_start_s if self.zero_start_s > _NOTABLE_S else 0.0, 0.0, self.start_s])
         zero_after = self.duration_s - self.zero_stop_s > _NOTABLE_S
-        stops = _distinct([self.zero_stop_s if zero_after else self.duration_s, self.duration_s, self.stop_s])
+        stops = distinct_times([self.zero_stop_s if zero_after else self.duration_s, self.duration_s, self.stop_s])
         return [(start, stop) for start in starts for stop in stops if stop - start > 0.02]
 
 
@@ -68,7 +68,7 @@ def attack_times(waveform: Waveform) -> np.ndarray:
     return np.flatnonzero((level - before > _ATTACK_DB) & (level > _SOFTEST_DB)) / _FRAMES_PER_S
 
 
-def _distinct(times: list[float]) -> list[float]:
+def distinct_times(times: list[float]) -> list[float]:
     """The times that lie more than 2 ms from those before them."""
     kept: list[float] = []
     for time in times:

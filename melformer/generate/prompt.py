@@ -1,6 +1,7 @@
 """A musician's loop, fitted to its beat grid and written in codes."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,6 @@ from melformer.audio.io import Waveform
 from melformer.audio.tempo import Tempo, find_tempo, fit_loop
 from melformer.codec.codec import Codec
 from melformer.errors import RequestError
-from melformer.generate.parallel import side_by_side
 from melformer.stems.stems import Stems
 from melformer.stems.units import UNITS_PER_BEAT
 
@@ -140,6 +140,12 @@ def open_stems(files: Mapping[str, AudioInput]) -> tuple[Stems, Path | None]:
 
 
 def encode_beats(codec: Codec, beats: np.ndarray) -> np.ndarray:
-    """`Codec.encode` in two threads: beats (n, samples_per_beat) → codes int64 (n, frames, n_codebooks)."""
+    """`Codec.encode` in two threads: beats (n, samples_per_beat) → codes int64 (n, frames, n_codebooks).
+
+    Not torch's own threads: those share the work inside an operation, and wait for each other at the end of every one.
+    """
     halves = torch.from_numpy(beats).tensor_split(min(2, len(beats)))
-    return torch.cat(side_by_side(codec.encode, halves)).numpy()
+    if len(halves) < 2:
+        return codec.encode(halves[0]).numpy()
+    with ThreadPoolExecutor(len(halves)) as pool:
+        return torch.cat(list(pool.map(codec.encode, halves))).numpy()
