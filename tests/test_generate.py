@@ -13,7 +13,7 @@ from melformer.errors import AudioError, RequestError, TempoError
 from melformer.generate import GenerationConfig, Melformer, StreamState
 from melformer.generate.mixes.composer import LEAST_HEARD, context_codes
 from melformer.render.crossfade import crossfade
-from melformer.render.renderer import Renderer
+from melformer.render.renderer import prompt_matcher
 from melformer.render.source_matcher import GENERATE
 from melformer.stems import STEMS
 
@@ -116,7 +116,7 @@ def test_new_loudness_continues_the_prompts(model: Melformer) -> None:
 def test_codes_of_the_prompt_come_back_as_its_own_samples(model: Melformer) -> None:
     prompt = model.prompt(loop(4, 120.0, 22_050), bpm=120)
     latents = model.codec.quantizer.colours(torch.from_numpy(prompt.codes)).detach().numpy()
-    matcher = Renderer(model.codec, prompt).matcher
+    matcher = prompt_matcher(model.codec, prompt)
     lags, state = [], matcher.begin()
     for i, j in enumerate([0, 1, 2, 3, 0, 1]):
         beat, _, state = matcher.choose(latents[j], prompt.codes[j], 4 + i, 1.0, state)
@@ -306,25 +306,3 @@ def test_a_damaged_state_is_refused(model: Melformer, damage: str) -> None:
         facts[damage] = [["x"]] if damage == "asked" else "x"
     with pytest.raises(RequestError, match="damaged"):
         model.resume(StreamState(tensors, facts), 1)
-
-
-@pytest.mark.parametrize("bpm", [50.0, 120.0, 200.0])
-@torch.inference_mode()
-def test_the_decoder_begins_again_as_if_it_had_never_paused(model: Melformer, bpm: float) -> None:
-    """Beats that are copied are not decoded; what is decoded after them sounds as if they had been."""
-    prompt = model.prompt(loop(8, bpm), bpm=bpm)
-    lazy, busy = (Renderer(model.codec, prompt) for _ in range(2))
-    codes = torch.from_numpy(np.concatenate([prompt.codes, prompt.codes[::-1]])[:12].copy())
-    for i, beat in enumerate(codes):
-        own_sound = 1.0 if i < len(codes) - 3 else 0.0
-        lazy.push(beat, own_sound)
-        before = busy.state
-        busy.push(beat, own_sound)
-        if busy.state.n_decoded < busy.state.n_pushed:
-            busy.state = busy._decoded_state(beat, before)
-        if i < len(codes) - 3:
-            assert lazy.state.n_decoded == 0
-    end = prompt.waveform.n_samples
-    start, stop = (end + round(beats * lazy.samples_per_model_beat) for beats in (len(codes) - 3, len(codes) - 1.5))
-    assert lazy.state.n_decoded == lazy.state.n_pushed
-    assert np.abs(lazy.render(start, stop) - busy.render(start, stop)).max() < 1e-5

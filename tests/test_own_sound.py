@@ -37,15 +37,11 @@ def music(n_beats: int = 8, seed: int = 0) -> Waveform:
 
 
 def recited(model: Melformer, prompt: Prompt, codes: np.ndarray, own_sound: float = 1.0) -> tuple[Renderer, np.ndarray]:
-    """Given codes (n, F, n_codebooks) in a voice, and all but the last beat rendered."""
-    renderer = Renderer(model.codec, prompt)
-    sounds = []
-    for i, beat in enumerate(torch.from_numpy(codes)):
-        renderer.push(beat, own_sound)
-        if i:
-            start = prompt.waveform.n_samples + (i - 1) * BEAT
-            sounds.append(renderer.render(start, start + BEAT))
-    return renderer, np.concatenate(sounds)
+    """Given codes (n, F, n_codebooks) rendered as a prompt's continuation, and the sound of all but the last beat."""
+    renderer, end = Renderer(model.codec, prompt, torch.from_numpy(codes), own_sound), prompt.waveform.n_samples
+    return renderer, np.concatenate(
+        [renderer.render(end + i * BEAT, end + (i + 1) * BEAT) for i in range(len(codes) - 1)]
+    )
 
 
 def novelty(prompt: Prompt, n_beats: int, seed: int) -> np.ndarray:
@@ -82,7 +78,7 @@ def test_own_sound_copies_nothing_at_0_and_ever_more_up_to_1(model: Melformer) -
     prompt = model.prompt(music(), bpm=120.0)
     codes = novelty(prompt, 4, 5)
     renderer, _ = recited(model, prompt, codes, own_sound=0.0)
-    assert (renderer.state.lags == GENERATE).all() and (renderer.state.bands == FOLLOW).all()
+    assert (renderer.lags == GENERATE).all() and (renderer.bands == FOLLOW).all()
 
 
 def test_where_a_span_is_cut_does_not_matter(model: Melformer) -> None:
@@ -90,8 +86,8 @@ def test_where_a_span_is_cut_does_not_matter(model: Melformer) -> None:
     prompt = model.prompt(music(), bpm=120.0)
     renderer, _ = recited(model, prompt, novelty(prompt, 4, 9))
     rng = np.random.default_rng(0)
-    renderer.state.lags = rng.integers(0, 8, 64)
-    renderer.state.bands = np.where(rng.random((64, N_BANDS)) < 0.2, rng.integers(0, 8, (64, N_BANDS)), FOLLOW)
+    renderer.lags = rng.integers(0, 8, 64)
+    renderer.bands = np.where(rng.random((64, N_BANDS)) < 0.2, rng.integers(0, 8, (64, N_BANDS)), FOLLOW)
     start = prompt.waveform.n_samples + 2 * BEAT
     whole = renderer.render(start, start + BEAT)
     for cut in (1, 700, 5_000, BEAT - 3):
@@ -106,10 +102,10 @@ def test_changes_of_source_are_no_rougher_than_the_sound(model: Melformer) -> No
     for seed in range(6):
         rng = np.random.default_rng(seed)
         renderer, _ = recited(model, prompt, novelty(prompt, 4, seed))
-        n = len(renderer.state.lags)
-        renderer.state.lags = np.repeat(rng.integers(1, 8, n // 4), 4)
+        n = len(renderer.lags)
+        renderer.lags = np.repeat(rng.integers(1, 8, n // 4), 4)
         bands = np.where(rng.random((n, N_BANDS)) < 0.1, rng.integers(1, 8, (n, N_BANDS)), FOLLOW)
-        renderer.state.bands = bands if seed % 2 else np.full_like(bands, FOLLOW)
+        renderer.bands = bands if seed % 2 else np.full_like(bands, FOLLOW)
         sound = renderer.render(prompt.waveform.n_samples + BEAT, prompt.waveform.n_samples + 3 * BEAT)
         rough = np.abs(np.diff(sound, 2, axis=0)).max(axis=1)
         frame = BEAT / 16
@@ -129,8 +125,8 @@ def test_a_loop_whose_seam_clicks_is_faded_where_it_plays_round(model: Melformer
         tone = 0.3 * np.cos(2 * np.pi * (440.25 if rough else 440.0) * time + 0.4)
         prompt = model.prompt(Waveform(np.stack([tone, tone], axis=1).astype(np.float32), RATE), bpm=120.0)
         renderer, _ = recited(model, prompt, np.concatenate([prompt.codes, novelty(prompt, 3, 1)]))
-        renderer.state.lags = np.repeat([4, 4, 4, 4, 8, 8, 8], 16)[-len(renderer.state.lags) :]
-        renderer.state.bands = np.full_like(renderer.state.bands, WHOLE)
+        renderer.lags = np.repeat([4, 4, 4, 4, 8, 8, 8], 16)[-len(renderer.lags) :]
+        renderer.bands = np.full_like(renderer.bands, WHOLE)
         sound = renderer.render(2 * n - BEAT, 2 * n + BEAT)
         bends = np.abs(np.diff(sound[:, 0].astype(np.float64), 2))
         limit = 1.5 * bends[1_000:5_000].max()  # a fade bends a little; the seam as it is bends 300 times as much
@@ -209,8 +205,8 @@ def test_whole_beats_and_followers_are_told_apart(model: Melformer) -> None:
     codes = novelty(prompt, 3, 1)
     codes[1] = prompt.codes[4]
     renderer, _ = recited(model, prompt, codes)
-    assert (renderer.state.bands[16:32] == WHOLE).all() and not (renderer.state.bands[:16] == WHOLE).any()
-    assert (renderer.state.lags[16:32] == 8 + 1 - 4).all()
+    assert (renderer.bands[16:32] == WHOLE).all() and not (renderer.bands[:16] == WHOLE).any()
+    assert (renderer.lags[16:32] == 8 + 1 - 4).all()
 
 
 def test_prompts_of_two_beats_are_enough(model: Melformer) -> None:

@@ -7,7 +7,6 @@ from torch import Tensor
 from melformer.audio.grid import beats_per_second
 from melformer.audio.resample import REACH, resample_span
 from melformer.codec.codec import Codec
-from melformer.codec.decoder import DecoderState
 from melformer.generate.prompt import Prompt
 from melformer.render.levels import LevelCorrector
 from melformer.render.stereo_image import channel_gains, channel_phases
@@ -46,23 +45,16 @@ class PromptDecoder:
         gains = channel_gains(heard, sample_rate, decoded, rate, hz)
         return gains * np.exp(1j * channel_phases(heard, sample_rate, hz)).astype(np.complex64)
 
-    def decode(
-        self, codes: Tensor, index: int, history: Tensor, before: DecoderState | None
-    ) -> tuple[Tensor, DecoderState]:
-        """Model beat `index` of the new part: codes (frames, n_codebooks) → samples (channels, n), and the state after.
-
-        `history` (n, frames, n_codebooks) are the codes before it. Without a state `before` the decoder begins again
-        with them, and `samples` holds them too.
-        """
-        decoder = self.codec.decoder
-        said = codes[None] if before is not None else torch.cat([history, codes[None]])
-        latents = self.codec.quantizer.decode(said.flatten(0, 1)[None])
-        n_before = min(WARM_BEATS, len(self.prompt.codes)) + index - len(history)
-        spectra, after = decoder.spectra(latents, before, n_before)
-        spectra = self.levels.held(spectra, said, history if before is not None else None)
+    @torch.inference_mode()
+    def decode(self, codes: Tensor) -> tuple[Tensor, int]:
+        """Codes of the new part, int64 (model beats, frames, n_codebooks) → samples (channels, n), and where the first
+        of them stands, counted from the start of the new part: the end of the prompt comes before it."""
+        decoder, before = self.codec.decoder, self.samples[:, -self.samples_per_beat :]
+        spectra, _ = decoder.spectra(self.codec.quantizer.decode(codes.flatten(0, 1)[None]), self.state)
+        spectra = self.levels.held(spectra, codes, torch.from_numpy(self.prompt.codes[-1:]))
         segments = decoder.stft.segments(spectra * self.gains[:, None])
-        samples, after.carry = decoder.stft.overlap_add(segments, None if before is None else before.carry)
-        return samples, after
+        samples, _ = decoder.stft.overlap_add(segments, self.state.carry)
+        return torch.cat([before, samples], dim=1), -decoder.delay_samples - before.shape[1]
 
     def resampled(self, samples: Tensor, first: int, start: int, stop: int) -> np.ndarray:
         """Samples start … stop of the new part at the prompt's rate, from decoded ones (channels, n) of which the first

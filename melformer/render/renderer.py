@@ -1,27 +1,21 @@
-"""One take's sound: codes in, samples at the player's own rate out, copied where they can be, decoded where not."""
+"""Codes as sound at the player's own rate: copied from the prompt where they can be, decoded where not."""
 
-import math
-from copy import copy
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from melformer.audio.resample import REACH
 from melformer.codec.codec import Codec
-from melformer.codec.decoder import DecoderState
 from melformer.codec.source_scorer import band_levels
 from melformer.generate.prompt import Prompt
 from melformer.render.band_mixer import BandMixer
 from melformer.render.crossfade import crossfade
 from melformer.render.prompt_decoder import PromptDecoder
-from melformer.render.source_matcher import FOLLOW, GENERATE, WHOLE, MatcherState, SourceMatcher
+from melformer.render.source_matcher import FOLLOW, GENERATE, WHOLE, SourceMatcher
 
 JOIN_S, FADE_S = 0.030, 0.010
-HISTORY_BEATS = 2
-"""Model beats that the decoder hears when it begins again: as far as its convolutions see."""
 
 
 @dataclass(frozen=True)
@@ -32,106 +26,35 @@ class Decoded:
     samples: np.ndarray
 
 
-@dataclass
-class RendererState:
-    """What a take's sound carries from beat to beat.
-
-    `buffer` (channels, n) is decoded sound on the work grid, its first sample at `buffer_start` (counted from the
-    start of the new part), and `decoder` stands after `n_decoded` of the `n_pushed` model beats; `history` int64
-    (n ≤ 2, frames, n_codebooks) are the last beats' codes, to begin decoding again from; `lags` (n,) are the sources
-    of the new latent frames from `lags_start` on, `bands` (n, n_bands) those of bands that have their own; `recent`
-    (n ≤ 4, P) are the last beats' distances to the prompt's.
-    """
-
-    decoder: DecoderState
-    history: Tensor
-    buffer: Tensor
-    buffer_start: int
-    lags: np.ndarray
-    bands: np.ndarray
-    recent: np.ndarray
-    lags_start: int
-    n_pushed: int
-    n_decoded: int
-    last_lag: int
-
-
 class Renderer:
-    """Renders one take of a prompt; `push` codes of a model beat, then `render` the beats that are complete.
+    """Codes of the model beats behind a prompt, int64 (n, frames, n_codebooks), as its continuation.
 
-    All that changes is `state`.
+    `lags` (n · frames,) are the sources of latent frames, in model beats backwards (GENERATE: decoded), `bands`
+    (n · frames, n_bands) those of bands that have their own. Of n model beats of codes the sound of n − 1 is complete.
     """
 
-    def __init__(self, codec: Codec, prompt: Prompt) -> None:
-        self.codec, self.prompt = codec, prompt
-        self.work = codec.decoder.stft.samples_per_beat
+    @torch.inference_mode()
+    def __init__(self, codec: Codec, prompt: Prompt, codes: Tensor, own_sound: float) -> None:
+        self.prompt, self.codes = prompt, codes
         self.frames = codec.config.latent_frames_per_beat
-        self.n_kept = 2 + math.ceil(prompt.model_beats_per_beat)  # model beats that a beat may still need
-        rate = prompt.waveform.sample_rate
+        rate, work = prompt.waveform.sample_rate, codec.config.samples_per_beat
         self.samples_per_model_beat = prompt.grid.samples_per_model_beat
         self.fade = round(FADE_S * rate)
         self.n_join = min(round(JOIN_S * rate), prompt.waveform.n_samples // 2)
         self.rough_seam = _is_rough(prompt.waveform.samples, round(0.003 * rate))
-        self.matcher, self.decoder = _matcher(codec, prompt), PromptDecoder(codec, prompt)
-        self.mixer = BandMixer(rate, prompt.model_bpm, self.matcher.n_bands, self.work)
-        self.state = self._begin()
+        self.decoder = PromptDecoder(codec, prompt)
+        matcher = prompt_matcher(codec, prompt)
+        self.mixer = BandMixer(rate, prompt.model_bpm, matcher.n_bands, work)
+        latents, state, chosen = codec.quantizer.colours(codes), matcher.begin(), []
+        for i, beat in enumerate(codes):
+            *found, state = matcher.choose(latents[i].numpy(), beat.numpy(), len(prompt.codes) + i, own_sound, state)
+            chosen.append(found)
+        self.lags, self.bands = (np.concatenate(parts) for parts in zip(*chosen))
 
-    def _begin(self) -> RendererState:
-        kept = min(self.decoder.samples.shape[1], self.work)
-        return RendererState(
-            decoder=self.decoder.state, history=torch.from_numpy(self.prompt.codes[-HISTORY_BEATS:]),
-            buffer=self.decoder.samples[:, -kept:], buffer_start=-self.codec.decoder.delay_samples - kept,
-            lags=np.zeros(0, np.int64), bands=np.zeros((0, self.matcher.n_bands), np.int64),
-            recent=self.matcher.begin().recent, lags_start=0, n_pushed=0, n_decoded=0, last_lag=GENERATE,
-        )  # fmt: skip
-
-    def fork(self) -> "Renderer":
-        """Another take's renderer, as this one is now; what both know of the prompt exists once."""
-        return copy(self)
-
-    @torch.inference_mode()
-    def push(self, codes: Tensor, own_sound: float) -> None:
-        """Take the next model beat: codes int64 (n_frames, n_codebooks)."""
-        state, kept = self.state, self.n_kept * self.frames
-        latents = self.codec.quantizer.colours(codes[None])
-        position = len(self.prompt.codes) + state.n_pushed
-        last_bands = state.bands[-1] if len(state.bands) else self.matcher.begin().bands
-        before = MatcherState(state.last_lag, last_bands, state.recent)
-        lags, bands, after = self.matcher.choose(latents[0].numpy(), codes.numpy(), position, own_sound, before)
-        lags, bands = np.append(state.lags[-kept:], lags), np.concatenate([state.bands[-kept:], bands])
-        self.state = replace(
-            state, history=torch.cat([state.history, codes[None]])[-HISTORY_BEATS:], lags=lags, bands=bands,
-            recent=after.recent, lags_start=state.lags_start + max(0, len(state.lags) - kept),
-            n_pushed=state.n_pushed + 1, last_lag=after.lag,
-        )  # fmt: skip
-        if (lags[-kept:] == GENERATE).any() or (bands[-kept:] == GENERATE).any():
-            self.state = self._decoded_state(codes, state)
-
-    def _decoded_state(self, codes: Tensor, before: RendererState) -> RendererState:
-        """The state with what the decoder makes of the last model beat, where `before` is the state before it.
-
-        Beats that are copied are not decoded. After some of them the decoder begins again, two beats back.
-        """
-        goes_on = before.n_decoded == before.n_pushed
-        decoder = before.decoder if goes_on else None
-        samples, after = self.decoder.decode(codes, before.n_pushed, before.history, decoder)
-        if goes_on:
-            samples = torch.cat([before.buffer, samples], dim=1)[:, -(self.n_kept + 1) * self.work :]
-        n_decoded = before.n_pushed + 1
-        start = n_decoded * self.work - self.codec.decoder.delay_samples - samples.shape[1]
-        return replace(self.state, decoder=after, buffer=samples, buffer_start=start, n_decoded=n_decoded)
-
-    def lags_of(self, first: int, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
-        """Sources of latent frames `first` … of the new part: lags (n_frames,), of bands (n_frames, n_bands)."""
-        part = slice(first - self.state.lags_start, first - self.state.lags_start + n_frames)
-        lags, bands = self.state.lags[part].copy(), self.state.bands[part]
-        return lags, np.where(bands < 0, lags[:, None], bands)
-
-    def beats_needed(self, beat_end: Fraction) -> int:
-        """Model beats to be pushed before sound up to `beat_end` (model beats into the new part) is complete."""
-        margin = self.codec.decoder.delay_samples + 2 * REACH * max(1, self.decoder.step) + 2
-        margin += (self.mixer.n_fft + self.fade) * self.decoder.step
-        return -int(-(beat_end + Fraction(margin) / self.work) // 1)
+    @cached_property
+    def _buffer(self) -> tuple[Tensor, int]:
+        """Decoded sound on the codec's grid, and where it begins, counted from the start of the new part."""
+        return self.decoder.decode(self.codes)
 
     def render(self, start: int, stop: int) -> np.ndarray:
         """Samples start … stop of the whole piece (the prompt's first sample is 0): float32 (n, channels)."""
@@ -157,17 +80,17 @@ class Renderer:
 
     def _chosen_bands(self, frames: np.ndarray) -> np.ndarray:
         """Sources of the bands in frames of the patches: (n, n_bands), FOLLOW wherever a frame touches a whole beat."""
-        state, half = self.state, self.mixer.n_fft // 2
+        half = self.mixer.n_fft // 2
         per_frame = float(self.samples_per_model_beat) / self.frames
 
         def latent_frame(samples: np.ndarray) -> np.ndarray:
-            index = np.floor((samples + 0.5) / per_frame).astype(int) - state.lags_start
-            return np.clip(index, 0, len(state.bands) - 1)
+            index = np.floor((samples + 0.5) / per_frame).astype(int)
+            return np.clip(index, 0, len(self.bands) - 1)
 
         centres = frames * self.mixer.hop
-        chosen = state.bands[latent_frame(centres)]
+        chosen = self.bands[latent_frame(centres)]
         for edge in (-half - 1, half + 1):
-            chosen = np.where(state.bands[latent_frame(centres + edge)] == WHOLE, FOLLOW, chosen)
+            chosen = np.where(self.bands[latent_frame(centres + edge)] == WHOLE, FOLLOW, chosen)
         return chosen
 
     def _frames_sound(self, start: int, stop: int, decoded: Decoded | None) -> np.ndarray:
@@ -202,17 +125,14 @@ class Renderer:
     def lead_in(self) -> np.ndarray:
         """What the first new beat's source sounds like in the 30 ms before it: float32 (n, channels)."""
         end = self.prompt.waveform.n_samples
-        return self._source(int(self.state.lags[0]), end - self.n_join, end, None)
+        return self._source(int(self.lags[0]), end - self.n_join, end, None)
 
     def _runs(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Runs of one source that touch start … stop: (first sample, lag) each, and one more that bounds the last."""
-        state, end = self.state, self.prompt.waveform.n_samples
-        boundaries = [
-            end + round(self.samples_per_model_beat * (state.lags_start + i) / self.frames)
-            for i in range(len(state.lags) + 1)
-        ]
+        end = self.prompt.waveform.n_samples
+        boundaries = [end + round(self.samples_per_model_beat * i / self.frames) for i in range(len(self.lags) + 1)]
         runs: list[tuple[int, int]] = []
-        for boundary, lag in zip(boundaries, state.lags.tolist()):
+        for boundary, lag in zip(boundaries, self.lags.tolist()):
             if not runs or runs[-1][1] != lag:
                 runs.append((boundary, lag))
         runs.append((boundaries[-1], runs[-1][1]))
@@ -234,12 +154,12 @@ class Renderer:
 
     def _decoded(self, start: int, stop: int) -> np.ndarray:
         """What the decoder says at samples start … stop: float32 (n, channels)."""
-        end, state = self.prompt.waveform.n_samples, self.state
-        return self.decoder.resampled(state.buffer, state.buffer_start, start - end, stop - end)
+        end = self.prompt.waveform.n_samples
+        return self.decoder.resampled(*self._buffer, start - end, stop - end)
 
 
 @torch.inference_mode()
-def _matcher(codec: Codec, prompt: Prompt) -> SourceMatcher:
+def prompt_matcher(codec: Codec, prompt: Prompt) -> SourceMatcher:
     """What chooses among a prompt's beats, by their latents, codes and levels in each latent frame and band."""
     work, frames = codec.decoder.stft.samples_per_beat, codec.config.latent_frames_per_beat
     beats = prompt.beats if prompt.beats is not None else prompt.grid.model_beats(prompt.waveform, prompt.n_beats, work)

@@ -1,11 +1,13 @@
 """A loop's mix continued in codes, as sound."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from melformer.audio.waveform import Waveform
@@ -41,19 +43,13 @@ def continue_mix(
 
 def sound_of(codec: Codec, prompt: Prompt, codes: Iterator[Tensor], n_beats: int, own_sound: float) -> MixContinuation:
     """Codes of model beats (frames, n_codebooks), as many as are needed, rendered as the continuation of a prompt."""
-    renderer, factor = Renderer(codec, prompt), Fraction(prompt.model_beats_per_beat)
-    edges, rate = prompt.grid.edges(prompt.n_beats + n_beats), prompt.waveform.sample_rate
-    parts, lags, pushed = [], [], 0
-    for beat in range(n_beats):
-        while pushed < renderer.beats_needed((beat + 1) * factor):
-            renderer.push(next(codes), own_sound)
-            pushed += 1
-        parts.append(renderer.render(int(edges[prompt.n_beats + beat]), int(edges[prompt.n_beats + beat + 1])))
-        first, last = (int((beat + i) * factor * renderer.frames) for i in (0, 1))
-        lags.append(renderer.lags_of(first, last - first)[0])
-        if not beat:
-            lead_in = renderer.lead_in()
+    n_model_beats = n_beats * prompt.model_beats_per_beat
+    needed = torch.stack(list(islice(codes, math.ceil(n_model_beats) + 1)))  # of the last one nothing is complete
+    renderer = Renderer(codec, prompt, needed, own_sound)
+    edges, rate = prompt.grid.edges(prompt.n_beats + n_beats)[prompt.n_beats :], prompt.waveform.sample_rate
+    new = np.concatenate([renderer.render(int(a), int(b)) for a, b in pairwise(edges)])
+    lead_in = renderer.lead_in()
     join = crossfade(prompt.waveform.samples[-len(lead_in) :], lead_in)
-    new = np.concatenate(parts)
     whole = np.concatenate([prompt.waveform.samples[: -len(join)], join, new])
-    return MixContinuation(Waveform(whole, rate), Waveform(new, rate), np.concatenate(lags))
+    lags = renderer.lags[: int(n_model_beats * renderer.frames)]
+    return MixContinuation(Waveform(whole, rate), Waveform(new, rate), lags)
