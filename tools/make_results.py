@@ -125,7 +125,29 @@ def _distance(shares: dict[str, float], others: dict[str, float]) -> float:
     return 0.5 * sum(abs(share - others[name]) for name, share in shares.items())
 
 
+def codec_text(results: dict[str, Any]) -> str:
+    """One system a line for each set, then one codebook a line."""
+    columns = {"kbps": ("kbps", 1), "mel_distance": ("mel", 2), "stft_distance": ("STFT", 2),
+               "si_sdr_db": ("SI-SDR dB", 1), "loudness_error_db": ("LUFS err", 2), "onset_f1": ("onset F1", 2),
+               "chroma_cosine": ("chroma", 2), "pitch_error_cents": ("cents", 1)}  # fmt: skip
+    rows, books = [], []
+    for name, found in results["sets"].items():
+        for system, scores in found["systems"].items():
+            numbers = [figure(scores[key], digits) for key, (_, digits) in columns.items()]
+            rows.append([f"{name}, {found['n_clips']} loops", system, *numbers])
+        codes = found["codes"]
+        for i, book in enumerate(codes["codebooks"]):
+            stable = [codes["stability"][key][i] for key in ("half_sample", "noise_60db", "louder_half_db")]
+            shares = (book["used_share"], book["entropy_share"], *stable)
+            books.append([name, str(i + 1), *(figure(share, percent=True) for share in shares)])
+    head = ["set", "codebook", "entries used", "entropy of the maximum"]
+    stable_head = ["stable: half a sample", "noise at −60 dB", "+0.5 dB"]
+    systems = markdown(["set", "system", *(name for name, _ in columns.values())], rows)
+    return "\n\n".join([systems, markdown([*head, *stable_head], books), source(results)])
+
+
 TEXTS = {
+    "explanation/codec.md": {"codec": codec_text},
     "explanation/evaluation.md": {"continuation": continuation_text, "separation": separation_text},
     "explanation/corpus.md": {"development": development_text},
 }
