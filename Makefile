@@ -18,9 +18,10 @@ run: $(VENV)/.run
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
-# What takes longer: a browser, several processes, every signal on every command. test-all: the other tests as well.
+# What takes longer: a browser, several processes, every signal on every command; two files at a time here too.
+# test-all: the other tests as well.
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 test-all: test test-slow
 
