@@ -112,7 +112,7 @@ class StandInStems:
 @dataclass
 class Model:
     """The public methods that the page uses. `compute_s`: how long a beat takes; `told_s`: how long it claims to take;
-    `held_at`: the first beat that has to wait."""
+    `held_at`: the first beat that has to wait; `stems_held`: stems have to wait."""
 
     compute_s: float = 0.01
     told_s: float | None = None
@@ -120,7 +120,7 @@ class Model:
     n_streams: int = 0
     n_closed: int = 0
     fail_at: int | None = None
-    stems_s: float = 0.0
+    stems_held: bool = False
     present: tuple[str, ...] = ("drums", "bass", "other")
     streams: list[Stream] = field(default_factory=list)
     varied: list[list[str]] = field(default_factory=list)
@@ -152,7 +152,8 @@ class Model:
 
     def stems(self, loop: Any, bpm: float | None = None) -> Any:
         """Drums are the loud samples, bass half of the rest: no separation, but parts that add up."""
-        time.sleep(self.stems_s)
+        while self.stems_held:
+            time.sleep(0.01)
         if getattr(loop, "stems", None) is not None:
             return loop.stems
         waveform = loop if isinstance(loop, Waveform) else loop.waveform

@@ -96,12 +96,13 @@ def test_the_lanes_controls_stand_in_columns_left_of_the_timeline(page: Any) -> 
 
 
 def test_nothing_waits_for_the_stems(browser: Any, loops: list[Path]) -> None:
-    with serving(Model(compute_s=0.01, stems_s=5.0), loops[:1]) as server:
+    with serving(Model(compute_s=0.01, stems_held=True), loops[:1]) as server:
         page = open_page(browser, server.url)
         load(page)
         page.click("[data-act=continue]")
         wait_new(page, 4)
         assert page.locator("[data-lane]").count() == 0
+        server.model.stems_held = False
         wait_lanes(page)
         page.context.close()
 
