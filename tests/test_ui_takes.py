@@ -136,9 +136,11 @@ def test_stems_of_loop_and_take_add_up(session: Session) -> None:
 
 
 def test_who_asks_too_early_is_told_to_ask_again(loop_path: Path) -> None:
-    jobs = StemJobs(Model(stems_s=0.5))
+    model = Model(stems_held=True)
+    jobs = StemJobs(model)
     loop = read_waveform(loop_path)
     assert jobs.wait("a", lambda: loop, 140.0, wait_s=0.01) is False
+    model.stems_held = False
     assert isinstance(jobs.wait("a", lambda: loop, 140.0, wait_s=10.0), PcmStems)
     jobs.close()
 

@@ -44,6 +44,10 @@ def scenes(page: Any) -> Iterator[str]:
     yield "playing"
     page.evaluate("document.querySelector('[data-act=stop]').click()")
     page.wait_for_selector("[data-act=keep]:enabled", timeout=WAIT_MS)
+    page.wait_for_function("melformer.state.store.beats.every((beat) => beat.stems)", timeout=WAIT_MS)
+    _point_at(page, page.evaluate("melformer.state.loop.n_beats") + 5)
+    yield "sources"
+    page.keyboard.press("Escape")
     ask_for(page, 8)  # opens what is folded away
     page.click("summary[aria-label='More for Take 1']")
     yield "take"
@@ -54,6 +58,12 @@ def scenes(page: Any) -> Iterator[str]:
     page.get_by_text("Decoded with 4").first.wait_for(timeout=WAIT_MS)
     page.locator("[data-beats] button").nth(2).click()
     yield "codebooks"
+
+
+def _point_at(page: Any, beat: int) -> None:
+    """Select the bar of a beat, and hold the mouse over the beat: where it comes from is drawn."""
+    page.evaluate("(beat) => { melformer.timeline.scroll.scrollLeft = 0; melformer.timeline.on.bar(beat); }", beat)
+    page.evaluate("(beat) => melformer.timeline.choose(beat, null)", beat)
 
 
 def take_pictures(options: argparse.Namespace) -> None:
