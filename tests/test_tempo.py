@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.signal import fftconvolve
 
+from melformer.audio.grid import fit_to_grid
 from melformer.audio.io import write_waveform
-from melformer.audio.tempo import Tempo, find_tempo, fit_loop, fit_to_grid
-from melformer.audio.tempo_name import bpm_in_name
+from melformer.audio.tempo import Tempo, find_tempo, fit_loop
+from melformer.audio.tempo.name import bpm_in_name
 from melformer.audio.waveform import Waveform
 from melformer.errors import TempoError
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from melformer.audio.grid import BeatGrid
-from melformer.audio.tempo import check_bpm, fit_to_grid
+from melformer.audio.grid import BeatGrid, check_bpm, fit_to_grid
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError, TempoError
 

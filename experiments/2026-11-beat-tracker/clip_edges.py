@@ -5,7 +5,7 @@ from functools import reduce
 
 import numpy as np
 
-from melformer.audio.edges import distinct_times
+from melformer.audio.tempo.edges import distinct_times
 from melformer.audio.waveform import Waveform
 
 SILENT_DB, QUIET_DB = -60.0, -40.0  # under the clip's peak

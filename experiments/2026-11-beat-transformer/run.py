@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from flat import FlatModule, FlatTask
+from melformer.runtime.step_decoder import StepDecoder
 from scaling import OPTIONS, curve, task_of
 
 from melformer.config import Config
-from melformer.runtime.step_decoder import StepDecoder
 from melformer.train.transformer import TransformerTask
 from melformer.transformer.model import BeatTransformer, Conditioning
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from melformer.evaluate.bare_codec import BareCodec
 from torch import Tensor
 
 from melformer.codec.quantizer import ResidualVectorQuantizer
 from melformer.config import Config
 from melformer.data.beat_dataset import cache_beats
 from melformer.evaluate import codec_scores
-from melformer.evaluate.bare_codec import BareCodec
 from melformer.evaluate.metrics.codebook_use import bits_per_second, codebook_use
 from melformer.evaluate.sets import EvaluationClip, folder_clips
 from melformer.train.codec import CodecTask

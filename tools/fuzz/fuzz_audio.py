@@ -10,10 +10,11 @@ import soundfile
 from fuzz_damage import Reader, damage, damage_value, like
 from hypothesis import strategies as st
 
+from melformer.audio.grid import fit_to_grid
 from melformer.audio.io import read_waveform, write_waveform
 from melformer.audio.metadata import read_bpm_tag
-from melformer.audio.tempo import find_tempo, fit_to_grid
-from melformer.audio.tempo_name import bpm_in_name
+from melformer.audio.tempo import find_tempo
+from melformer.audio.tempo.name import bpm_in_name
 from melformer.audio.tiaf import Tiaf, read_tiaf, write_tiaf
 from melformer.audio.waveform import Waveform
 

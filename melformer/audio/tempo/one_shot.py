@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from melformer.audio.edges import attack_times
 from melformer.audio.grid import BeatGrid
+from melformer.audio.tempo.edges import attack_times
 from melformer.audio.waveform import Waveform
 
 _FADE_S = 0.005

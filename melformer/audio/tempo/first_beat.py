@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from melformer.audio.detect import fold
 from melformer.audio.grid import seconds_per_beat
-from melformer.audio.onsets import Onsets
+from melformer.audio.tempo.detect import fold
+from melformer.audio.tempo.onsets import Onsets
 from melformer.audio.waveform import Waveform
 
 N_PHASES = 64

@@ -5,9 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from melformer.audio.detect import Detection, detect
-from melformer.audio.edges import SoundEdges, attack_times, find_edges
-from melformer.audio.first_beat import find_first_beat
 from melformer.audio.grid import (
     GridFit,
     beat_edges,
@@ -17,9 +14,12 @@ from melformer.audio.grid import (
     fit_to_grid,
     seconds_per_beat,
 )
-from melformer.audio.one_shot import is_one_shot, play_hits
-from melformer.audio.onsets import Onsets, find_onsets
-from melformer.audio.tempo_votes import TempoVote, agrees, is_multiple, read_votes
+from melformer.audio.tempo.detect import Detection, detect
+from melformer.audio.tempo.edges import SoundEdges, attack_times, find_edges
+from melformer.audio.tempo.first_beat import find_first_beat
+from melformer.audio.tempo.one_shot import is_one_shot, play_hits
+from melformer.audio.tempo.onsets import Onsets, find_onsets
+from melformer.audio.tempo.votes import TempoVote, agrees, is_multiple, read_votes
 from melformer.audio.waveform import Waveform
 from melformer.errors import TempoError
 

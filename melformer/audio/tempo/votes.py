@@ -5,7 +5,7 @@ from pathlib import Path
 
 from melformer.audio.grid import MAX_BPM, MIN_BPM, bpm_of
 from melformer.audio.metadata import read_tempo_tags
-from melformer.audio.tempo_name import bpm_in_name
+from melformer.audio.tempo.name import bpm_in_name
 
 SAME = 0.005
 _STATED, _WRITTEN = 0.98, 0.9  # how far it is believed where the sound does not contradict

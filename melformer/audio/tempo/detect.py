@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from melformer.audio.grid import MAX_BPM, MIN_BPM, beats_per_second, bpm_of, seconds_per_beat
-from melformer.audio.onsets import Onsets, find_onsets
+from melformer.audio.tempo.onsets import Onsets, find_onsets
 from melformer.audio.waveform import Waveform
 
 N_PHASES = 32
