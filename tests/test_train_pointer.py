@@ -30,7 +30,7 @@ def clips(passages: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Unit
 
 def test_a_passage_knows_which_of_its_units_are_alike(clips: list[UnitClip]) -> None:
     for clip in clips:
-        n = len(clip.mel)
+        n = clip.n_units
         assert clip.alike.shape == (3, n, n, N_SHIFTS) and clip.silent.shape == (3, n)
         itself = clip.alike[:, np.arange(n), np.arange(n), 7]
         assert (itself[~clip.silent] >= 99).all()

@@ -10,20 +10,20 @@ from melformer.cli.parser import add_command, add_json, add_model
 _NUMBERS = {  # option → (kind, what it says)
     "steps": (int, "train for so many steps at most (1,000)"),
     "minutes": (float, "and for so many minutes at most (20)"),
-    "lora": (int, "change the weights by matrices of this rank only (else all weights)"),
-    "lr": (float, "learning rate (2e-4, with --lora 2e-3)"),
-    "engine_share": (float, "share of composed material in a batch, against forgetting (0.5)"),
-    "batch_size": (int, "passages in a batch (4)"),
+    "lr": (float, "learning rate (2e-4)"),
+    "engine_share": (float, "share of batches of composed material, against forgetting (0.5)"),
+    "batch_size": (int, "passages in a batch (8)"),
     "validate_every": (int, "steps between validations (50)"),
     "patience": (int, "validations without a gain that end it (4)"),
     "seed": (int, "of everything that is drawn (0)"),
-    "decoder_steps": (int, "then teach the decoder the sound of your loops for so many steps (0)"),
 }
 
 
 def add_parsers(commands: Any) -> None:
-    parser = add_command(commands, "finetune", run, "teach a checkpoint your own loops")
-    parser.add_argument("dir", metavar="LOOPS_DIR", help="a folder of loops: wav, flac, ogg, opus, mp3 or aiff")
+    parser = add_command(commands, "finetune", run, "teach a checkpoint how your own loops go on")
+    parser.add_argument(
+        "dir", metavar="LOOPS_DIR", help="a folder of loops (wav, flac, ogg, opus, mp3, aiff) and MIDI files"
+    )
     parser.add_argument("-o", dest="out", metavar="DIR", required=True, help="where the new checkpoint goes")
     parser.add_argument("--csv", metavar="TABLE", help="the table of tempi that a first run wrote, corrected")
     parser.add_argument("--yes", action="store_true", help="take doubtful tempi as they were found")
@@ -46,6 +46,6 @@ def run(args: Namespace) -> None:
         print_json(report)
         return
     for kind, words in (("own", "your held-out loops"), ("engine", "held-out passages of the engine")):
-        before, after = (report[f"bits_per_beat_{kind}_{when}"] for when in ("before", "after"))
-        print(f"bits a beat on {words}: {before:.0f} before, {after:.0f} after ({report[f'{kind}_change']:+.1%})")
+        before, after = (report[f"nats_{kind}_{when}"] for when in ("before", "after"))
+        print(f"nats a half beat on {words}: {before:.3f} before, {after:.3f} after ({report[f'{kind}_change']:+.1%})")
     print(f"{args.out}: hear before.wav and after.wav there; use it with --model {args.out}")

@@ -1,5 +1,6 @@
 """Passages as units of stems, with how alike their notes are: what the pointer learns from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from melformer.data.listing import read_entries
 from melformer.data.note_units import alikeness
 from melformer.errors import RequestError
 from melformer.files import atomic_path
-from melformer.stems import STEMS
+from melformer.stems.separate import separate
+from melformer.stems.separator import Separator
+from melformer.stems.stems import STEMS, Stems
 from melformer.stems.units import UNITS_PER_BEAT, unit_pictures
 
 MIN_UNITS, MAX_UNITS = 40, 160
@@ -22,8 +25,9 @@ MIN_UNITS, MAX_UNITS = 40, 160
 
 @dataclass(frozen=True)
 class UnitClip:
-    """A passage in units: `mel` (U, 3, 24, 6), `chroma` (U, 2, 12, 2), `alike` int8 (3, U, U, 15), `silent` (3, U);
-    `bar` is the number of units in a bar."""
+    """A passage in units: `mel` (V, U, 3, 24, 6), `chroma` (V, U, 2, 12, 2), `alike` int8 (3, U, U, 15), `silent`
+    (3, U); `bar` is the number of units in a bar. Of V = 2 ways of hearing its stems the first is their true sound, the
+    second what a separator made of the mix."""
 
     mel: np.ndarray
     chroma: np.ndarray
@@ -31,6 +35,19 @@ class UnitClip:
     silent: np.ndarray
     bpm: float
     bar: int
+
+    @property
+    def n_units(self) -> int:
+        """U, the number of units."""
+        return self.silent.shape[1]
+
+    def part(self, start: int, stop: int) -> "UnitClip":
+        """Units `start` to `stop` alone."""
+        units = slice(start, stop)
+        return UnitClip(
+            self.mel[:, units], self.chroma[:, units], self.alike[:, units, units], self.silent[:, units], self.bpm,
+            self.bar,
+        )  # fmt: skip
 
     @classmethod
     def load(cls, path: Path) -> "UnitClip":
@@ -49,8 +66,9 @@ class UnitClip:
 _ARRAYS = ("mel", "chroma", "alike", "silent")
 
 
-def gather_units(folders: list[Path], cache: Path) -> list[UnitClip]:
-    """The passages of 20 model beats or more in folders that `melformer corpus build --stems` wrote, kept in `cache`.
+def gather_units(folders: list[Path], cache: Path, separator: Separator | None = None) -> list[UnitClip]:
+    """The passages of 20 model beats or more in folders that `melformer corpus build --stems` wrote, kept in `cache`;
+    with a separator, heard through it as well.
 
     Errors: RequestError when there is none with stems and notes.
     """
@@ -62,7 +80,7 @@ def gather_units(folders: list[Path], cache: Path) -> list[UnitClip]:
         for entry in tqdm(entries, desc="units", unit="passage"):
             path = cache / f"{folder.name}_{Path(entry['file']).stem}.npz"
             if not path.exists():
-                clip = _unit_clip(folder, entry)
+                clip = _read_clip(folder, entry, separator)
                 if clip is None:
                     continue
                 clip.save(path)
@@ -74,22 +92,35 @@ def gather_units(folders: list[Path], cache: Path) -> list[UnitClip]:
     return found
 
 
-def _unit_clip(folder: Path, entry: dict[str, Any]) -> UnitClip | None:
+def _read_clip(folder: Path, entry: dict[str, Any], separator: Separator | None) -> UnitClip | None:
     """One passage, or None where it is short or has no stems or notes."""
     files = [(folder / entry["file"]).with_suffix("") / f"{name}.flac" for name in STEMS]
     if "notes" not in entry or not all(file.is_file() for file in files):
         return None
-    waveforms = [read_waveform(file) for file in files]
-    grid = BeatGrid(entry["bpm"], waveforms[0].sample_rate)
+    stems = Stems(*(read_waveform(file) for file in files))
+    notes = notes_from_json(entry["notes"])
+    return unit_clip(stems, notes, entry["bpm"], entry["n_beats"], entry.get("beats_per_bar", 4), separator)
+
+
+def unit_clip(
+    stems: Stems, notes: Mapping[str, np.ndarray], bpm: float, n_beats: float, beats_per_bar: float,
+    separator: Separator | None = None,
+) -> UnitClip | None:  # fmt: skip
+    """A passage of true stems and the notes of `passage_notes`; None under 20 model beats."""
+    grid = BeatGrid(bpm, stems.drums.sample_rate)
     factor = grid.model_beats_per_beat
-    n_units = min(MAX_UNITS, int(entry["n_beats"] * factor * UNITS_PER_BEAT))
+    n_units = min(MAX_UNITS, int(n_beats * factor * UNITS_PER_BEAT))
     if n_units < MIN_UNITS:
         return None
-    pictures = unit_pictures(np.stack([w.samples.mean(axis=1) for w in waveforms]), grid, n_units)
-    notes = {name: _at_tempo(rows, factor) for name, rows in notes_from_json(entry["notes"]).items()}
-    alike, silent = alikeness(notes, n_units, n_units)
-    bar = round(entry.get("beats_per_bar", 4) * factor * UNITS_PER_BEAT)
-    return UnitClip(pictures.mel.astype(np.float16), pictures.chroma, alike, silent, grid.model_bpm, bar)
+    heard = [stems] if separator is None else [stems, separate(stems.mix(), bpm, separator)]
+    mono = [np.stack([stem.samples.mean(axis=1) for stem in way]) for way in heard]
+    pictures = [unit_pictures(samples, grid, n_units) for samples in mono]
+    alike, silent = alikeness({name: _at_tempo(rows, factor) for name, rows in notes.items()}, n_units, n_units)
+    return UnitClip(
+        np.stack([picture.mel for picture in pictures]).astype(np.float16),
+        np.stack([picture.chroma for picture in pictures]), alike, silent, grid.model_bpm,
+        round(beats_per_bar * factor * UNITS_PER_BEAT),
+    )  # fmt: skip
 
 
 def _at_tempo(notes: np.ndarray, factor: float) -> np.ndarray:

@@ -41,10 +41,16 @@ def save_part(path: Path, part: Separator | Pointer) -> None:
         save_file(tensors, temporary, metadata={"format": "pt", "config": json.dumps(asdict(part.config))})
 
 
-def _load(folder: Path, file: str, kind: type[T], config_kind: type) -> T:
+def part_file(folder: Path, file: str) -> Path:
+    """Where a part of a bundle lies: in its folder, else embedded. Errors: CheckpointError."""
     path = folder / file if (folder / file).is_file() else EMBEDDED / file
     if not path.is_file():
         raise CheckpointError(f"There is no {file} in {folder}, and none is embedded; train one or pull a checkpoint.")
+    return path
+
+
+def _load(folder: Path, file: str, kind: type[T], config_kind: type) -> T:
+    path = part_file(folder, file)
     try:
         with safe_open(path, framework="pt") as opened:
             config = _read_config((opened.metadata() or {}).get("config", ""), config_kind, path)

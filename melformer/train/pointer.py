@@ -30,6 +30,8 @@ MAX_PROMPT, MAX_NEW = 64, 32
 EXACT, NEAR, NEAR_BAND = 96, 55, 3
 """Percent of likeness at which units are the same music; from which the nearest is a source; within which it is one."""
 DROP_CONDITION = 0.15
+PROMPT_BARS = (1, 2, 4, 4, 4, 8)
+"""Bars of a prompt, each as likely."""
 HELD_OUT_EVERY = 15
 
 
@@ -54,12 +56,12 @@ class Batch:
 def draw_windows(clips: list[UnitClip], rng: np.random.Generator, size: int) -> tuple[list[UnitClip], list[int], int]:
     """Clips of one metre, the first unit of each window on a bar line, and the units of every prompt."""
     bar = clips[rng.integers(len(clips))].bar
-    n = bar * int(rng.choice([2, 4, 4, 4, 8]))
-    fitting = [clip for clip in clips if clip.bar == bar and len(clip.mel) >= n + bar and n <= MAX_PROMPT]
+    n = bar * int(rng.choice(PROMPT_BARS))
+    fitting = [clip for clip in clips if clip.bar == bar and clip.n_units >= n + bar and n <= MAX_PROMPT]
     if not fitting:
         return draw_windows(clips, rng, size)
     drawn = [fitting[rng.integers(len(fitting))] for _ in range(size)]
-    firsts = [int(rng.integers((len(clip.mel) - n - bar) // bar + 1)) * bar for clip in drawn]
+    firsts = [int(rng.integers((clip.n_units - n - bar) // bar + 1)) * bar for clip in drawn]
     return drawn, firsts, n
 
 
@@ -81,9 +83,10 @@ def make_batch(clips: list[UnitClip], rng: np.random.Generator, size: int, augme
     weight = np.zeros((size, MAX_NEW, 3), np.float32)
     condition = np.zeros((size, MAX_NEW, 6), np.float32)
     for b, (clip, first) in enumerate(zip(drawn, firsts)):
-        count = min(MAX_NEW, len(clip.mel) - first - n)
+        count = min(MAX_NEW, clip.n_units - first - n)
+        way = int(rng.integers(len(clip.mel)))
         part = slice(first, first + n)
-        mel, tones = clip.mel[part].astype(np.float32), clip.chroma[part].astype(np.float32)
+        mel, tones = clip.mel[way, part].astype(np.float32), clip.chroma[way, part].astype(np.float32)
         if augment:
             mel, tones = _disturbed(mel, tones, rng)
         mel_db[b] = _noised(to_db(mel), rng) if augment else to_db(mel)

@@ -9,20 +9,28 @@ from typing import Any
 
 import torch
 
+from melformer.audio.io import audio_files
 from melformer.data.own_loops import OwnLoop, confirmed, doubtful, read_table, sound_of, survey, write_table
+from melformer.data.unit_dataset import UnitClip
 from melformer.errors import CheckpointError, RequestError
+from melformer.evaluate.sets import FIRST_HELD_OUT_SEED
 from melformer.files import atomic_path
-from melformer.generate import Melformer
 from melformer.hub import Bundle, load_bundle
-from melformer.runtime.packed import use_floats
+from melformer.hub.parts import load_pointer, load_separator
 from melformer.train.checkpoint import log_entry
-from melformer.train.finetune.decoder import teach_decoder
-from melformer.train.finetune.material import N_ENGINE, engine_held_out, engine_material, own_material
+from melformer.train.finetune.material import (
+    N_ENGINE,
+    N_ENGINE_HELD_OUT,
+    Piece,
+    engine_clips,
+    midi_files_of,
+    own_pieces,
+    split,
+)
 from melformer.train.finetune.result import CLIP_SEED, FinetuneOptions, Result, export, write_clips
-from melformer.train.finetune.task import CodedLoop, FinetuneTask, LoopMix, best_index, split
-from melformer.train.lora import add_lora
-from melformer.train.pretrained import bundle_codec
+from melformer.train.finetune.task import FinetuneTask, best_index
 from melformer.train.trainer import Trainer
+from melformer.transformer.pointer import Pointer
 
 Say = Callable[[str], None]
 TABLE, REPORT = "loops.csv", "report.json"
@@ -32,7 +40,8 @@ def finetune(
     folder: Path, out: Path, model: str | None = None, options: FinetuneOptions | None = None,
     table: Path | None = None, yes: bool = False, say: Say = print,
 ) -> dict[str, Any]:  # fmt: skip
-    """Fine-tune a checkpoint on a folder of loops; write bundle, clips and `report.json` to `out`; give the report.
+    """Teach the pointer of a checkpoint how the loops and MIDI files of a folder go on; write bundle, clips and
+    `report.json` to `out`; give the report.
 
     The same call goes on where it was stopped. After Ctrl-C `out` holds the best so far, or no checkpoint.
     Errors: RequestError when tempi need a look first, or the material is too little; CheckpointError.
@@ -44,63 +53,60 @@ def finetune(
     loops = choose_loops(folder, out, table, yes, say)
     bundle = load_bundle(model)
     _claim(out, options, bundle, loops)
-    base = Melformer.from_pretrained(bundle.path)
-    heard = _gather(base, loops, folder, options, out / "run", say)
-    task, trainer = _prepare(base, heard, options, out / "run")
+    heard = _gather(bundle, loops, folder, options, out / "run", say)
+    pointer = load_pointer(bundle.path)
+    task = _task(pointer, heard, options, out / "run" / "best.safetensors")
+    trainer = Trainer(task, options.training, out / "run")
     reason = _train(trainer, task, options, say)
     result = Result(options, bundle, model, task.history, trainer.step, trainer.seconds, reason)
     if not result.is_better:
         _explain_failure(result, out, say)
-    export(out, result, heard.own, heard.engine, task.best, {})
+    export(out, result, heard.own, len(heard.engine), pointer, task.best)
     if reason == "stopped":
         say(f"the best so far is in {out}; the same command goes on from here")
         raise KeyboardInterrupt
-    taught: dict[str, float] = {}
-    if options.decoder_steps:
-        parts, run = (heard.learned, heard.held_out), out / "run" / "decoder"
-        decoder, taught = teach_decoder(bundle_codec(bundle), folder, loops, parts, options.decoder_training, run, say)
-        export(out, result, heard.own, heard.engine, task.best, decoder)
-    chosen = next(loop for loop in loops if loop.file == heard.held_out[0].name)
-    write_clips(out, bundle, sound_of(chosen, folder), chosen)
-    report = result.report | taught
-    _write_json(out / REPORT, report | {"finished": True, "clip_of": chosen.file, "clip_seed": CLIP_SEED})
+    report = result.report
+    named = {piece.name for piece in heard.held_out}
+    chosen = next((loop for loop in loops if loop.file in named), None)
+    if chosen is not None:
+        write_clips(out, bundle, sound_of(chosen, folder), chosen)
+        report |= {"clip_of": chosen.file, "clip_seed": CLIP_SEED}
+    _write_json(out / REPORT, report | {"finished": True})
     shutil.rmtree(out / "run")
     return report
 
 
 @dataclass(frozen=True)
 class _Heard:
-    """All of the own loops, what is learned from and held out of them, the engine's passages, and its held-out ones."""
+    """All own pieces, what is learned from and held out of them, the engine's passages, and its held-out ones."""
 
-    own: list[CodedLoop]
-    learned: list[CodedLoop]
-    held_out: list[CodedLoop]
-    engine: list[CodedLoop]
-    elsewhere: list[CodedLoop]
+    own: list[Piece]
+    learned: list[Piece]
+    held_out: list[Piece]
+    engine: list[UnitClip]
+    elsewhere: list[UnitClip]
 
 
 def _gather(
-    base: Melformer, loops: list[OwnLoop], folder: Path, options: FinetuneOptions, run: Path, say: Say
+    bundle: Bundle, loops: list[OwnLoop], folder: Path, options: FinetuneOptions, run: Path, say: Say
 ) -> _Heard:
-    """Everything in codes; kept in `run`. Errors: RequestError for too little."""
-    own = own_material(base.codec, loops, folder, run / "own.npz", say)
-    engine = engine_material(base.codec, N_ENGINE if options.engine_share else 0, run / "engine.npz", options.seed)
+    """Everything in units; kept in `run`. Errors: RequestError for too little."""
+    separator, cache = load_separator(bundle.path), run / "units"
+    own = own_pieces(loops, folder, separator, cache, say)
     learned, held_out = split(own)
-    n_own, n_out = (sum(len(loop.codes) - loop.scored_from for loop in part) for part in (learned, held_out))
-    say(f"{n_own} beats of {len(own)} loops to learn from, {n_out} held out; at most {options.minutes:g} minutes")
-    return _Heard(own, learned, held_out, engine, engine_held_out(base.codec, run / "held_out.npz"))
+    bars = [sum(clip.n_units // clip.bar for piece in part for clip in piece.clips) for part in (learned, held_out)]
+    say(f"{bars[0]} bars of {len(own)} loops to learn from, {bars[1]} held out; at most {options.minutes:g} minutes")
+    engine = engine_clips(separator, options.seed, N_ENGINE if options.engine_share else 0, cache)
+    return _Heard(
+        own, learned, held_out, engine, engine_clips(separator, FIRST_HELD_OUT_SEED, N_ENGINE_HELD_OUT, cache)
+    )
 
 
-def _prepare(base: Melformer, heard: _Heard, options: FinetuneOptions, run: Path) -> tuple[FinetuneTask, Trainer]:
-    use_floats(base.transformer)  # weights packed to eight bits would be measured as they were, however they change
-    if options.lora:
-        torch.manual_seed(options.seed)
-        add_lora(base.transformer, options.lora)
-    mix = LoopMix(heard.learned, heard.engine, options.engine_share)
-    parts = (mix, heard.held_out, heard.elsewhere)
-    task = FinetuneTask(base.config, base.transformer, *parts, options.training, run / "best.safetensors")
-    task.export = lambda directory, record: None  # type: ignore[method-assign]
-    return task, Trainer(task, options.training, run)
+def _task(pointer: Pointer, heard: _Heard, options: FinetuneOptions, best: Path) -> FinetuneTask:
+    learned, held_out = ([clip for piece in part for clip in piece.clips] for part in (heard.learned, heard.held_out))
+    return FinetuneTask(
+        pointer, learned, heard.engine, held_out, heard.elsewhere, options.engine_share, options.training, best
+    )
 
 
 def choose_loops(folder: Path, out: Path, table: Path | None, yes: bool, say: Say) -> list[OwnLoop]:
@@ -110,6 +116,8 @@ def choose_loops(folder: Path, out: Path, table: Path | None, yes: bool, say: Sa
     """
     if table is not None:
         return read_table(table, folder)
+    if midi_files_of(folder) and not audio_files(folder, deep=True):
+        return []
     loops, left_out = survey(folder)
     for message in left_out:
         say(f"left out: {message}")
@@ -141,14 +149,16 @@ def _train(trainer: Trainer, task: FinetuneTask, options: FinetuneOptions, say: 
     try:
         _begin(trainer, task)
         first = task.history[0]
-        say(f"before: {first['own']:.0f} bits a beat on your held-out loops, {first['engine']:.0f} on the engine's")
+        say(
+            f"before: {first['own']:.3f} nats a half beat on your held-out loops, {first['engine']:.3f} on the engine's"
+        )
         while True:
             if (reason := _is_enough(trainer, task, options)) is not None:
                 return reason
             trainer.fit(trainer.step + options.validate_every)
             now = task.history[-1]
             mark = " (best)" if best_index(task.history) == len(task.history) - 1 else ""
-            say(f"step {trainer.step}: {now['own']:.0f} and {now['engine']:.0f}{mark}")
+            say(f"step {trainer.step}: {now['own']:.3f} and {now['engine']:.3f}{mark}")
     except KeyboardInterrupt:
         return "stopped"
 
@@ -191,7 +201,7 @@ def _explain_failure(result: Result, out: Path, say: Say) -> None:
         raise KeyboardInterrupt
     first = result.history[0]
     raise RequestError(
-        f"After {result.steps} steps no state was better on the held-out loops ({first['own']:.0f} bits a beat before) "
+        f"After {result.steps} steps no state was better on the held-out loops ({first['own']:.3f} nats before) "
         f"and about as good elsewhere; {out} holds no checkpoint. Give more loops of one kind, or a lower --lr than "
         f"{result.options.training.lr:g}."
     )

@@ -1,124 +1,170 @@
-"""What a fine-tune hears: the musician's loops in codes, and passages of the engine against forgetting."""
+"""What a fine-tune learns from: own loops and MIDI files in units, and passages of the engine against forgetting."""
 
 import hashlib
-import io
-import json
 from collections.abc import Callable, Sequence
-from itertools import islice
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from melformer.audio.waveform import Waveform
-from melformer.codec.codec import Codec
-from melformer.data.own_loops import OwnLoop, beats_of
-from melformer.data.tokens import fingerprint
+from melformer.audio.grid import BeatGrid
+from melformer.data.own_loops import OwnLoop, sound_of
+from melformer.data.sound_units import alikeness_of_sound
+from melformer.data.unit_dataset import MAX_UNITS, UnitClip, unit_clip
 from melformer.errors import MelformerError, RequestError
-from melformer.files import atomic_path
-from melformer.train.finetune.task import CodedLoop
+from melformer.stems.separate import separate
+from melformer.stems.separator import Separator
+from melformer.stems.stems import Stems
+from melformer.stems.units import UNITS_PER_BEAT, unit_pictures
 
-MIN_BEATS, MIN_LOOP_BEATS = 128, 4
-GAINS = (1.0, 0.6, -0.8)
-"""Versions of a loop: as it is, 4.4 dB softer, 1.9 dB softer and upside down. They sound alike and differ in codes."""
-N_ENGINE, N_ENGINE_HELD_OUT, HELD_OUT_BEATS = 40, 8, 16
+if TYPE_CHECKING:
+    from melformer.corpus.passage import Passage
 
-
-def own_material(
-    codec: Codec, loops: Sequence[OwnLoop], folder: Path, cache: Path, say: Callable[[str], None]
-) -> list[CodedLoop]:
-    """The loops in codes. Errors: RequestError, saying how much is needed, when they are too little to learn from."""
-
-    def make() -> list[CodedLoop]:
-        made = []
-        for loop in tqdm(loops, desc="your loops", unit="loop"):
-            try:
-                beats = beats_of(loop, folder, codec.config.samples_per_beat)
-            except MelformerError as error:
-                say(f"left out: {loop.file}: {error}")
-                continue
-            if len(beats) < MIN_LOOP_BEATS:
-                say(f"left out: {loop.file}: it has {len(beats)} of the {MIN_LOOP_BEATS} model beats that are needed.")
-                continue
-            versions = tuple(codec.encode(torch.from_numpy(beats * gain)).numpy().astype(np.uint16) for gain in GAINS)
-            made.append(CodedLoop(loop.file, versions[0], loop.bpm, loop.beats_per_bar, versions))
-        _check_enough(made, folder)
-        return made
-
-    key = [[loop.file, loop.bpm, loop.start_s, loop.beats_per_bar, _stamp(folder / loop.file)] for loop in loops]
-    return _kept(cache, [fingerprint(codec), GAINS, key], make)
+MIN_BEATS = 128
+VERSIONS_OF_MIDI = 4
+"""Passages that are made of each MIDI file: other sounds, keys and stretches."""
+N_ENGINE, N_ENGINE_HELD_OUT, ENGINE_BEATS = 40, 12, 48
+BY_PIECE = 8
+"""From so many pieces on, whole pieces are held out; of fewer, the second half of each."""
+HELD_OUT_SHARE = 0.2
 
 
-def engine_material(codec: Codec, n_passages: int, cache: Path, seed: int) -> list[CodedLoop]:
-    """Passages of the engine to learn from beside one's own loops, composed here and now."""
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A loop or a MIDI file, its passages in units, and the seconds that it holds."""
 
-    def make() -> list[CodedLoop]:
-        from melformer.corpus import iterate
-
-        passages = tqdm(islice(iterate(seed), n_passages), desc="engine", total=n_passages)
-        return [
-            coded(codec, f"engine {passage.seed}", sound, passage.bpm, passage.beats_per_bar)
-            for passage, sound in passages
-        ]
-
-    return _kept(cache, [fingerprint(codec), n_passages, seed], make) if n_passages else []
+    name: str
+    clips: tuple[UnitClip, ...]
+    seconds: float
 
 
-def engine_held_out(codec: Codec, cache: Path) -> list[CodedLoop]:
-    """Passages that no weight of the shipped checkpoint saw (seeds from 10,000,000 on), to see what is forgotten."""
+def own_pieces(
+    loops: Sequence[OwnLoop], folder: Path, separator: Separator, cache: Path, say: Callable[[str], None]
+) -> list[Piece]:
+    """Loops heard through the separator, labelled by sound, and MIDI files played, labelled by their notes.
 
-    def make() -> list[CodedLoop]:
-        from melformer.evaluate.sets import engine_loops
-
-        clips = tqdm(engine_loops(N_ENGINE_HELD_OUT, HELD_OUT_BEATS), desc="held out", total=N_ENGINE_HELD_OUT)
-        return [coded(codec, clip.name, clip.waveform, clip.bpm, 4) for clip in clips]
-
-    return _kept(cache, [fingerprint(codec), N_ENGINE_HELD_OUT, HELD_OUT_BEATS], make)
-
-
-def coded(codec: Codec, name: str, sound: Waveform, bpm: float, beats_per_bar: int) -> CodedLoop:
-    """A sound that starts on a beat, in codes."""
-    return CodedLoop(name, codec.encode_loop(sound, bpm).astype(np.uint16), bpm, beats_per_bar)
-
-
-def _check_enough(loops: Sequence[CodedLoop], folder: Path) -> None:
-    n_beats = sum(len(loop.codes) for loop in loops)
+    Kept in `cache`. Errors: RequestError, saying how much is needed, when they are too little to learn from.
+    """
+    pieces = []
+    for loop in tqdm(loops, desc="your loops", unit="loop"):
+        try:
+            pieces.append(_of_loop(loop, folder, separator, cache))
+        except MelformerError as error:
+            say(f"left out: {loop.file}: {error}")
+    pieces += [
+        _of_midi(path, folder, separator, cache) for path in tqdm(midi_files_of(folder), desc="MIDI", disable=None)
+    ]
+    pieces = [piece for piece in pieces if piece.clips]
+    n_beats = sum(clip.n_units for piece in pieces for clip in piece.clips) // UNITS_PER_BEAT
     if n_beats < MIN_BEATS:
         raise RequestError(
-            f"The {len(loops)} usable loops of {folder} have {n_beats} beats (counted at 90 to 180 BPM): too few to "
+            f"The {len(pieces)} usable loops of {folder} have {n_beats} beats (counted at 90 to 180 BPM): too few to "
             f"learn from. Give at least {MIN_BEATS}, about a minute of music; 20 loops of 32 beats are a good start."
         )
+    return pieces
+
+
+def _of_loop(loop: OwnLoop, folder: Path, separator: Separator, cache: Path) -> Piece:
+    def make() -> UnitClip:
+        waveform = sound_of(loop, folder)
+        grid = BeatGrid(loop.bpm, waveform.sample_rate)
+        bar = round(loop.beats_per_bar * grid.model_beats_per_beat * UNITS_PER_BEAT)
+        n_units = min(MAX_UNITS, int(grid.beats_in(waveform.n_samples) * grid.model_beats_per_beat * UNITS_PER_BEAT))
+        if n_units < 2 * bar:
+            raise RequestError(f"it has {n_units / bar:.3g} of the 2 bars that are needed.")
+        stems = separate(waveform, loop.bpm, separator)
+        pictures = unit_pictures(np.stack([s.samples.mean(axis=1) for s in stems]), grid, n_units)
+        alike, silent = alikeness_of_sound(pictures)
+        mel, chroma = pictures.mel.astype(np.float16)[None], pictures.chroma[None]
+        return UnitClip(mel, chroma, alike, silent, grid.model_bpm, bar)
+
+    path = folder / loop.file
+    clip = _kept(cache, [loop.file, loop.bpm, loop.start_s, loop.beats_per_bar, *_stamp(path)], make)
+    assert clip is not None
+    return Piece(loop.file, (clip,), clip.n_units / UNITS_PER_BEAT * 60.0 / clip.bpm)
+
+
+def midi_files_of(folder: Path) -> list[Path]:
+    """Every MIDI file under a folder."""
+    from melformer.corpus.midi.folder import SUFFIXES
+
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+
+
+def _of_midi(path: Path, folder: Path, separator: Separator, cache: Path) -> Piece:
+    from melformer.corpus.build import passage_seed
+    from melformer.corpus.midi import MidiFolder
+
+    file = MidiFolder(path, 0)
+    passages = [file.passage(i, passage_seed(0, i)) for i in range(VERSIONS_OF_MIDI)]
+    keys = [[str(path), i, *_stamp(path)] for i in range(VERSIONS_OF_MIDI)]
+    clips = [_kept(cache, key, partial(_of_passage, p, separator)) for key, p in zip(keys, passages)]
+    seconds = sum(passage.duration_s for passage in passages)
+    return Piece(path.relative_to(folder).as_posix(), tuple(clip for clip in clips if clip is not None), seconds)
+
+
+def engine_clips(separator: Separator, first_seed: int, n_clips: int, cache: Path) -> list[UnitClip]:
+    """Passages of the engine, composed here and now, of seeds from `first_seed` on; kept in `cache`."""
+    from melformer.corpus import compose
+
+    def composed(seed: int) -> UnitClip | None:
+        return _of_passage(compose(seed, n_beats=ENGINE_BEATS), separator)
+
+    made = (_kept(cache, ["engine", seed], partial(composed, seed)) for seed in count(first_seed))
+    long = (clip for clip in made if clip is not None)
+    return list(tqdm(islice(long, n_clips), desc="engine", total=n_clips, unit="passage", disable=not n_clips))
+
+
+def _of_passage(passage: "Passage", separator: Separator) -> UnitClip | None:
+    """A passage heard true and separated, labelled by its notes."""
+    from melformer.corpus import render_stems
+    from melformer.corpus.notes import passage_notes
+
+    stems, notes = Stems.from_mapping(render_stems(passage)[1]), passage_notes(passage)
+    return unit_clip(stems, notes, passage.bpm, passage.n_beats, passage.beats_per_bar, separator)
+
+
+def _kept(cache: Path, key: list[Any], make: Callable[[], UnitClip | None]) -> UnitClip | None:
+    """What `make` gives, kept in a file named after its key."""
+    path = cache / f"{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.npz"
+    if path.exists():
+        return UnitClip.load(path)
+    clip = make()
+    if clip is not None:
+        cache.mkdir(parents=True, exist_ok=True)
+        clip.save(path)
+    return clip
 
 
 def _stamp(path: Path) -> list[int]:
-    facts = path.stat() if path.exists() else None
-    return [facts.st_size, facts.st_mtime_ns] if facts else []
+    facts = path.stat()
+    return [facts.st_size, facts.st_mtime_ns]
 
 
-def _kept(cache: Path, key: Any, make: Callable[[], list[CodedLoop]]) -> list[CodedLoop]:
-    """What `make` gives, kept in an `.npz` (plain arrays and JSON) until `key` changes."""
-    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
-    if cache.exists():
-        with np.load(cache, allow_pickle=False) as file:
-            facts = json.loads(str(file["facts"]))
-            if facts["key"] == digest:
-                return [_unpacked(entry, [file[name] for name in entry["arrays"]]) for entry in facts["loops"]]
-    loops, entries = make(), []
-    arrays: dict[str, np.ndarray] = {}
-    for i, loop in enumerate(loops):
-        own = {f"{i}_{k}": codes for k, codes in enumerate(loop.versions or (loop.codes,))}
-        arrays |= own
-        entries.append({"name": loop.name, "bpm": loop.bpm, "beats_per_bar": loop.beats_per_bar, "arrays": list(own)})
-    arrays["facts"] = np.array(json.dumps({"key": digest, "loops": entries}))
-    packed = io.BytesIO()  # an older numpy that cannot finish a file complains of it once more when it is forgotten
-    np.savez(packed, allow_pickle=False, **arrays)
-    with atomic_path(cache) as temporary:
-        temporary.write_bytes(packed.getvalue())
-    return loops
+def split(pieces: Sequence[Piece]) -> tuple[list[Piece], list[Piece]]:
+    """What to learn from and what to hold out: a fifth of the pieces (by name), or of few the second halves.
 
-
-def _unpacked(entry: dict[str, Any], arrays: list[np.ndarray]) -> CodedLoop:
-    versions = tuple(arrays) if len(arrays) > 1 else ()
-    return CodedLoop(entry["name"], arrays[0], entry["bpm"], entry["beats_per_bar"], versions)
+    Errors: RequestError where few are too short to be halved.
+    """
+    if len(pieces) >= BY_PIECE:
+        order = sorted(pieces, key=lambda piece: hashlib.sha256(piece.name.encode()).digest())
+        n_out = max(2, round(HELD_OUT_SHARE * len(pieces)))
+        return order[n_out:], order[:n_out]
+    train, held_out = [], []
+    for piece in pieces:
+        middles = [clip.n_units // (2 * clip.bar) * clip.bar for clip in piece.clips]
+        long = [(clip, m) for clip, m in zip(piece.clips, middles) if m >= 2 * clip.bar]
+        short = tuple(clip for clip, m in zip(piece.clips, middles) if m < 2 * clip.bar)
+        train.append(replace(piece, clips=short + tuple(clip.part(0, m) for clip, m in long)))
+        if long:
+            held_out.append(replace(piece, clips=tuple(clip.part(m, clip.n_units) for clip, m in long)))
+    if not held_out:
+        raise RequestError(
+            f"{len(pieces)} loops of under 4 bars leave nothing to measure what was learned on: give at least "
+            f"{BY_PIECE} loops, or longer ones."
+        )
+    return train, held_out
