@@ -37,6 +37,13 @@ def codes_of(seed: int, n_beats: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 1024, (n_beats, FRAMES, CODEBOOKS))
 
 
+def parts_of(samples: np.ndarray) -> dict[str, np.ndarray]:
+    """Drums are the loud samples, bass half of the rest: no separation, but parts that add up."""
+    drums = np.where(np.abs(samples) > 0.25, samples, 0).astype(np.float32)
+    bass = ((samples - drums) * 0.5).astype(np.float32)
+    return {"drums": drums, "bass": bass, "other": samples - drums - bass}
+
+
 @dataclass(frozen=True)
 class State:
     """Where a stream stands: enough to go on bit for bit."""
@@ -82,7 +89,8 @@ class Stream:
         self.n_made += 1
         codes = codes_of(1000 * self.seed + k, 1)
         cost_s = self.model.told_s or self.model.compute_s + 1e-4
-        return SimpleNamespace(index=k, waveform=Waveform(samples, rate), codes=codes, compute_s=cost_s)
+        stems = np.stack(list(parts_of(samples).values()))
+        return SimpleNamespace(index=k, waveform=Waveform(samples, rate), codes=codes, compute_s=cost_s, stems=stems)
 
     def _samples(self, k: int, n: int) -> np.ndarray:
         prompt = self.prompt
@@ -151,16 +159,12 @@ class Model:
         return stream
 
     def stems(self, loop: Any, bpm: float | None = None) -> Any:
-        """Drums are the loud samples, bass half of the rest: no separation, but parts that add up."""
         while self.stems_held:
             time.sleep(0.01)
         if getattr(loop, "stems", None) is not None:
             return loop.stems
         waveform = loop if isinstance(loop, Waveform) else loop.waveform
-        samples = waveform.samples
-        drums = np.where(np.abs(samples) > 0.25, samples, 0).astype(np.float32)
-        bass = ((samples - drums) * 0.5).astype(np.float32)
-        parts = {"drums": drums, "bass": bass, "other": samples - drums - bass}
+        parts = parts_of(waveform.samples)
         return StandInStems({name: Waveform(part, waveform.sample_rate) for name, part in parts.items()}, self.present)
 
     def vary(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from page_double import Model
-from page_moves import load, play_to_end, select_bar, wait_idle, wait_new
+from page_moves import beat_width, load, play_to_end, select_bar, wait_idle, wait_new
 from page_server import Server, as_integers, open_page, read_tap, serving, visiting, without_gaps
 
 
@@ -35,20 +35,30 @@ def lane(page: Any, stem: str, what: str) -> Any:
     return page.get_by_role("button", name=f"{what} {stem}")
 
 
+BEAT = 2  # the one that is played: as much as is needed to hear what the lanes do
+
+
 def stems_of(page: Any) -> dict[str, np.ndarray]:
-    """As the page holds them: int64 (n_samples, 2)."""
-    code = """(name) => melformer.state.store.beats.flatMap((beat) => Array.from(beat.pcm, (mix, k) => {
-      const drums = beat.stems.drums ? beat.stems.drums[k] : 0, bass = beat.stems.bass ? beat.stems.bass[k] : 0;
+    """Of the beat that is played, as the page holds them: int64 (n_samples, 2)."""
+    code = """([k, name]) => { const beat = melformer.state.store.beats[k]; return Array.from(beat.pcm, (mix, at) => {
+      const drums = beat.stems.drums ? beat.stems.drums[at] : 0, bass = beat.stems.bass ? beat.stems.bass[at] : 0;
       return { drums, bass, other: mix - drums - bass, mix }[name];
-    }))"""
-    return {name: np.array(page.evaluate(code, name)).reshape(-1, 2) for name in ("drums", "bass", "other", "mix")}
+    }); }"""
+    names = ("drums", "bass", "other", "mix")
+    return {name: np.array(page.evaluate(code, [BEAT, name])).reshape(-1, 2) for name in names}
 
 
-def play_loop(page: Any) -> np.ndarray:
+def play_beat(page: Any) -> np.ndarray:
+    """What leaves the page when the beat is clicked: float32 (n_samples, 2)."""
     read_tap(page)
-    page.click("[data-act=start]")
-    play_to_end(page, lambda: page.click("[data-act=play]"))
+    at = {"x": (BEAT + 0.5) * beat_width(page), "y": 60}
+    play_to_end(page, lambda: page.locator("[data-scroll]").click(position=at))
     return read_tap(page)
+
+
+def heard_as(page: Any, expected: np.ndarray) -> bool:
+    heard = without_gaps(as_integers(play_beat(page)), expected, page.evaluate("melformer.player.starved"))
+    return np.array_equal(heard[: len(expected)], expected)
 
 
 def test_all_lanes_together_are_the_file_and_a_muted_one_is_missing(page: Any) -> None:
@@ -56,14 +66,11 @@ def test_all_lanes_together_are_the_file_and_a_muted_one_is_missing(page: Any) -
     wait_lanes(page)
     stems = stems_of(page)
     assert np.abs(stems["drums"]).max() > 0 and np.abs(stems["bass"]).max() > 0
-    heard = without_gaps(as_integers(play_loop(page)), stems["mix"], page.evaluate("melformer.player.starved"))
-    assert np.array_equal(heard[: len(stems["mix"])], stems["mix"])
+    assert heard_as(page, stems["mix"])
     lane(page, "drums", "Mute").click()
     assert lane(page, "drums", "Mute").get_attribute("aria-pressed") == "true"
-    rest = stems["mix"] - stems["drums"]
-    play_loop(page)  # the gain goes down within 10 ms of the first sound
-    heard = without_gaps(as_integers(play_loop(page)), rest, page.evaluate("melformer.player.starved"))
-    assert np.array_equal(heard[: len(rest)], rest)
+    play_beat(page)  # the gain goes down within 10 ms of the first sound
+    assert heard_as(page, stems["mix"] - stems["drums"])
 
 
 def test_solo_and_level_are_heard(page: Any) -> None:
@@ -71,13 +78,11 @@ def test_solo_and_level_are_heard(page: Any) -> None:
     wait_lanes(page)
     bass = stems_of(page)["bass"]
     lane(page, "bass", "Solo").click()
-    play_loop(page)  # the gains have reached their values
-    heard = without_gaps(as_integers(play_loop(page)), bass, page.evaluate("melformer.player.starved"))
-    assert np.array_equal(heard[: len(bass)], bass)
+    play_beat(page)  # the gains have reached their values
+    assert heard_as(page, bass)
     page.get_by_label("Bass level").evaluate("(one) => { one.value = 0.5; one.dispatchEvent(new Event('input')); }")
-    play_loop(page)
-    heard_half = play_loop(page)
-    assert np.abs(heard_half).max() == pytest.approx(np.abs(bass).max() / 65_536, rel=1e-3)
+    play_beat(page)
+    assert np.abs(play_beat(page)).max() == pytest.approx(np.abs(bass).max() / 65_536, rel=1e-3)
 
 
 def test_the_lanes_controls_stand_in_columns_left_of_the_timeline(page: Any) -> None:
@@ -93,6 +98,25 @@ def test_the_lanes_controls_stand_in_columns_left_of_the_timeline(page: Any) -> 
               return Math.max(...ends) <= box(document.querySelector("[data-scroll]")).left && dice.size === 1;
             }"""
         )
+
+
+def test_lanes_are_mixed_while_new_beats_arrive(page: Any, server: Server) -> None:
+    """Each comes with its stems: what is muted is silent from the first one on, and no stems are fetched afterwards."""
+    load(page, unit="endless")
+    wait_lanes(page)
+    page.click("[data-act=continue]")
+    wait_new(page, 4)
+    wait_lanes(page)
+    lane(page, "drums", "Mute").click()
+    page.wait_for_function("melformer.player.store.beats.every((beat) => beat.stems) && melformer.player.playing")
+    page.click("[data-vary=bass]")  # a take of its own, of the one that was still growing
+    page.wait_for_function("melformer.state.store.take === 2 && melformer.state.store.nNew >= 4")
+    assert server.model.varied[-1] == ["bass"]
+    page.click("[data-act=stop]")
+    wait_idle(page)
+    server.model.varied.clear()
+    (first, second) = page.evaluate("melformer.state.view.takes")
+    assert first["n_beats"] >= 4 and second["edited"]
 
 
 def test_nothing_waits_for_the_stems(browser: Any, loops: list[Path]) -> None:

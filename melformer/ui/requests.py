@@ -19,7 +19,7 @@ class GenerationRequest:
 
     `vary`: a take, and the stem of it that is drawn anew while the others stay.
     `lead_in_s`: how much of the loop is heard before the first new beat. `close_loop`: end so that it can be played
-    round.
+    round. `with_stems`: each beat comes with its stems, for a page that mixes them.
     """
 
     n_beats: int | None
@@ -29,6 +29,7 @@ class GenerationRequest:
     lead_in_s: float = 0.0
     close_loop: bool = False
     vary: tuple[int, str] | None = None
+    with_stems: bool = False
 
 
 def whole_number(value: Any, name: str, low: int, high: int) -> int:
@@ -88,6 +89,7 @@ def read_request(data: dict[str, Any], limits: Limits) -> GenerationRequest:
         lead_in_s=min(600.0, max(0.0, real_number(data.get("lead_in_s", 0.0), "The lead-in"))),
         close_loop=close_loop,
         vary=_read_vary(data.get("vary"), keep, close_loop),
+        with_stems=data.get("stems") is True,
     )
 
 

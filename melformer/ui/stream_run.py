@@ -12,7 +12,7 @@ from melformer.ui.limits import Limits
 from melformer.ui.requests import GenerationRequest
 from melformer.ui.scheduler import QueuedStream, Scheduler
 from melformer.ui.takes import Take
-from melformer.ui.wire import Messages, beat_sources, code_columns, pack_beat
+from melformer.ui.wire import Messages, beat_sources, code_columns, pack_beat, pack_stems
 
 # A machine that needs more than this share of real time uses the whole lead-in to get ahead.
 COMFORTABLE_LOAD = 0.5
@@ -103,6 +103,7 @@ class StreamRun:
             "density": stream.settings.density,
             "keep": list(stream.settings.keep),
             **packed,
+            **({"stems": pack_stems(beat)} if self.request.with_stems else {}),
         }
 
     def _record(self, beat: Any, stream: Any) -> None:

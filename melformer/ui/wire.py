@@ -72,6 +72,15 @@ def beat_sources(beat: Any) -> dict[str, list[dict[str, Any]]] | None:
     return sources
 
 
+def pack_stems(beat: Any) -> dict[str, str | None] | None:
+    """Drums and bass of a beat; `other` is what they leave of the mix. None where the model tells no stems apart."""
+    stems: np.ndarray | None = getattr(beat, "stems", None)
+    if stems is None:
+        return None
+    parts = {name: pcm16(stem) for name, stem in zip(STEMS, stems) if name != "other"}
+    return {name: text(part) if part.any() else None for name, part in parts.items()}
+
+
 def pack_beat(
     index: int, samples: np.ndarray, columns: np.ndarray, join: np.ndarray | None, sources: Any = None
 ) -> dict[str, Any]:

@@ -75,7 +75,7 @@ function showLanes() {
 function laneHead(name) {
   const words = LANE_NAMES[name];
   const toggle = (label, title, set, then = mixLanes) => make("button", {
-    type: "button", class: "mf-toggle", "aria-pressed": String(set.has(name)), "aria-label": `${title} ${words.toLowerCase()}`, title: `${title} ${words.toLowerCase()}`,
+    type: "button", class: "mf-toggle", "aria-pressed": String(set.has(name)), "data-wide": label.length > 1, "aria-label": `${title} ${words.toLowerCase()}`, title: `${title} ${words.toLowerCase()}`,
     onclick: (event) => {
       if (!set.delete(name)) set.add(name);
       event.currentTarget.setAttribute("aria-pressed", String(set.has(name)));
@@ -84,10 +84,10 @@ function laneHead(name) {
   }, label);
   const level = make("input", { type: "range", min: 0, max: 1, step: 0.01, value: lanes.levels[name], "aria-label": `${words} level`, oninput: (event) => { lanes.levels[name] = Number(event.target.value); mixLanes(); } });
   const vary = make("button", { type: "button", class: "mf-tool", "data-vary": name, "aria-label": `New ${words.toLowerCase()}`, title: `This take with new ${words.toLowerCase()}; the rest stays`, onclick: () => varyLane(name) });
-  vary.append(icon("dice"));
+  vary.append(icon("dice"), "New");
   const file = make("button", { type: "button", class: "mf-tool", "data-file": name, "aria-label": `Download ${words.toLowerCase()}`, title: `Download ${words.toLowerCase()} as WAV`, onclick: () => saveStem(name) });
   file.append(icon("download"));
-  return make("div", { class: "mf-lane", "data-lane": name }, make("span", { class: "mf-lane-name" }, words), toggle("M", "Mute", lanes.muted), toggle("S", "Solo", lanes.soloed), toggle("K", "Keep", lanes.kept, steer), vary, level, file);
+  return make("div", { class: "mf-lane", "data-lane": name }, make("span", { class: "mf-lane-name" }, words), toggle("M", "Mute", lanes.muted), toggle("S", "Solo", lanes.soloed), toggle("Keep", "Keep", lanes.kept, steer), vary, level, file);
 }
 
 function placeLaneHeads() {

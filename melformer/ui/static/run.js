@@ -60,15 +60,16 @@ function anotherTake() {
   continueLoop("bar");
 }
 
-/** The shown take once more with one stem drawn anew: a take of its own, heard from the loop's last bar on. */
+/** The shown take, also one that is still growing, with one stem drawn anew: a take of its own, from the loop's last bar on. */
 function varyLane(stem) {
-  const source = state.store, taken = source && takeOf(source.take);
-  if (!taken || state.run || state.loading) return showError("Press Continue first: then each stem of a take can be drawn anew.");
+  const source = state.store, run = state.run, first = source && source.take > 0 && source.nNew > 0;
+  if (!first || state.loading || (run && run.choosing)) return showError(`Press Continue first: then a take can have new ${LANE_NAMES[stem].toLowerCase()}.`);
+  const taken = takeOf(source.take), n_beats = !run ? taken.n_beats : run.asked.n_beats === null ? null : run.first + run.asked.n_beats;
   const store = new Store(source.loop, -1);
   store.shareStems();
   const from = leadFrom(store, "bar");
-  const seed = freshSeed(taken.loop_key, taken.seed);
-  begin(store, from, { ...knobs(), n_beats: taken.n_beats, seed, vary: { take: taken.number, stem }, lead_in_s: secondsOf(source.loop, store.frames - from) });
+  const seed = freshSeed(source.loop.key, run ? run.asked.seed : taken.seed);
+  begin(store, from, { ...knobs(), n_beats, seed, vary: { take: source.take, stem }, lead_in_s: secondsOf(source.loop, store.frames - from) });
 }
 
 /** Sound may only begin inside a click, and not every browser plays every rate. */
@@ -109,7 +110,7 @@ function begin(store, from, asked) {
   timeline.follow = true;
   status("Starting…");
   announce("Playing. The new part follows your loop.");
-  trigger("play", { token: state.token, run, ...asked });
+  trigger("play", { token: state.token, run, stems: true, ...asked });
   refresh();
 }
 
