@@ -122,6 +122,13 @@ def test_the_front_door() -> None:
         _ = melformer.nothing
 
 
+@pytest.mark.parametrize("module", ["melformer.render.renderer", "melformer.render.reconstruct"])
+def test_what_the_pipeline_uses_can_be_imported_without_it(module: str) -> None:
+    code = f"import sys, {module}; print('melformer.generate.pipeline' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "False"
+
+
 def test_importing_the_package_and_the_command_line_is_light() -> None:
     code = "import sys, melformer.cli; print([m for m in ('torch', 'gradio', 'scipy') if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
