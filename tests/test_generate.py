@@ -193,7 +193,7 @@ def test_closing_leads_back_and_says_how_surprising_that_is(model: Melformer) ->
 def test_redo_changes_the_beats_and_the_stems_it_is_asked_for(model: Melformer) -> None:
     prompt = model.prompt(loop(8), bpm=120)
     take = model.generate(prompt, 8, seed=2, config=GenerationConfig(variation=1.0, density=1.0))
-    (stem,) = prompt.ready.stems.present[-1:]
+    (stem,) = model.stems(prompt).present[-1:]
     again = model.redo(take, (2, 5), [stem], seed=9)
     beat, lead = 22_050 // 2, round(0.010 * 22_050)
     changed = np.flatnonzero((again.new.samples != take.new.samples).any(axis=1))

@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "melformer"
 FLOORS = {
     "errors": 0, "files": 0, "config": 0,
-    "audio": 1, "runtime.packed": 1,
+    "audio": 1,
     "codec": 2, "transformer": 2, "stems": 2,
-    "hub": 3, "runtime": 3,
+    "hub": 3,
     "generate.prompt": 4,
     "render": 5,
     "generate": 6,

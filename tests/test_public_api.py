@@ -9,7 +9,6 @@ import pytest
 import torch
 from test_train_device import CARD, put_on_card
 from tiny import loop, tiny_model
-from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import melformer
@@ -19,7 +18,6 @@ from melformer.errors import AudioError, FormatError, RequestError
 from melformer.generate import GenerationConfig, Melformer
 from melformer.generate.state import VERSION
 from melformer.hub import save_bundle
-from melformer.runtime.packed import PackedLinear, use_bytes, use_floats
 from melformer.stems import STEMS
 from melformer.stems.units import UnitChoice
 from melformer.transformer.model import BeatTransformer, Conditioning
@@ -123,7 +121,7 @@ def test_a_continuation_is_saved_with_the_prompt_bit_for_bit(model: Melformer, t
 
 def test_sources_name_the_half_beat_of_the_prompt(model: Melformer) -> None:
     take = model.generate(loop(), 6, config=GenerationConfig(variation=0.0), bpm=BPM)  # the loop, played round
-    present = [k for k, name in enumerate(STEMS) if name in take.prompt.ready.stems.present]
+    present = [k for k, name in enumerate(STEMS) if name in model.stems(take.prompt).present]
     assert all(unit[k] == UnitChoice(i % 8) for i, unit in enumerate(take.sources) for k in present)
     assert take.facts()[3][STEMS[present[0]]] == {"source": 3, "semitones": 0}
 
@@ -138,26 +136,10 @@ def test_loading_a_model_leaves_the_process_alone(bundle: Path) -> None:
         torch.set_num_threads(before)
 
 
-def test_packing_puts_new_layers_around_the_same_weights() -> None:
-    network = nn.Sequential(nn.Linear(16, 8), nn.GELU(), nn.Linear(8, 4))
-    layer, weight = network[0], network[0].weight
-    packed = use_bytes(network)
-    assert packed is network and type(layer) is nn.Linear
-    assert isinstance(network[0], PackedLinear) and network[0].weight is weight
-
-
-def test_a_packed_layer_survives_a_change_of_type() -> None:
-    torch.manual_seed(0)
-    layer, frames = use_bytes(nn.Linear(64, 16)), torch.randn(5, 64)
-    with torch.inference_mode():
-        before = layer(frames)
-    assert layer.to(torch.bfloat16).bytes_per_weight == 4
-    with torch.inference_mode():
-        assert layer(frames.bfloat16()).dtype == torch.bfloat16
-    assert layer.float().bytes_per_weight == 1
-    with torch.inference_mode():
-        assert torch.allclose(layer(frames), before, atol=0.05)  # as close as weights of 8 bits of precision are
-        assert torch.equal(use_floats(layer)(frames), nn.functional.linear(frames, layer.weight, layer.bias))
+def test_two_models_separate_a_prompt_each_for_itself(model: Melformer) -> None:
+    prompt, other = model.prompt(loop(), bpm=BPM), tiny_model(seed=5)
+    ours, theirs = (each.stems(prompt).drums.samples for each in (model, other))
+    assert model.stems(prompt).drums.samples is ours and other.stems(prompt).drums.samples is theirs is not ours
 
 
 @pytest.mark.parametrize("part", ["codec", "transformer"])

@@ -74,9 +74,6 @@ def _measure(arguments: argparse.Namespace, clips: list[EvaluationClip], codec: 
     """All that was asked for; None for the rest."""
     from codec_extras import measure_stereo
 
-    from melformer.runtime.packed import use_floats
-
-    use_floats(codec)
     config = codec.config
     sizes = (config.latent_frames_per_beat, config.n_codebooks, config.codebook_size)
 

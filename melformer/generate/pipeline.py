@@ -28,7 +28,6 @@ from melformer.hub.parts import load_pointer, load_separator
 from melformer.hub.remote import EMBEDDED
 from melformer.render.prompt_decoder import PromptDecoder
 from melformer.render.reconstruct import rebuild
-from melformer.runtime.packed import has_bytes, has_halves, use_bytes, use_halves
 from melformer.stems import STEMS, Stems
 from melformer.stems.separate import separate
 from melformer.stems.separator import Separator
@@ -60,9 +59,8 @@ class Melformer(nn.Module):
     ) -> "Melformer":
         """The embedded checkpoint, a folder, or "user/repo" of the Hugging Face Hub at a revision.
 
-        `device` is where the transformer composes; the codec, which is small, stays on the CPU. On a CPU decoder
-        and transformer multiply bytes where the processor can, or the transformer halves (`use_floats` of
-        `melformer.runtime.packed` undoes it). On a CPU one thread of torch is the fastest: `torch.set_num_threads(1)`.
+        `device` is where the transformer of codes is; everything that plays stays on the CPU, where one thread of torch
+        is the fastest: `torch.set_num_threads(1)`.
         Errors: CheckpointError when it is missing, damaged or does not fit its configuration, FormatError when it is of
         another version, RequestError for a device that is not there.
         """
@@ -70,11 +68,6 @@ class Melformer(nn.Module):
         model = cls(bundle.config)
         model.folder = bundle.path
         model.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in bundle.tensors.items()})
-        if has_bytes():
-            for part in (model.codec.decoder, model.transformer):  # not the encoder: codes are those of training
-                use_bytes(part)
-        elif has_halves():
-            use_halves(model.transformer)
         try:
             model.transformer.to(device)
         except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
@@ -160,11 +153,12 @@ class Melformer(nn.Module):
 
     def _loop_stems(self, prompt: Prompt) -> LoopStems:
         """What continuing a prompt needs to know of it, found once."""
-        if prompt.ready is None:
+        found = prompt.ready.get(self.separator)
+        if found is None:
             stems = prompt.stems or separate(prompt.waveform, prompt.bpm, self.separator)
-            object.__setattr__(prompt, "ready", LoopStems(prompt, stems))
-        assert isinstance(prompt.ready, LoopStems)
-        return prompt.ready
+            found = prompt.ready[self.separator] = LoopStems(prompt, stems)
+        assert isinstance(found, LoopStems)
+        return found
 
     def _stream(
         self, loop: LoopStems, config: GenerationConfig, n_beats: int | None, seed: int, closing: Closing | None

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -41,8 +42,10 @@ class Prompt:
     name: str
     beats: np.ndarray | None = field(default=None, repr=False, compare=False)
     stems: Stems | None = field(default=None, repr=False, compare=False)
-    ready: object | None = field(default=None, repr=False, compare=False)
-    """What continuing it needs to know, once that has been found (`melformer.generate.stream.LoopStems`)."""
+    ready: WeakKeyDictionary[object, object] = field(
+        default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
+    )
+    """What continuing it needs to know, by the separator that found it (`melformer.generate.stream.LoopStems`)."""
 
     @cached_property
     def grid(self) -> BeatGrid:

@@ -1,1 +1,0 @@
-"""One definition of a step, run fast on a processor."""
