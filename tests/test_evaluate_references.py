@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import choose_clips
 import codec_report
+import evaluation_sets
 import numpy as np
 import pytest
 from evaluate_band import RATE, play
@@ -129,7 +130,7 @@ def test_codec_part_and_its_tables(band):
 
 
 def test_the_list_of_real_clips_holds_facts_in_range():
-    facts = json.loads((sets.Path(sets.__file__).parent / "real_clips.json").read_text())
+    facts = json.loads(evaluation_sets.FACTS.read_text())
     assert len(facts) == 60
     assert len({fact["track"] for fact in facts}) == 60
     for fact in facts:
@@ -170,7 +171,7 @@ def test_a_folder_of_loops_is_read_by_name_and_faults_are_told(tmp_path, band):
 
 def test_written_clips_are_read_back_on_the_same_grid(tmp_path, band):
     clip = sets.on_grid("band", band, BPM)
-    assert sets.write_clips([clip], tmp_path) == 1
+    assert evaluation_sets.write_clips([clip], tmp_path) == 1
     (back,), left_out = sets.folder_clips(tmp_path)
     assert (back.bpm, back.n_beats, left_out) == (BPM, 8, [])
     assert np.abs(back.waveform.samples - band.samples).max() < 1e-6  # 24 bits

@@ -4,7 +4,7 @@
 
 BEATS.jsonl holds one object a line: {"path": audio file, "beats": [seconds, …]}, from any beat tracker (ours
 was madmom's recurrent network with its dynamic Bayesian network, in its own virtual environment). The result
-is `real_clips.json` beside `melformer/evaluate/sets.py`: facts only (which track, BPM, start), never audio.
+is `tools/real_clips.json`: facts only (which track, BPM, start), never audio.
 """
 
 import json
@@ -12,13 +12,13 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import evaluation_sets
 import numpy as np
 
 from melformer.audio.grid import bpm_of
 from melformer.audio.io import read_waveform
 from melformer.audio.resample import resample
 from melformer.audio.waveform import Waveform
-from melformer.evaluate import sets
 from melformer.evaluate.metrics import onset_agreement
 
 N_CLIPS = 60
@@ -92,7 +92,7 @@ def main(beats_file: str) -> None:
     facts = [fact for line in lines if (fact := choose(line["path"], np.array(line["beats"])))]
     chosen = sorted(sorted(facts, key=lambda fact: fact.off_grid_ms)[:N_CLIPS], key=lambda fact: fact.track)
     rows = ",\n".join(" " + json.dumps(asdict(fact)) for fact in chosen)
-    (Path(sets.__file__).parent / "real_clips.json").write_text(f"[\n{rows}\n]\n")
+    evaluation_sets.FACTS.write_text(f"[\n{rows}\n]\n")
     print(f"{len(chosen)} clips of {len(facts)} straight tracks, of {len(lines)} in all")
 
 

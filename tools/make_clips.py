@@ -26,7 +26,7 @@ MAX_BYTES = 1_000_000  # of all clips: a repository is not a record shop
 def main() -> None:
     """Write docs/clips/*.ogg and docs/clips/clips.jpg, or the picture of recorded loops."""
     parser = argparse.ArgumentParser(description="Clips and pictures of what the embedded checkpoint makes.")
-    parser.add_argument("--recorded", type=Path, metavar="DIR", help="set (a) of melformer.evaluate.sets")
+    parser.add_argument("--recorded", type=Path, metavar="DIR", help="set (a) of tools/evaluation_sets.py")
     recorded = parser.parse_args().recorded
     model = Melformer.from_pretrained()
     if recorded:
