@@ -45,16 +45,22 @@ async function tryAgain() {
   if (!store) return refresh();
   present(store, old.beats[Math.max(0, range[0] - old.loop.beats_per_bar)].start, true);
   setRange(...range);
-  announce(`Take ${answer.take} is take ${take.number} with ${rangeWords(range, store.loop.beats_per_bar)} composed again.`);
+  announce(`Take ${answer.take}: ${takeName(take)} with a new ${rangeWords(range, store.loop.beats_per_bar)}.`);
 }
 
 /** What the shown take is compared with: a take's number, 0 for the loop, or null. */
 function otherSide() {
-  const { store, view, against } = state;
-  if (!store || !view || state.run) return null;
-  const others = view.takes.filter((take) => take.loop_key === store.loop.key && take.number !== store.take && take.n_beats).map((take) => take.number);
-  if (store.take > 0) others.push(0);
-  return others.includes(against) ? against : others.length ? others[others.length - 1] : null;
+  const others = sides();
+  if (!others.length || state.run) return null;
+  return others.includes(state.against) ? state.against : others[others.length - 1];
+}
+
+/** All that the shown take, or the loop, can be compared with. */
+function sides() {
+  const { store, view } = state;
+  if (!store || !view) return [];
+  const takes = view.takes.filter((take) => take.loop_key === store.loop.key && take.number !== store.take && take.n_beats);
+  return [...takes.map((take) => take.number), ...(store.take > 0 ? [0] : [])];
 }
 
 function sideName(number) { return number ? takeName(takeOf(number)) : "your loop"; }
@@ -63,8 +69,7 @@ function showCompare() {
   const other = otherSide(), button = act("ab"), select = find("#mf-against");
   button.disabled = other === null || state.loading > 0;
   button.setAttribute("aria-label", other === null ? "A/B: compare with another take" : `A/B: switch to ${sideName(other)} at the same bar`);
-  const { store, view } = state, takes = store && view ? view.takes.filter((take) => take.loop_key === store.loop.key && take.number !== store.take && take.n_beats) : [];
-  select.replaceChildren(...takes.map((take) => make("option", { value: take.number }, takeName(take))), ...(store && store.take > 0 ? [make("option", { value: 0 }, "your loop")] : []));
+  select.replaceChildren(...sides().map((number) => make("option", { value: number }, sideName(number))));
   if (other !== null) select.value = other;
 }
 

@@ -1,5 +1,6 @@
 // Drums, bass and the rest: one row each under the waveform, with mute, solo, level and a file of its own.
 const LANE_NAMES = { drums: "Drums", bass: "Bass", other: "Other" };
+const NEW_WORDS = { drums: "new drums", bass: "a new bass line", other: "new other parts" };
 const PENDING_MS = 1500;
 const lanes = { muted: new Set(), soloed: new Set(), kept: new Set(), levels: { drums: 1, bass: 1, other: 1 }, asked: new Map() };
 
@@ -83,7 +84,7 @@ function laneHead(name) {
     },
   }, label);
   const level = make("input", { type: "range", min: 0, max: 1, step: 0.01, value: lanes.levels[name], "aria-label": `${words} level`, oninput: (event) => { lanes.levels[name] = Number(event.target.value); mixLanes(); } });
-  const vary = make("button", { type: "button", class: "mf-tool", "data-vary": name, "aria-label": `New ${words.toLowerCase()}`, title: `This take with new ${words.toLowerCase()}; the rest stays`, onclick: () => varyLane(name) });
+  const vary = make("button", { type: "button", class: "mf-tool", "data-vary": name, "aria-label": `New ${words.toLowerCase()}`, title: `This take with ${NEW_WORDS[name]}; the rest stays`, onclick: () => varyLane(name) });
   vary.append(icon("dice"), "New");
   const file = make("button", { type: "button", class: "mf-tool", "data-file": name, "aria-label": `Download ${words.toLowerCase()}`, title: `Download ${words.toLowerCase()} as WAV`, onclick: () => saveStem(name) });
   file.append(icon("download"));

@@ -167,8 +167,8 @@ function outlineSvg(outline) {
 
 function exampleCard(example) {
   const title = exampleTitle(example.name), bpm = example.bpm ? `${trim(example.bpm)} BPM` : "";
-  const open = make("button", { type: "button", class: "mf-card-open", title: example.name, "aria-label": `${title} ${trim(example.bpm)} BPM`, onclick: () => openExample(example.name) },
-    make("strong", {}, title), make("span", { class: "mf-hint" }, bpm));
+  const open = make("button", { type: "button", class: "mf-card-open", title: example.name, onclick: () => openExample(example.name) },
+    make("strong", {}, title), " ", make("span", { class: "mf-hint" }, bpm));
   return make("li", { class: "mf-card", "data-card": example.name }, outlineSvg(example.outline), playButton("example", example.name, `example ${title}`, () => openExample(example.name, true)), open);
 }
 

@@ -63,7 +63,7 @@ function anotherTake() {
 /** The shown take, also one that is still growing, with one stem drawn anew: a take of its own, from the loop's last bar on. */
 function varyLane(stem) {
   const source = state.store, run = state.run, first = source && source.take > 0 && source.nNew > 0;
-  if (!first || state.loading || (run && run.choosing)) return showError(`Press Continue first: then a take can have new ${LANE_NAMES[stem].toLowerCase()}.`);
+  if (!first || state.loading || (run && run.choosing)) return showError(`Press Continue first: then a take can have ${NEW_WORDS[stem]}.`);
   const taken = takeOf(source.take), n_beats = !run ? taken.n_beats : run.asked.n_beats === null ? null : run.first + run.asked.n_beats;
   const store = new Store(source.loop, -1);
   store.shareStems();
