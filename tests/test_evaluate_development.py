@@ -1,5 +1,6 @@
 """Development: the class of a beat from notes and from sources, and how far two tables of classes are apart."""
 
+import development_report
 import numpy as np
 import pytest
 
@@ -14,7 +15,7 @@ PROMPT = [(0, 60), (6, 62), (12, 64), (24, 60), (27, 65), (36, 67)]
 
 def classes(new: list[tuple[int, int]], instrument: int = 0) -> list[str]:
     rows = [(t, 0, p) for t, p in PROMPT] + [(48 + t, instrument, p) for t, p in new]
-    return dev.classify_notes(np.array(rows, NOTE), 4, 4)
+    return development_report.classify_notes(np.array(rows, NOTE), 4, 4)
 
 
 def test_the_loop_played_round_is_in_order():
@@ -41,12 +42,12 @@ def test_each_class_of_a_first_beat(beat, expected):
 def test_another_instruments_notes_are_new_and_drums_are_never_transposed():
     assert classes([(0, 64)], instrument=1)[0] == dev.NEW
     rows = [(0, 0, 136), (12, 0, 138), (48, 0, 140)]
-    assert dev.classify_notes(np.array(rows, NOTE), 4, 1)[0] == dev.NEW
+    assert development_report.classify_notes(np.array(rows, NOTE), 4, 1)[0] == dev.NEW
 
 
 def test_a_later_start_hears_only_what_follows_it():
     rows = [(0, 0, 40), *((48 + 12 * i, 0, 60 + i) for i in range(4)), (96, 0, 60), (108, 0, 40)]
-    assert dev.classify_notes(np.array(rows, NOTE), 4, 2, first_beat=4) == [dev.IN_ORDER, dev.TRANSPOSED]
+    assert development_report.classify_notes(np.array(rows, NOTE), 4, 2, first_beat=4) == [dev.IN_ORDER, dev.TRANSPOSED]
 
 
 def test_classes_of_sources():

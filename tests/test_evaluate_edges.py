@@ -30,7 +30,6 @@ LOG_2 = float(np.log10(2.0))  # what halving takes from every bin of noise, of w
 LATE = np.roll(MUSIC, round(0.1 * RATE))  # no onset within 25 ms of its own
 # name: (measure, of a perfect copy, reference, estimate, golden value, tolerance)
 MEASURES: dict[str, tuple[Measure, float, np.ndarray, np.ndarray, float, float]] = {
-    "log10 mel": (distances.log10_mel_distance, 0.0, NOISE, NOISE / 2, LOG_2, 0.01),
     "mel": (distances.mel_distance, 0.0, NOISE, NOISE / 2, 7 * LOG_2, 0.05),  # seven scales
     "LSD": (distances.log_spectral_distance, 0.0, NOISE, NOISE / 2, 6.02, 0.05),
     "SI-SDR": (lambda a, b, rate: distances.si_sdr(a, b), 80.0, MUSIC, MUSIC / 2, 80.0, 0.0),

@@ -10,7 +10,7 @@ from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError, RequestError
 from melformer.evaluate.bootstrap import bootstrap, mean_interval
 from melformer.evaluate.metrics import musicnn
-from melformer.evaluate.metrics.embeddings import frechet_distance, frechet_distances, mean_cosine
+from melformer.evaluate.metrics.embeddings import frechet_distances, mean_cosine
 from melformer.evaluate.metrics.tensorflow_checkpoint import MAGIC, read_tensors
 
 
@@ -116,19 +116,19 @@ def test_other_files_are_no_weights(tmp_path, monkeypatch):
 def test_frechet_distance_of_known_distributions():
     rng = np.random.default_rng(0)
     a = rng.standard_normal((4000, 3))
-    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
-    assert frechet_distance(a, a + 2.0) == pytest.approx(12, abs=1e-6)  # three shifts of 2
+    assert frechet_distances([a], a)[0] == pytest.approx(0, abs=1e-6)
+    assert frechet_distances([a], a + 2.0)[0] == pytest.approx(12, abs=1e-6)  # three shifts of 2
     # variances 1 and 9 in each of three dimensions: 3 · (1 + 9 − 2 · 3)
-    assert frechet_distance(a, 3.0 * a) == pytest.approx(12, rel=0.06)
+    assert frechet_distances([a], 3.0 * a)[0] == pytest.approx(12, rel=0.06)
     assert frechet_distances([a, a + 1.0, 3.0 * a], a) == [
-        pytest.approx(frechet_distance(rows, a), abs=1e-9) for rows in (a, a + 1.0, 3.0 * a)
+        pytest.approx(frechet_distances([rows], a)[0], abs=1e-9) for rows in (a, a + 1.0, 3.0 * a)
     ]
 
 
 @pytest.mark.parametrize("bad", [np.ones((1, 3)), np.ones((4, 2)), np.full((4, 3), np.nan), np.ones(3)])
 def test_too_few_or_broken_embeddings_are_refused(bad):
     with pytest.raises(AudioError, match="finite rows"):
-        frechet_distance(np.ones((4, 3)), bad)
+        frechet_distances([np.ones((4, 3))], bad)
 
 
 def test_cosine_of_equal_opposite_and_empty_sets():

@@ -88,7 +88,7 @@ def test_pitch_error_is_the_detuning_in_cents():
 def test_chroma_names_the_notes_and_noise_is_far_from_music():
     chord = tones(261.63, 329.63, 392.0)
     strongest = np.argsort(tonality.chromagram(chord, RATE).mean(axis=0))[-3:]
-    assert {tonality.PITCH_NAMES[i] for i in strongest} == {"C", "E", "G"}
+    assert set(strongest) == {0, 4, 7}  # C, E, G
     assert tonality.chroma_cosine(chord, chord, RATE) == pytest.approx(1)
     assert tonality.chroma_cosine(chord, tones(277.18, 349.23, 415.3), RATE) < 0.3  # a semitone up
     assert tonality.chroma_cosine(chord, noise(), RATE) < 0.5

@@ -25,7 +25,21 @@ from melformer.corpus.midi.score import Score, read_score
 from melformer.corpus.notes import NOTE, TICKS_PER_BEAT, UNPITCHED, notes_from_json, passage_notes, ticks
 from melformer.data.listing import read_entries
 from melformer.errors import MidiError
-from melformer.evaluate.metrics.development import CLASSES, IN_ORDER, class_distance, class_shares, classify_notes
+from melformer.evaluate.metrics.development import (
+    CLASSES,
+    HALVES,
+    HALVES_TRANSPOSED,
+    IN_ORDER,
+    KNOWN,
+    NEW,
+    OTHER_BEAT,
+    QUARTERS,
+    QUARTERS_TRANSPOSED,
+    SILENT,
+    TRANSPOSED,
+    class_distance,
+    class_shares,
+)  # fmt: skip
 from melformer.evaluate.results import write_results
 from melformer.evaluate.tables import table
 from melformer.stems import STEMS
@@ -34,6 +48,61 @@ N_HEARD, N_NEW = (8, 16, 32), 16
 SHORTEST_BEATS = 24
 Piece = dict[str, np.ndarray]
 """Notes by stem, with the fields of `melformer.corpus.notes.NOTE`."""
+Unit = frozenset[tuple[int, int, int]]
+"""A stretch's notes: (tick within it, instrument, pitch)."""
+
+
+def classify_notes(notes: np.ndarray, n_prompt: int, n_new: int, first_beat: int = 0) -> list[str]:
+    """The class of each of `n_new` beats after `n_prompt` beats from `first_beat` on.
+
+    `notes` has fields `onset` (12 ticks a beat), `instrument` and `pitch`; lengths and velocities do not count.
+    """
+    stop = first_beat + n_prompt + n_new
+    beats, halves, quarters = (_units(notes, first_beat, stop, n) for n in (1, 2, 4))
+    heard = [set(beats[:n_prompt]), set(halves[: 2 * n_prompt]), set(quarters[: 4 * n_prompt])]
+    shapes = [{_shape(unit) for unit in known} for known in heard]
+    single = {note[1:] for unit in heard[0] for note in unit}
+    classes = []
+    for i in range(n_prompt, n_prompt + n_new):
+        parts = ([beats[i]], halves[2 * i : 2 * i + 2], quarters[4 * i : 4 * i + 4])
+        if beats[i] == beats[(i - n_prompt) % n_prompt]:
+            classes.append(IN_ORDER)
+        elif not beats[i]:
+            classes.append(SILENT)
+        else:
+            classes.append(_class_of(parts, heard, shapes, single))
+    return classes
+
+
+def _class_of(
+    parts: Sequence[Sequence[Unit]],
+    heard: Sequence[set[Unit]],
+    shapes: Sequence[set[Unit]],
+    single: set[tuple[int, int]],
+) -> str:
+    names = ((OTHER_BEAT, TRANSPOSED), (HALVES, HALVES_TRANSPOSED), (QUARTERS, QUARTERS_TRANSPOSED))
+    for (same, moved), units, known, shape in zip(names, parts, heard, shapes, strict=True):
+        if all(unit in known for unit in units):
+            return same
+        if all(_shape(unit) in shape for unit in units):
+            return moved
+    return KNOWN if all(note[1:] in single for note in parts[0][0]) else NEW
+
+
+def _units(notes: np.ndarray, first_beat: int, stop_beat: int, per_beat: int) -> list[Unit]:
+    size = TICKS_PER_BEAT // per_beat
+    units: list[set[tuple[int, int, int]]] = [set() for _ in range((stop_beat - first_beat) * per_beat)]
+    ticks = notes["onset"].astype(int) - first_beat * TICKS_PER_BEAT
+    inside = (ticks >= 0) & (ticks < len(units) * size)
+    for tick, instrument, pitch in zip(ticks[inside], notes["instrument"][inside], notes["pitch"][inside], strict=True):
+        units[tick // size].add((int(tick % size), int(instrument), int(pitch)))
+    return [frozenset(unit) for unit in units]
+
+
+def _shape(unit: Unit) -> Unit:
+    """A unit without its pitch level. Sounds without pitch (128 and more) are not moved."""
+    low = min((pitch for _, _, pitch in unit if pitch < 128), default=0)
+    return frozenset((tick, instrument, pitch - low if pitch < 128 else pitch) for tick, instrument, pitch in unit)
 
 
 def midi_pieces(folder: Path) -> Iterator[Piece]:

@@ -1,8 +1,8 @@
 """How music develops after a prompt, stem by stem and beat by beat: what people do, and what a system does.
 
-Each new beat of a stem gets the first class that fits: from notes (what people wrote), by equality of notes; from a
-system's own sources (what it played), by which units of the prompt it took and how they were moved. Unlike a measure on
-sound, this cannot be fooled by leakage, gain or shifted bars.
+Each new beat of a stem gets the first class that fits, by which units of the prompt a system took and how they were
+moved (`tools/development_report.py` does the same for notes). Unlike a measure on sound, this cannot be fooled by
+leakage, gain or shifted bars.
 """
 
 from collections import Counter
@@ -17,7 +17,6 @@ from melformer.stems import STEMS
 if TYPE_CHECKING:
     from melformer.stems.units import UnitChoice  # needs torch
 
-TICKS_PER_BEAT = 12
 UNITS_PER_BEAT = 2  # of a model's choices
 IN_ORDER, SILENT, OTHER_BEAT, TRANSPOSED = "loop order", "silent", "another beat", "transposed"
 HALVES, HALVES_TRANSPOSED = "halves", "halves transposed"
@@ -28,61 +27,6 @@ CLASSES = (
 )  # fmt: skip
 SILENT_UNIT, NEW_UNIT = -1, -2
 """Sources that are no unit of the prompt: nothing sounds; the decoder sounds."""
-Unit = frozenset[tuple[int, int, int]]
-"""A stretch's notes: (tick within it, instrument, pitch)."""
-
-
-def classify_notes(notes: np.ndarray, n_prompt: int, n_new: int, first_beat: int = 0) -> list[str]:
-    """The class of each of `n_new` beats after `n_prompt` beats from `first_beat` on.
-
-    `notes` has fields `onset` (12 ticks a beat), `instrument` and `pitch`; lengths and velocities do not count.
-    """
-    stop = first_beat + n_prompt + n_new
-    beats, halves, quarters = (_units(notes, first_beat, stop, n) for n in (1, 2, 4))
-    heard = [set(beats[:n_prompt]), set(halves[: 2 * n_prompt]), set(quarters[: 4 * n_prompt])]
-    shapes = [{_shape(unit) for unit in known} for known in heard]
-    single = {note[1:] for unit in heard[0] for note in unit}
-    classes = []
-    for i in range(n_prompt, n_prompt + n_new):
-        parts = ([beats[i]], halves[2 * i : 2 * i + 2], quarters[4 * i : 4 * i + 4])
-        if beats[i] == beats[(i - n_prompt) % n_prompt]:
-            classes.append(IN_ORDER)
-        elif not beats[i]:
-            classes.append(SILENT)
-        else:
-            classes.append(_class_of(parts, heard, shapes, single))
-    return classes
-
-
-def _class_of(
-    parts: Sequence[Sequence[Unit]],
-    heard: Sequence[set[Unit]],
-    shapes: Sequence[set[Unit]],
-    single: set[tuple[int, int]],
-) -> str:
-    names = ((OTHER_BEAT, TRANSPOSED), (HALVES, HALVES_TRANSPOSED), (QUARTERS, QUARTERS_TRANSPOSED))
-    for (same, moved), units, known, shape in zip(names, parts, heard, shapes, strict=True):
-        if all(unit in known for unit in units):
-            return same
-        if all(_shape(unit) in shape for unit in units):
-            return moved
-    return KNOWN if all(note[1:] in single for note in parts[0][0]) else NEW
-
-
-def _units(notes: np.ndarray, first_beat: int, stop_beat: int, per_beat: int) -> list[Unit]:
-    size = TICKS_PER_BEAT // per_beat
-    units: list[set[tuple[int, int, int]]] = [set() for _ in range((stop_beat - first_beat) * per_beat)]
-    ticks = notes["onset"].astype(int) - first_beat * TICKS_PER_BEAT
-    inside = (ticks >= 0) & (ticks < len(units) * size)
-    for tick, instrument, pitch in zip(ticks[inside], notes["instrument"][inside], notes["pitch"][inside], strict=True):
-        units[tick // size].add((int(tick % size), int(instrument), int(pitch)))
-    return [frozenset(unit) for unit in units]
-
-
-def _shape(unit: Unit) -> Unit:
-    """A unit without its pitch level. Sounds without pitch (128 and more) are not moved."""
-    low = min((pitch for _, _, pitch in unit if pitch < 128), default=0)
-    return frozenset((tick, instrument, pitch - low if pitch < 128 else pitch) for tick, instrument, pitch in unit)
 
 
 def classify_sources(sources: np.ndarray, shifts: np.ndarray, n_prompt: int, units_per_beat: int = 2) -> list[str]:

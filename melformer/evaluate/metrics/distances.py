@@ -62,11 +62,6 @@ def _mel_scale(a: np.ndarray, b: np.ndarray, sample_rate: int, n_fft: int, n_mel
     return total / count
 
 
-def log10_mel_distance(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
-    """The mel distance per scale, a mean instead of a sum: 0.3 says that a band is off by a factor of 2."""
-    return mel_distance(reference, estimate, sample_rate) / len(MEL_SCALES)
-
-
 def stft_distance(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
     """DAC's multi-scale STFT distance: 0 is perfect, 1.60 is DAC at 8 kbps, 1.95 at 1.78 kbps.
 

@@ -9,17 +9,12 @@ from melformer.errors import AudioError
 REGULARISATION = 1e-4  # on the covariances' diagonal: a hundred patches in 200 dimensions have no full rank
 
 
-def frechet_distance(rows: np.ndarray, reference: np.ndarray) -> float:
-    """Fréchet distance between the normal distributions of two sets (n, dim), (m, dim); 0 for equal sets.
-
-    Kilgour et al. 2019 (arXiv 1812.08466). It depends on the number of rows, so compare only distances of equally many.
-    Errors: AudioError for fewer than two rows, other widths or values that are not finite.
-    """
-    return frechet_distances([rows], reference)[0]
-
-
 def frechet_distances(sets: Sequence[np.ndarray], reference: np.ndarray) -> list[float]:
-    """The Fréchet distance of each set to one reference, whose root is taken once. Errors: as `frechet_distance`."""
+    """Fréchet distance between the normal distributions of each set (n, dim) and of a reference (m, dim).
+
+    0 for equal sets; Kilgour et al. 2019 (arXiv 1812.08466). It depends on the number of rows, so compare only
+    distances of equally many. Errors: AudioError for fewer than two rows, other widths or values that are not finite.
+    """
     mean, covariance = _moments(reference, reference.shape)
     values, vectors = np.linalg.eigh(covariance)
     root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
