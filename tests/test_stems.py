@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from melformer.audio.grid import BeatGrid
 from melformer.audio.io import Waveform, read_bpm_tag, read_waveform, write_waveform
 from melformer.cli import main
 from melformer.errors import AudioError, CheckpointError, ConfigError
@@ -82,6 +83,29 @@ def test_a_long_file_is_separated_in_blocks(separator):
     stems = separate(loop, 170.0, separator)
     assert np.abs(stems.mix().samples - loop.samples).max() <= 1e-6
     assert all(np.abs(stem.samples[-rate:]).max() > 0 for stem in stems if stem.samples.any())
+
+
+def test_spectra_are_made_a_slice_at_a_time(separator, monkeypatch):
+    """What is transformed at once has a bound, whatever the loop's length, and the stems are the same bit for bit."""
+    from melformer.stems import grid_stft
+    from melformer.stems import separate as module
+    from melformer.stems.units import unit_pictures
+
+    waveform, most = Waveform(noise(20 * 22_050), 22_050), []
+    transform = torch.fft.rfft
+    monkeypatch.setattr(torch.fft, "rfft", lambda frames: most.append(frames.numel()) or transform(frames))
+    stems = separate(waveform, 120.0, separator)
+    assert max(most) <= 2 * module.SLICE_FRAMES * window_length(22_050)
+    most.clear()
+    grid = BeatGrid(120.0, 22_050)
+    mono = np.stack([stem.samples.mean(axis=1) for stem in stems])
+    pictures = unit_pictures(mono, grid, 80)
+    assert max(most) <= grid_stft.SLICE_VALUES
+    monkeypatch.setattr(module, "SLICE_FRAMES", 10**6)
+    monkeypatch.setattr(grid_stft, "SLICE_VALUES", 10**9)
+    at_once = separate(waveform, 120.0, separator)
+    assert all(np.array_equal(one.samples, other.samples) for one, other in zip(stems, at_once))
+    assert np.array_equal(pictures.mel, unit_pictures(mono, grid, 80).mel)
 
 
 def test_silence_has_no_stems(separator):

@@ -10,6 +10,8 @@ FRAMES_PER_BEAT = 24
 """Frames per beat of the folded tempo (90 to 180 BPM): 14 to 28 ms apart, and a beat later is 24 frames later."""
 WINDOW_S = 4_096 / 44_100
 BIN_HZ = 1.0 / WINDOW_S
+SLICE_VALUES = 2**20
+"""Samples of frames that are transformed at once."""
 
 
 def window_length(sample_rate: float) -> int:
@@ -28,6 +30,15 @@ def stft(waveform: Tensor, centres: Tensor, n_fft: int) -> Tensor:
     padded = torch.nn.functional.pad(waveform, (n_fft // 2, n_fft))
     frames = padded[:, centres[:, None] + torch.arange(n_fft)]
     return torch.fft.rfft(frames * torch.hann_window(n_fft))
+
+
+def magnitudes(waveform: Tensor, centres: Tensor, n_fft: int) -> Tensor:
+    """The magnitudes of `stft`, float32 (channels, frames, n_fft // 2 + 1); never the spectra of all frames at once."""
+    padded = torch.nn.functional.pad(waveform, (n_fft // 2, n_fft))
+    window, places = torch.hann_window(n_fft), torch.arange(n_fft)
+    n_frames = max(1, SLICE_VALUES // (n_fft * len(waveform)))
+    parts = [torch.fft.rfft(padded[:, part[:, None] + places] * window).abs() for part in centres.split(n_frames)]
+    return torch.cat(parts, dim=1)
 
 
 def istft(spectra: Tensor, centres: Tensor, n_fft: int, n_samples: int) -> Tensor:

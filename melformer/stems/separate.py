@@ -12,6 +12,8 @@ from melformer.stems.stems import STEMS, Stems
 
 BLOCK_BEATS, CONTEXT_BEATS = 32, 4
 """Beats that are separated at once, and those around them that the network also sees."""
+SLICE_FRAMES = 96
+"""Frames whose spectra are in memory at once."""
 SILENT_DB = -36.0
 """A stem whose loudest half second is this far under the mix's is not there: what is left of it is leakage."""
 
@@ -41,22 +43,31 @@ def _masked(samples: Tensor, centres: Tensor, n_fft: int, separator: Separator) 
     for start in range(0, len(centres), len(centres) if whole else block):
         stop = len(centres) if whole else min(len(centres), start + block)
         first, last = max(0, start - context), min(len(centres), stop + context)
-        places = centres[first:last, None] + torch.arange(n_fft)
-        spectra = torch.fft.rfft(padded[:, places] * window)
-        masks = _masks(spectra, separator)[:2, start - first : stop - first]
-        kept = slice(start - first, stop - first)
-        frames = torch.fft.irfft(to_bins(masks, spectra.shape[-1])[:, None] * spectra[None, :, kept], n_fft) * window
-        index = places[kept].flatten()
-        total.index_add_(2, index, frames.flatten(2))
-        weight.index_add_(0, index, window.square().repeat(stop - start))
+        masks = _masks(padded, centres[first:last], window, separator)[:2, start - first : stop - first]
+        for k in range(start, stop, SLICE_FRAMES):
+            places = _places(centres[k : min(stop, k + SLICE_FRAMES)], n_fft)
+            spectra = torch.fft.rfft(padded[:, places] * window)
+            bins = to_bins(masks[:, k - start : k - start + len(places)], spectra.shape[-1])
+            frames = torch.fft.irfft(bins[:, None] * spectra, n_fft) * window
+            total.index_add_(2, places.flatten(), frames.flatten(2))
+            weight.index_add_(0, places.flatten(), window.square().repeat(len(places)))
     part = slice(n_fft // 2, n_fft // 2 + n_samples)
     return total[..., part] / weight[part].clamp(min=1e-3)
 
 
-def _masks(spectra: Tensor, separator: Separator) -> Tensor:
-    """Masks (3, frames, N_BANDS) of a block's spectra (channels, frames, n_bins)."""
-    left, right = spectra[0], spectra[min(1, len(spectra) - 1)]
-    middle, side = pool((left + right) / 2), pool((left - right) / 2)
+def _places(centres: Tensor, n_fft: int) -> Tensor:
+    """The padded samples of each frame: int64 (frames, n_fft)."""
+    return centres[:, None] + torch.arange(n_fft)
+
+
+def _masks(padded: Tensor, centres: Tensor, window: Tensor, separator: Separator) -> Tensor:
+    """Masks (3, frames, N_BANDS) of a block's frames, read from their middle and side."""
+    halves = []
+    for part in centres.split(SLICE_FRAMES):
+        spectra = torch.fft.rfft(padded[:, _places(part, len(window))] * window)
+        left, right = spectra[0], spectra[min(1, len(spectra) - 1)]
+        halves.append(((left + right) / 2, (left - right) / 2))
+    middle, side = (pool(torch.cat(parts)) for parts in zip(*halves))
     n_frames = len(middle)
     missing = -n_frames % 16
     read = features(middle[None], side[None])

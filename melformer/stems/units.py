@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from melformer.audio.grid import BeatGrid
-from melformer.stems.grid_stft import stft
+from melformer.stems.grid_stft import magnitudes
 
 UNITS_PER_BEAT = 2
 """Units in a model beat (90 to 180 BPM): 167 to 333 ms each."""
@@ -53,11 +53,11 @@ def unit_pictures(stems: np.ndarray, grid: BeatGrid, n_units: int) -> UnitPictur
     per_unit = float(grid.samples_per_model_beat) / UNITS_PER_BEAT
     n_fft = 2 * round(_WINDOW_S * rate / 2)
     centres = _centres(n_units * FRAMES_PER_UNIT, per_unit / FRAMES_PER_UNIT)
-    spectra = stft(_long_enough(waveforms, centres, n_fft), centres, n_fft).abs()
+    spectra = magnitudes(_long_enough(waveforms, centres, n_fft), centres, n_fft)
     mel = spectra @ _mel_filters(n_fft, rate)
     long = 2 * round(_CHROMA_WINDOW_S * rate / 2)
     centres = _centres(n_units * CHROMAS_PER_UNIT, per_unit / CHROMAS_PER_UNIT)
-    power = stft(_long_enough(waveforms[1:], centres, long), centres, long).abs().square()
+    power = magnitudes(_long_enough(waveforms[1:], centres, long), centres, long).square()
     chroma = torch.stack([power[k] @ _chroma_filters(long, rate, *_CHROMA_HZ[k]) for k in range(2)])
     return UnitPictures(
         mel.unflatten(1, (n_units, FRAMES_PER_UNIT)).permute(1, 0, 3, 2).numpy(),
