@@ -108,13 +108,15 @@ class Stream:
 
 @dataclass(frozen=True)
 class StandInStems:
-    """Parts by name, and which of them sound."""
+    """Three waveforms, and which of them sound."""
 
-    parts: dict[str, Waveform]
+    drums: Waveform
+    bass: Waveform
+    other: Waveform
     present: tuple[str, ...]
 
     def __getitem__(self, name: str) -> Waveform:
-        return self.parts[name]
+        return getattr(self, name)
 
 
 @dataclass
@@ -164,8 +166,8 @@ class Model:
         if getattr(loop, "stems", None) is not None:
             return loop.stems
         waveform = loop if isinstance(loop, Waveform) else loop.waveform
-        parts = parts_of(waveform.samples)
-        return StandInStems({name: Waveform(part, waveform.sample_rate) for name, part in parts.items()}, self.present)
+        parts = (Waveform(part, waveform.sample_rate) for part in parts_of(waveform.samples).values())
+        return StandInStems(*parts, self.present)
 
     def vary(
         self, state: State | Path, stems: list[str], n_beats: int | None = None, seed: int = 0, settings: Any = None

@@ -1,12 +1,19 @@
 """Rows of docs/explanation/reliability.md that need no process of their own, or the page's."""
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import torch
@@ -128,22 +135,85 @@ def test_plain_terminals(tmp_path: Path, model: Path, environment: dict[str, str
     assert read_waveform(out).n_samples > 0
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_page_that_is_stopped_leaves_nothing(tmp_path: Path, model: Path, number: int) -> None:
+FILE = {"_type": "gradio.FileData"}
+
+
+@contextmanager
+def page_of(folder: Path, model: Path) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
+    """`app.py` with its files in `folder`, and the address of its API."""
     environment = {
-        **os.environ, "MELFORMER_MODEL": str(model), "GRADIO_TEMP_DIR": str(tmp_path / "files"),
+        **os.environ, "MELFORMER_MODEL": str(model), "GRADIO_TEMP_DIR": str(folder / "files"),
         "GRADIO_SERVER_PORT": "0",  # any free one
     }  # fmt: skip
     page = subprocess.Popen(
         [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     assert page.stdout is not None
-    while (line := page.stdout.readline()) and b"http://" not in line:
-        pass
-    assert any((tmp_path / "files").glob("melformer-*"))
-    page.send_signal(number)
-    words = page.stdout.read()
-    assert page.wait(60) in (0, 130, 143), words
+    try:
+        while (line := page.stdout.readline()) and b"http://" not in line:
+            pass
+        address = re.search(rb"http://[\w.:]+", line)
+        assert address is not None, line
+        yield page, f"{address[0].decode()}/gradio_api"
+    finally:
+        page.kill()
+        page.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_page_that_is_stopped_leaves_nothing(tmp_path: Path, model: Path, number: int) -> None:
+    with page_of(tmp_path, model) as (page, _):
+        assert any((tmp_path / "files").glob("melformer-*"))
+        page.send_signal(number)
+        words = page.communicate(timeout=60)[0]
+    assert page.returncode in (0, 130, 143), words
     assert b"Traceback" not in words
+    assert not any((tmp_path / "files").glob("melformer-*"))
+
+
+def listen(url: str, path: str, seed: int) -> None:
+    """A script that takes 256 beats as they come, for as long as there is a page."""
+    with suppress(httpx.HTTPError):
+        asked = httpx.post(f"{url}/call/continue", json={"data": [{"path": path, "meta": FILE}, 256, seed]}, timeout=60)
+        with httpx.stream("GET", f"{url}/call/continue/{asked.json()['event_id']}", timeout=60) as events:
+            for _ in events.iter_lines():
+                pass
+
+
+def load_again_and_again(url: str, path: str) -> None:
+    """A visitor who cannot decide."""
+    config = httpx.get(f"{url.removesuffix('/gradio_api')}/config", timeout=60).json()
+    component = next(one["id"] for one in config["components"] if one["props"].get("elem_id") == "melformer")
+
+    def call(**data: Any) -> Any:
+        body = {"component_id": component, "session_hash": "a", "fn_name": "call", "data": data}
+        return httpx.post(f"{url}/component_server", json=body, timeout=60).json()
+
+    with suppress(httpx.HTTPError, ValueError):
+        token = call(do="hello")["ok"]["token"]
+        while True:
+            call(do="load", path=path, token=token)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_page_that_is_stopped_while_it_works_ends_in_order(tmp_path: Path, model: Path, number: int) -> None:
+    """Streams that play and that nobody fetches, loops that are loaded, a request half sent: no traceback, no file."""
+    with page_of(tmp_path, model) as (page, url):
+        loop = write_loop(tmp_path / "click_120bpm.wav", 16)
+        path = httpx.post(f"{url}/upload", files={"files": (loop.name, loop.read_bytes())}, timeout=60).json()[0]
+        heard = [threading.Thread(target=listen, args=(url, path, seed), daemon=True) for seed in range(3)]
+        loading = [threading.Thread(target=load_again_and_again, args=(url, path), daemon=True) for _ in range(6)]
+        for thread in (*heard, *loading):
+            thread.start()
+        httpx.post(f"{url}/call/continue", json={"data": [{"path": path, "meta": FILE}, 256, 7]}, timeout=60)
+        half = socket.create_connection(("127.0.0.1", httpx.URL(url).port))
+        half.sendall(b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        time.sleep(5.0)
+        page.send_signal(number)
+        words = page.communicate(timeout=60)[0]
+        half.close()
+    assert page.returncode in (0, 130, 143), words
+    assert words.strip() == b"", words
     assert not any((tmp_path / "files").glob("melformer-*"))

@@ -83,6 +83,33 @@ def test_leaving_the_queue_lets_the_next_one_move_up() -> None:
     assert next(places).place == 1
 
 
+def test_who_is_not_ready_is_let_in_only_where_nobody_plays() -> None:
+    """What it needs first is made while it waits, and not while others wait for their beats."""
+    scheduler, ready = Scheduler(), threading.Event()
+    first = QueuedStream(0.5, is_ready=ready.is_set)
+    assert list(scheduler.enter(first)) == []
+    second = scheduler.enter(QueuedStream(0.5, is_ready=ready.is_set), poll_s=0.01)
+    scheduler.note_cost(0.01)
+    assert next(second).place == 1 and next(second).place == 1
+    ready.set()
+    assert list(second) == []
+
+
+def test_nobody_is_let_in_beside_somebody_who_falls_behind() -> None:
+    """However little the beats seem to cost; and the others are told that they wait for longer."""
+    scheduler = Scheduler(spare_s=1.0)
+    scheduler.note_cost(0.01)
+    playing = QueuedStream(0.5, length_s=10.0)
+    assert list(scheduler.enter(playing)) == []
+    playing.ahead_s = -5.0
+    second = scheduler.enter(QueuedStream(0.5), poll_s=0.01)
+    assert next(second).wait_s == pytest.approx(15.0, abs=0.5)
+    playing.ahead_s = 0.9
+    assert next(second).wait_s == pytest.approx(10.0, abs=0.5)
+    playing.ahead_s = 1.1
+    assert list(second) == []
+
+
 def test_too_many_people_are_asked_to_come_back() -> None:
     scheduler = Scheduler(max_people=2)
     list(scheduler.enter(QueuedStream(None)))

@@ -21,6 +21,7 @@ from melformer.ui.limits import Limits
 from melformer.ui.session import MAX_ANSWER_BYTES, Session
 from melformer.ui.sessions import Sessions
 from melformer.ui.spool import files_of, maps_of
+from melformer.ui.stem_jobs import PcmStems
 from melformer.ui.take_store import UNDO_STEPS
 
 
@@ -110,7 +111,94 @@ def test_the_disk_of_all_is_asked_too(tmp_path: Path, loop_path: Path) -> None:
         session.load(loop_path)
 
 
+def test_stems_lie_on_disk_and_are_found_once(tmp_path: Path, loop_path: Path) -> None:
+    """Also a visitor who listens leaves nothing in memory: neither stems, nor what the model notes on a prompt."""
+    sessions = make(tmp_path, memory_mb=20)
+    separated: list[Any] = []
+    separate = sessions.host.model.stems
+    sessions.host.model.stems = lambda loop: separated.append(loop) or separate(loop)
+    session = visitor(sessions, loop_path)
+    for seed in range(2):
+        list(session.play({"n_beats": 2, "seed": seed}))
+    assert isinstance(session.stems_of(None, wait_s=10.0), PcmStems)
+    prompt = session.need_loop().prompt
+    assert len(separated) == 1 and separated[0] is not prompt
+    assert not {id(stream.prompt) for stream in sessions.host.model.streams} & {id(prompt)}
+    stems = (prompt.stems.drums, prompt.stems.bass, prompt.stems.other)
+    assert len(files_of(stems)) == 3 and files_of(stems) <= set(session.folder.iterdir())
+    held = sum(array.nbytes for array in maps_of(session.need_loop()))
+    assert sessions.host.spool.resident_bytes() == held <= 20e6
+    session.store.drop_all()
+    assert files(session, "array-*.raw") == 0
+
+
+# When the page ends
+
+
+def test_a_page_that_ends_begins_nothing(tmp_path: Path, loop_path: Path) -> None:
+    """The stream that plays ends behind its beat and keeps its take; whoever waits or comes is told to come back."""
+    sessions = make(tmp_path, compute_s=0.01)
+    actions = Actions(sessions, [loop_path], loop_path.parent)
+    first, second = (visitor(sessions, loop_path) for _ in range(2))
+    playing = first.play({"n_beats": None})
+    assert [next(playing)["kind"] for _ in range(2)] == ["start", "beat"]
+    sessions.scheduler.max_players = 1
+    waiting = second.play({"n_beats": 4})
+    assert next(waiting)["kind"] == "waiting"
+    token = next(token for token, (session, _) in sessions._sessions.items() if session is first)
+    sessions.stop()
+    assert next(playing)["kind"] == "end" and len(first.takes) == 1
+    assert [message["kind"] for message in waiting] == ["end"] and second.takes == {}
+    with pytest.raises(RequestError, match="try again in a minute"):
+        next(second.play({"n_beats": 4}))
+    assert "try again in a minute" in actions.call({"do": "explain", "token": token})["error"]
+    sessions.close()
+
+
 # Who waits for whom
+
+
+def test_separating_waits_for_no_beat(tmp_path: Path, loop_path: Path) -> None:
+    """While a loop is separated for a stream, somebody else's beats are made."""
+    sessions = make(tmp_path)
+    separating, may_end = threading.Event(), threading.Event()
+    separate = sessions.host.model.stems
+
+    def slowly(loop: Any) -> Any:
+        separating.set()
+        may_end.wait(20.0)
+        return separate(loop)
+
+    session = visitor(sessions, loop_path)
+    sessions.host.model.stems = slowly
+    thread = threading.Thread(target=lambda: list(session.play({"n_beats": 2})))
+    thread.start()
+    had_a_turn = threading.Event()
+
+    def take_a_turn() -> None:
+        with sessions.scheduler.turn():
+            had_a_turn.set()
+
+    try:
+        assert separating.wait(20.0)
+        threading.Thread(target=take_a_turn).start()
+        assert had_a_turn.wait(10.0)
+    finally:
+        may_end.set()
+    thread.join(20.0)
+    assert len(session.takes) == 1
+
+
+def test_a_take_is_made_again_in_turns(tmp_path: Path, loop_path: Path) -> None:
+    """One of several takes has no saved state: before it goes on its beats are made again, but not all in one turn."""
+    sessions = make(tmp_path)
+    session = visitor(sessions, loop_path)
+    list(session.choose({"n_beats": 16, "n_takes": 2, "seed": 1}))
+    turns: list[None] = []
+    turn = sessions.scheduler.turn
+    sessions.scheduler.turn = lambda: turns.append(None) or turn()
+    state = session._state_of(session.need_take(1))
+    assert state.index == 16 and len(turns) == 16
 
 
 def test_loading_waits_for_no_beat(tmp_path: Path, loop_path: Path) -> None:
@@ -118,8 +206,9 @@ def test_loading_waits_for_no_beat(tmp_path: Path, loop_path: Path) -> None:
     sessions = make(tmp_path)
     actions = Actions(sessions, [loop_path], loop_path.parent)
     token = actions.call({"do": "hello"})["ok"]["token"]
-    asks = [{"do": "example", "name": loop_path.name}, {"do": "retime", "bpm": 120},
-            {"do": "crop", "first": 0, "last": 4}, {"do": "explain"}, {"do": "decode", "n_codebooks": 1}]  # fmt: skip
+    asks = [{"do": "load", "path": str(loop_path)}, {"do": "example", "name": loop_path.name},
+            {"do": "retime", "bpm": 120}, {"do": "crop", "first": 0, "last": 4}, {"do": "explain"},
+            {"do": "decode", "n_codebooks": 1}]  # fmt: skip
     answers: list[Any] = []
     with sessions.scheduler.turn():
         thread = threading.Thread(target=lambda: answers.extend(actions.call({**ask, "token": token}) for ask in asks))
@@ -206,8 +295,8 @@ def test_several_takes_have_the_limits_of_one(tmp_path: Path, loop_path: Path) -
     most = int(10 / (4 * beat_mb))
     with pytest.raises(RequestError, match=rf"at most 10 MB .* at most {most} beats or fewer takes"):
         next(choose(session, n_beats=most + 1))
-    for seed in range(12):
-        list(choose(session, n_beats=1, seed=10 * seed))
+    for seed in range(16):
+        list(choose(session, n_beats=1, n_takes=4, seed=10 * seed))
     assert len(session.takes) == 6
     assert files(session, "tape*.f32") <= 6 * (UNDO_STEPS + 1)
     (session.folder / "tape0.f32").write_bytes(bytes(50_000_000))
@@ -345,24 +434,25 @@ def test_stems_wait_without_taking_memory_and_are_kept_within_a_bound(monkeypatc
     from melformer.ui import stem_jobs
 
     monkeypatch.setattr(stem_jobs, "KEPT_BYTES", 1_000_000)
-    jobs, read, leave = stem_jobs.StemJobs(Model()), [], threading.Event()
+    jobs, read, leave = stem_jobs.StemJobs(), [], threading.Event()
 
     def loop(name: str) -> Any:
-        def waveform() -> Any:
+        def make() -> stem_jobs.PcmStems:
             read.append(name)
             leave.wait(10)
-            return loop_samples(4, 120.0)  # 88,200 samples of 2 channels: 1 MB with drums and bass
+            samples = loop_samples(4, 120.0)  # 88,200 samples of 2 channels: 1 MB with drums and bass
+            return stem_jobs.PcmStems.of(samples, Model().stems(samples), ("drums", "bass"))
 
-        return waveform
+        return make
 
     for name in "abcdefgh":
-        assert jobs.wait(name, loop(name), 120.0, wait_s=0.0) is False
+        assert jobs.wait(name, loop(name), wait_s=0.0) is False
     assert read == ["a"]
     leave.set()
     for name in "abcd":
-        assert jobs.wait(name, loop(name), 120.0, wait_s=10.0)
+        assert jobs.wait(name, loop(name), wait_s=10.0)
     assert read == ["a", "b", "c", "d"]
-    assert jobs.wait("e", loop("e"), 120.0, wait_s=10.0) and len(jobs._jobs) <= 2
+    assert jobs.wait("e", loop("e"), wait_s=10.0) and len(jobs._jobs) <= 2
     jobs.close()
 
 

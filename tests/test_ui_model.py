@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from page_double import Model, loop_samples
+from page_double import CODEBOOKS, FRAMES, Model, loop_samples
 
 from melformer.audio.io import Waveform, write_waveform
 from melformer.config import PRESETS
@@ -83,6 +83,8 @@ def test_the_stand_in_has_the_methods_of_the_model() -> None:
     ):
         assert callable(getattr(Melformer, name))
         assert callable(getattr(Model, name))
+    shipped = PRESETS["base"].codec
+    assert (shipped.latent_frames_per_beat, shipped.n_codebooks) == (FRAMES, CODEBOOKS)
 
 
 def test_a_part_of_a_take_is_composed_anew(session: Session) -> None:

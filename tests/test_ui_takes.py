@@ -10,7 +10,7 @@ import pytest
 from page_double import Model, loop_samples
 
 from melformer.audio.io import Waveform, read_waveform, write_waveform
-from melformer.errors import RequestError, TempoError
+from melformer.errors import CheckpointError, RequestError, TempoError
 from melformer.ui.actions import Actions, sentence
 from melformer.ui.exports import export_stem, export_stems
 from melformer.ui.limits import Limits
@@ -136,18 +136,25 @@ def test_stems_of_loop_and_take_add_up(session: Session) -> None:
 
 
 def test_who_asks_too_early_is_told_to_ask_again(loop_path: Path) -> None:
-    model = Model(stems_held=True)
-    jobs = StemJobs(model)
+    jobs, may_end = StemJobs(), threading.Event()
     loop = read_waveform(loop_path)
-    assert jobs.wait("a", lambda: loop, 140.0, wait_s=0.01) is False
-    model.stems_held = False
-    assert isinstance(jobs.wait("a", lambda: loop, 140.0, wait_s=10.0), PcmStems)
+
+    def make() -> PcmStems:
+        may_end.wait(10.0)
+        return PcmStems.of(loop, Model().stems(loop), ("drums", "bass", "other"))
+
+    assert jobs.wait("a", make, wait_s=0.0) is False
+    may_end.set()
+    assert isinstance(jobs.wait("a", make, wait_s=10.0), PcmStems)
     jobs.close()
 
 
-def test_a_model_without_stems_has_none(loop_path: Path) -> None:
-    jobs = StemJobs(object())
-    assert jobs.wait("a", lambda: read_waveform(loop_path), 140.0) is None
+def test_what_cannot_be_separated_has_no_stems() -> None:
+    def make() -> PcmStems:
+        raise CheckpointError("There is no separator.")
+
+    jobs = StemJobs()
+    assert jobs.wait("a", make) is None
     jobs.close()
 
 

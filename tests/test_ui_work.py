@@ -6,7 +6,7 @@ import time
 import pytest
 
 from melformer.errors import RequestError
-from melformer.ui.work import WorkQueue
+from melformer.ui.work import UNKNOWN_S, PageStopped, WorkQueue
 
 
 def test_one_works_at_a_time_and_in_order() -> None:
@@ -52,6 +52,75 @@ def test_who_would_wait_too_long_is_told_for_how_long() -> None:
         thread.join(10)
     with work.turn():
         pass
+
+
+def test_what_is_urgent_is_next() -> None:
+    """However many wait: a stream waits for it."""
+    queue, order, may_end = WorkQueue(max_waiting=2), [], threading.Event()
+
+    def call(name: str, urgent: bool) -> None:
+        with queue.turn(urgent):
+            may_end.wait(20.0)
+            order.append(name)
+
+    threads = []
+    for n_before, (name, urgent) in enumerate((("first", False), ("a", False), ("b", False), ("urgent", True))):
+        while queue.wait_s < n_before * UNKNOWN_S:
+            pass
+        threads.append(threading.Thread(target=call, args=(name, urgent)))
+        threads[-1].start()
+    while queue.wait_s < 4 * UNKNOWN_S:
+        pass
+    may_end.set()
+    for thread in threads:
+        thread.join(20.0)
+    assert order == ["first", "urgent", "a", "b"]
+
+
+def test_nothing_is_begun_while_streams_fall_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But not for ever: a machine that is too slow for one stream still loads."""
+    from melformer.ui import work
+
+    behind, begun = threading.Event(), threading.Event()
+    behind.set()
+    queue = WorkQueue(max_waiting=2, keeps_up=lambda: not behind.is_set())
+
+    def call() -> None:
+        with queue.turn():
+            begun.set()
+
+    monkeypatch.setattr(work, "MAKE_WAY_S", 3600.0)
+    thread = threading.Thread(target=call)
+    thread.start()
+    assert not begun.wait(0.3)
+    behind.clear()
+    assert begun.wait(20.0)
+    thread.join(20.0)
+    behind.set()
+    monkeypatch.setattr(work, "MAKE_WAY_S", 0.1)
+    call()
+
+
+def test_who_waits_is_told_when_the_page_ends() -> None:
+    queue, told, may_end = WorkQueue(max_waiting=2), [], threading.Event()
+
+    def call() -> None:
+        try:
+            with queue.turn():
+                may_end.wait(20.0)
+        except PageStopped as error:
+            told.append(str(error))
+
+    threads = [threading.Thread(target=call) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    while not queue.wait_s > 1.5 * UNKNOWN_S:
+        pass
+    queue.close()
+    may_end.set()
+    for thread in threads:
+        thread.join(20.0)
+    assert len(told) == 1 and "try again in a minute" in told[0]
 
 
 def test_a_call_that_fails_makes_way() -> None:

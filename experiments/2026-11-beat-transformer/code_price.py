@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from melformer.evaluate.bare_codec import BareCodec
+from melformer.runtime.packed import has_bytes, use_bytes
 from run import beat_cost
 from scaling import OPTIONS, SIZES, curve
 
 from melformer.config import Config, TransformerConfig
 from melformer.data.tokens import write_tokens
-from melformer.runtime.packed import has_bytes, use_bytes
 from melformer.train.transformer import TransformerTask
 
 DELAYS = (0, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4)

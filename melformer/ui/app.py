@@ -32,6 +32,7 @@ from melformer.ui.session import Session
 from melformer.ui.sessions import Sessions
 from melformer.ui.uploads import FORM_BYTES, Uploads
 from melformer.ui.wire import Messages
+from melformer.ui.work import PageStopped
 from melformer.ui.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -58,8 +59,14 @@ class Page:
     outbox: Outbox
     limits: Limits
 
+    def stop(self) -> None:
+        """End what runs, in order: files stay until `close`."""
+        self.sessions.stop()
+        self.outbox.close()
+
     def close(self) -> None:
         """Forget everybody and remove every file."""
+        self.stop()
         self.sessions.close()
         self.workspace.close()
 
@@ -191,12 +198,13 @@ def serve(name: str | None = None) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end as after Ctrl-C: without its visitors' files
     warming = threading.Thread(target=warm_up, args=(page.sessions, example_loops()), daemon=True)
     warming.start()
-    server = PageServer(make_app(page), bound)
+    server = PageServer(make_app(page), bound, page.stop)
     print(f"* Running on local URL:  {server.url}", flush=True)
     with suppress(KeyboardInterrupt):
         server.run()
-    page.close()
+    page.stop()
     warming.join(10.0)  # a process that ends while torch computes in a thread is aborted
+    page.close()
 
 
 def warm_up(sessions: Sessions, examples: list[Path]) -> None:
@@ -205,7 +213,7 @@ def warm_up(sessions: Sessions, examples: list[Path]) -> None:
         return
     token = sessions.create(paced=False)
     session = sessions.find(token)
-    with suppress(OSError):  # the page was stopped meanwhile, and the session's folder is gone
+    with suppress(PageStopped):
         session.load(examples[0])
         for _ in session.play({"n_beats": WARM_UP_BEATS}):
             pass

@@ -10,6 +10,7 @@ from melformer.ui.limits import Limits
 from melformer.ui.loops import PromptLoop
 from melformer.ui.requests import GenerationRequest
 from melformer.ui.scheduler import QueuedStream, Scheduler
+from melformer.ui.stem_jobs import Preparation
 from melformer.ui.wire import Messages
 
 UNKNOWN_BEAT_S = 0.1
@@ -23,6 +24,7 @@ class Choice:
     scheduler: Scheduler
     request: GenerationRequest
     n_takes: int
+    preparation: Preparation
     reason: str = ""
     made: list[Any] = field(default_factory=list)
     best: int = 0
@@ -38,7 +40,9 @@ class Choice:
         """Places in the queue, then a message a beat; at the end `made` has the takes, `best` which is the best."""
         assert self.request.n_beats is not None
         player = QueuedStream(
-            None, self.request.n_beats * self.n_takes * (self.scheduler.beat_cost_s or UNKNOWN_BEAT_S)
+            None,
+            self.request.n_beats * self.n_takes * (self.scheduler.beat_cost_s or UNKNOWN_BEAT_S),
+            self.preparation.is_done,
         )
         try:
             for place in self.scheduler.enter(player):
@@ -47,11 +51,15 @@ class Choice:
                     return
             yield from self._make(model, open_batch)
         finally:
+            self.preparation.cancel()
             self.scheduler.leave(player)
             self.finished.set()
 
     def _make(self, model: Any, open_batch: Callable[[], Any]) -> Messages:
         yield {"kind": "making", "n_takes": self.n_takes, "n_beats": 0}
+        self.preparation.wait(lambda: bool(self.reason))
+        if self.reason:
+            return
         with self.scheduler.turn():
             batch = open_batch()
         n_beats = 0

@@ -30,6 +30,11 @@ class Outbox:
     def __init__(self, page: "gr.Blocks") -> None:
         self._page = page
         self._idle_since: dict[str, float] = {}
+        self._closed = False
+
+    def close(self) -> None:
+        """No reader is waited for any more."""
+        self._closed = True
 
     def n_waiting(self, reader: str) -> int:
         messages = self._page._queue.pending_messages_per_session.get(reader)
@@ -40,7 +45,7 @@ class Outbox:
         for message in messages:
             yield message
             since_s, before = time.monotonic(), self.n_waiting(reader)
-            while (waiting := self.n_waiting(reader)) >= MAX_MESSAGES:
+            while (waiting := self.n_waiting(reader)) >= MAX_MESSAGES and not self._closed:
                 if waiting < before:
                     since_s, before = time.monotonic(), waiting
                 if time.monotonic() - since_s > UNHEARD_S:
@@ -62,7 +67,7 @@ class Outbox:
         """Before something costly that had to wait since `asked_s`: whether its reader has come meanwhile.
         Errors: RequestError when nobody came."""
         now_s = time.monotonic()
-        while now_s - asked_s > UNHEARD_S and self.n_waiting(reader):
+        while now_s - asked_s > UNHEARD_S and self.n_waiting(reader) and not self._closed:
             if time.monotonic() - now_s > FETCHED_S:
                 raise RequestError(f"Nobody asked for the answer within {UNHEARD_S:g} seconds.")
             time.sleep(NAP_S)

@@ -3,13 +3,14 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
 from melformer.errors import RequestError
 from melformer.ui.memory import return_freed_memory
+from melformer.ui.work import PageStopped
 
 # What streams may use of the machine together: the rest is for encoding, resampling and the page itself.
 MAX_LOAD = 0.7
@@ -19,17 +20,28 @@ UNKNOWN_LOAD = 0.5
 
 @dataclass(eq=False)
 class QueuedStream:
-    """One stream that plays or waits: the length of its beats (None: it needs the machine alone) and its own."""
+    """One stream that plays or waits: the length of its beats (None: it needs the machine alone) and its own.
+
+    `is_ready` tells whether all is at hand for its first beat; a stream that is not is only let in where nobody plays.
+    `ahead_s` is how far what was made lies ahead of what is heard, None before the first beat.
+    """
 
     beat_s: float | None
     length_s: float | None = None
+    is_ready: Callable[[], bool] = lambda: True
     started_s: float | None = None
+    ahead_s: float | None = None
+
+    @property
+    def late_s(self) -> float:
+        """How late its beats come."""
+        return max(0.0, -(self.ahead_s or 0.0))
 
     def remaining_s(self, now_s: float) -> float | None:
         """Seconds until this stream ends; None while nobody can say."""
         if self.length_s is None or self.started_s is None:
             return self.length_s
-        return max(0.0, self.started_s + self.length_s - now_s)
+        return max(0.0, self.started_s + self.length_s - now_s) + self.late_s
 
 
 @dataclass(frozen=True)
@@ -47,14 +59,17 @@ class Scheduler:
     would let people wait for no reason; a slow machine serves one, and the others see their place.
     """
 
-    def __init__(self, max_players: int = 4, max_people: int = 8) -> None:
+    def __init__(self, max_players: int = 4, max_people: int = 8, spare_s: float = 1.0) -> None:
+        """Who plays must be `spare_s` ahead before another one is let in beside."""
         self.max_players = max_players
         self.max_people = max_people
+        self.spare_s = spare_s
         self._changed = threading.Condition()
         self._playing: list[QueuedStream] = []
         self._waiting: list[QueuedStream] = []
         self._turns: deque[object] = deque()
         self._costs_s: deque[float] = deque(maxlen=8)
+        self._closed = False
 
     @property
     def beat_cost_s(self) -> float | None:
@@ -70,6 +85,10 @@ class Scheduler:
     def n_playing(self) -> int:
         return len(self._playing)
 
+    def keeps_up(self) -> bool:
+        """Whether everybody who plays is far enough ahead for something else to be begun."""
+        return all(one.ahead_s is None or one.ahead_s >= self.spare_s for one in list(self._playing))
+
     def load_of(self, beat_s: float | None) -> float:
         """The share of the machine that a stream with beats of `beat_s` seconds needs now, at most 1."""
         cost = self.beat_cost_s
@@ -81,7 +100,8 @@ class Scheduler:
         self._costs_s.append(compute_s)
 
     def enter(self, player: QueuedStream, poll_s: float = 0.25) -> Iterator[QueueEntry]:
-        """Yield the player's place until it may play. Errors: RequestError when too many people are here.
+        """Yield the player's place until it may play. Errors: RequestError when too many people are here, or the page
+        ends.
 
         Always pair with `leave`, also when the iteration is abandoned.
         """
@@ -92,6 +112,8 @@ class Scheduler:
                 )
             self._waiting.append(player)
         while not self._admit(player):
+            if self._closed:
+                raise PageStopped
             yield self._place(player)
             with self._changed:
                 self._changed.wait(poll_s)
@@ -103,6 +125,12 @@ class Scheduler:
                     people.remove(player)
             self._changed.notify_all()
         return_freed_memory()
+
+    def close(self) -> None:
+        """Nobody is let in any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -120,15 +148,21 @@ class Scheduler:
                 self._changed.notify_all()
 
     def _admit(self, player: QueuedStream) -> bool:
+        is_ready = player.is_ready()
         with self._changed:
-            load = sum(self.load_of(one.beat_s) for one in [*self._playing, player])
-            fits = not self._playing or (load <= MAX_LOAD and self.n_playing < self.max_players)
-            if self._waiting[0] is not player or not fits:
+            if self._closed or self._waiting[0] is not player:
+                return False
+            if self._playing and not (is_ready and self._fits(player)):
                 return False
             self._waiting.pop(0)
             player.started_s = time.monotonic()
             self._playing.append(player)
             return True
+
+    def _fits(self, player: QueuedStream) -> bool:
+        """Whether the machine plays one more in real time, and does it with those that it has."""
+        load = sum(self.load_of(one.beat_s) for one in [*self._playing, player])
+        return load <= MAX_LOAD and self.n_playing < self.max_players and self.keeps_up()
 
     def _place(self, player: QueuedStream) -> QueueEntry:
         with self._changed:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import uvicorn
@@ -18,8 +18,10 @@ HEADERS_S = 20.0
 """So long a connection may take for the head of its next request."""
 STALL_S = 30.0
 """So long a reader may take nothing of what is ready for it."""
-GRACE_S = 3
-"""Streams that play are given so long when the page ends."""
+GRACE_S = 2.0
+"""When the page ends, readers are given so long to take what is ready for them."""
+CALLS_S = 20
+"""And calls, to come to their end."""
 
 
 class BoundedProtocol(H11Protocol):
@@ -76,15 +78,38 @@ def _cancel(timer: asyncio.TimerHandle | None) -> None:
         timer.cancel()
 
 
+class _Server(uvicorn.Server):
+    """Ends in order: what runs is asked to end, then every connection is closed, so that each request ends by itself.
+
+    uvicorn alone waits for readers who may never come, and then cancels their requests wherever they are.
+    """
+
+    def __init__(self, config: uvicorn.Config, stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stop = stop
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await asyncio.to_thread(self._stop)
+        loop = asyncio.get_running_loop()
+        closing = loop.call_later(GRACE_S, self._close_connections)
+        await super().shutdown(sockets)
+        closing.cancel()
+
+    def _close_connections(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
+
 class PageServer:
     """Serves an ASGI application on a bound socket: in this thread (`run`), or in one of its own (`start`, `stop`)."""
 
-    def __init__(self, app: Any, bound: socket.socket) -> None:
+    def __init__(self, app: Any, bound: socket.socket, stop: Callable[[], None] = lambda: None) -> None:
+        """`stop` is called when it ends, before anything is closed: it asks what runs to end."""
         config = uvicorn.Config(
-            app, http=BoundedProtocol, ws="none", log_level="warning", timeout_graceful_shutdown=GRACE_S,
+            app, http=BoundedProtocol, ws="none", log_level="warning", timeout_graceful_shutdown=CALLS_S,
             lifespan="on", server_header=False,
         )  # fmt: skip
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config, stop)
         self._socket = bound
         self._thread: threading.Thread | None = None
 
@@ -112,7 +137,7 @@ class PageServer:
     def stop(self) -> None:
         self._server.should_exit = True
         if self._thread is not None:
-            self._thread.join(2.0 * GRACE_S)
+            self._thread.join(CALLS_S)
         self._socket.close()
 
 

@@ -1,14 +1,14 @@
 """What one visitor has on the desk: a loop, its takes, what can be undone, and the stream that plays."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from melformer.errors import RequestError
 from melformer.ui.choice import Choice, check_size
-from melformer.ui.composing import has_stems, open_stream, redone, take_stems
+from melformer.ui.composing import Composing, Host, has_stems
 from melformer.ui.limits import Limits
 from melformer.ui.loops import (
     PromptLoop,
@@ -22,8 +22,7 @@ from melformer.ui.loops import (
 )
 from melformer.ui.requests import MAX_SEED, GenerationRequest, read_request, read_settings, whole_number
 from melformer.ui.scheduler import Scheduler
-from melformer.ui.spool import Spool
-from melformer.ui.stem_jobs import WAIT_S, PcmStems, StemJobs
+from melformer.ui.stem_jobs import WAIT_S, PcmStems, Preparation, StemJobs
 from melformer.ui.stream_run import StreamRun
 from melformer.ui.take_store import TakeStore
 from melformer.ui.takes import Take
@@ -35,16 +34,6 @@ STOP_WAIT_S = 2.0
 MAX_NAME = 60
 MAX_ANSWER_BYTES = 2**20
 """Of samples in one answer: beyond it a page asks again."""
-
-
-@dataclass(frozen=True)
-class Host:
-    """What all sessions share: the model, whose turn it is, the memory for loops, and room on the disk."""
-
-    model: Any
-    scheduler: Scheduler
-    spool: Spool
-    check_room: Callable[[], None]
 
 
 class Session:
@@ -60,8 +49,9 @@ class Session:
         self.limits = limits
         self.paced = paced
         self.store = TakeStore(folder, limits.kept_takes)
+        self.composing = Composing(host, self.store)
         self._running: StreamRun | Choice | None = None
-        self.stem_jobs = stem_jobs or StemJobs(host.model)
+        self.stem_jobs = stem_jobs or StemJobs()
         self._n_calls = 0
 
     @property
@@ -177,7 +167,7 @@ class Session:
         store = self.store
         with store.lock:
             number, path = store.next_number(), store.next_tape()
-        made = redone(self.model, take, number, path, (first, end), stems, seed)
+        made = self.composing.redone(take, number, path, (first, end), stems, seed)
         with store.lock:
             store.remember()
             store.keep(made)
@@ -220,12 +210,12 @@ class Session:
         False while they are in the making."""
         if number is None:
             loop = self.need_loop() if key is None else self._loop_of(key)
-            return self.stem_jobs.wait(loop.key, lambda: loop.prompt, loop.prompt.bpm, wait_s)
+            return self.stem_jobs.wait(loop.key, lambda: self.composing.loop_stems(loop), wait_s)
         take = self.need_take(whole_number(number, "The take", 1, 1_000_000))
         if not has_stems(take):
             return None
         name = f"{take.loop.key} {take.tape.path.name} {take.n_beats}"
-        return self.stem_jobs.wait(name, take.whole, take.loop.prompt.bpm, wait_s, lambda: take_stems(self.model, take))
+        return self.stem_jobs.wait(name, lambda: self.composing.take_stems(take), wait_s)
 
     def play(self, data: dict[str, Any]) -> Messages:
         """Continue the loop, or keep going after a take: messages for the page, a beat at a time."""
@@ -233,7 +223,7 @@ class Session:
         performance = self._prepare(request)
         try:
             varied = None if request.vary is None else self.need_take(request.vary[0])
-            yield from performance.messages(lambda: open_stream(self.model, request, performance.take, varied))
+            yield from performance.messages(lambda: self.composing.open_stream(request, performance.take, varied))
         finally:
             performance.stop("left")
             with self.store.lock:
@@ -265,11 +255,12 @@ class Session:
         self.check_disk()
         self.settle()
         seeds = [(request.seed + k) % (MAX_SEED + 1) for k in range(n_takes)]
-        choice = Choice(self.scheduler, request, n_takes)
+        choice = Choice(self.scheduler, request, n_takes, self._preparation(loop))
         self._running = choice
         try:
             yield from choice.messages(self.model, lambda: self.model.stream_takes(
-                loop.prompt, request.n_beats, seeds=seeds, config=request.settings, close_loop=request.close_loop
+                self.composing.separated(loop), request.n_beats, seeds=seeds, config=request.settings,
+                close_loop=request.close_loop,
             ))  # fmt: skip
         finally:
             choice.stop("left")
@@ -360,7 +351,11 @@ class Session:
                 )  # fmt: skip
             else:
                 take = self._extendable(self.need_take(request.keep))
-            self._running = StreamRun(self.scheduler, self.limits, request, take, self._keep_playing, self.paced)
+            is_new = request.vary is None and request.keep is None  # else what was saved of it has the stems
+            preparation = self._preparation(loop) if is_new else Preparation(self.stem_jobs, None)
+            self._running = StreamRun(
+                self.scheduler, self.limits, request, take, self._keep_playing, preparation, self.paced
+            )
             return self._running
 
     def check_disk(self) -> None:
@@ -378,9 +373,15 @@ class Session:
         tape = take.tape.fork(self.store.next_tape(), take.n_new_samples)  # an undone extension stays as it was
         return replace(take, tape=tape, codes=take.codes[: take.n_beats], sources=take.sources[: take.n_beats])
 
+    def _preparation(self, loop: PromptLoop) -> Preparation:
+        """What a stream of a loop needs."""
+        todo = None if loop.prompt.stems is not None else lambda: self.composing.separated(loop)
+        return Preparation(self.stem_jobs, todo)
+
     def _keep_playing(self, performance: StreamRun) -> None:
         with self.store.lock:
             if not performance.kept:
                 self.store.remember()
                 performance.kept = True
             self.store.keep(performance.take)
+            self.host.spool.use(performance.take.loop)

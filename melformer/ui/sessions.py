@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from melformer.errors import RequestError
+from melformer.ui.composing import Host
 from melformer.ui.limits import Limits
 from melformer.ui.scheduler import Scheduler
-from melformer.ui.session import Host, Session
+from melformer.ui.session import Session
 from melformer.ui.spool import Spool
 from melformer.ui.stem_jobs import StemJobs
 from melformer.ui.work import WorkQueue
@@ -30,9 +31,9 @@ class Sessions:
         """`check_room` raises RequestError when the host's disk has none left."""
         self.limits = limits
         self.folder = folder
-        self.scheduler = Scheduler(limits.players, limits.queue)
-        self.stem_jobs = StemJobs(model)
-        self.work = WorkQueue(limits.work)
+        self.scheduler = Scheduler(limits.players, limits.queue, limits.ahead_s / 2)
+        self.work = WorkQueue(limits.work, self.scheduler.keeps_up)
+        self.stem_jobs = StemJobs(lambda: self.work.turn(urgent=True))
         self.host = Host(model, self.scheduler, Spool(round(1e6 * limits.memory_mb)), check_room)
         self._clock = clock
         self._sessions: dict[str, tuple[Session, float]] = {}
@@ -97,9 +98,19 @@ class Sessions:
             else:
                 self._forget(token)
 
+    def stop(self) -> None:
+        """End what runs, a stream behind the beat that is made; nobody begins anything any more."""
+        self.work.close()
+        self.scheduler.close()
+        self.stem_jobs.close()
+        with self._lock:
+            sessions = [session for session, _ in self._sessions.values()]
+        for session in sessions:
+            session.stop()
+
     def close(self) -> None:
         """Forget everybody and remove every file."""
-        self.stem_jobs.close()
+        self.stop()
         with self._lock:
             for token in list(self._sessions):
                 self._forget(token)

@@ -3,9 +3,10 @@
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from melformer.audio.io import Waveform
 from melformer.errors import MelformerError
 from melformer.ui.wire import pcm16
+from melformer.ui.work import PageStopped
 
 logger = logging.getLogger(__name__)
 KEPT = 12
@@ -28,8 +30,8 @@ MAX_WAITERS = 6
 FILES, KEPT_FILES = "stems-", 4
 WAIT_S = 4.0
 """A page that asks is answered within this time, if only that it should ask again."""
+NAP_S = 0.05
 INT16 = 32_768
-Make = Callable[[], Mapping[str, Waveform]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,12 @@ class PcmStems:
     drums: np.ndarray | None
     bass: np.ndarray | None
     present: tuple[str, ...]
+
+    @classmethod
+    def of(cls, mix: Waveform, stems: Any, present: tuple[str, ...]) -> "PcmStems":
+        """Of float stems by name, those that are `present`."""
+        drums, bass = (pcm16(stems[name].samples) if name in present else None for name in ("drums", "bass"))
+        return cls(pcm16(mix.samples), drums, bass, tuple(present))
 
     @property
     def other(self) -> np.ndarray:
@@ -87,24 +95,29 @@ def _written(samples: np.ndarray, folder: Path) -> str:
 class StemJobs:
     """Separates one waveform at a time, in a thread of its own. Safe to use from several threads."""
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
+    def __init__(self, turn: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+        """Each has a `turn` of its own among what is costly."""
+        self._turn = turn
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="stems")
         self._jobs: OrderedDict[str, Future[PcmStems | None]] = OrderedDict()
         self._lock = threading.Lock()
         self._waiters = threading.BoundedSemaphore(MAX_WAITERS)
 
-    def start(
-        self, key: str, loop: Callable[[], Any], bpm: float, make: Make | None = None
-    ) -> "Future[PcmStems | None] | None":
-        """Begin to separate, or to `make` the stems, or go on with what was begun under this key; None when too many
-        wait."""
+    def prepare(self, todo: Callable[[], Any]) -> "Future[Any]":
+        """Do what a stream needs before its first beat, when its turn among the stems has come. Errors: PageStopped."""
+        try:
+            return self._pool.submit(self._work, todo)
+        except RuntimeError:  # there is no pool any more
+            raise PageStopped from None
+
+    def start(self, key: str, make: Callable[[], PcmStems]) -> "Future[PcmStems | None] | None":
+        """Begin to `make` the stems, or go on with what was begun under this key; None when too many wait."""
         with self._lock:
             job = self._jobs.get(key)
             if job is None:
                 if sum(not one.done() for one in self._jobs.values()) >= MAX_PENDING:
                     return None
-                job = self._jobs[key] = self._pool.submit(self._separate, loop, bpm, make)
+                job = self._jobs[key] = self.prepare(lambda: _made(make))
             self._jobs.move_to_end(key)
             while len(self._jobs) > 1 and (len(self._jobs) > KEPT or self._kept_bytes() > KEPT_BYTES):
                 _, old = self._jobs.popitem(last=False)
@@ -115,14 +128,12 @@ class StemJobs:
         done = [job.result() for job in self._jobs.values() if job.done() and not job.cancelled()]
         return sum(stems.n_bytes for stems in done if stems is not None)
 
-    def wait(
-        self, key: str, loop: Callable[[], Any], bpm: float, wait_s: float = WAIT_S, make: Make | None = None
-    ) -> "PcmStems | bool | None":
+    def wait(self, key: str, make: Callable[[], PcmStems], wait_s: float = WAIT_S) -> "PcmStems | bool | None":
         """The stems; None where the model has none for this; False while they are in the making, or wait for it.
 
-        `loop` gives the prompt or the waveform; it is called when its turn has come: what waits takes no memory.
+        `make` is called when its turn has come: what waits takes no memory.
         """
-        job = self.start(key, loop, bpm, make)
+        job = self.start(key, make)
         may_wait = self._waiters.acquire(blocking=False)
         try:
             return False if job is None else job.result(wait_s if may_wait else 0.0)
@@ -132,22 +143,53 @@ class StemJobs:
             if may_wait:
                 self._waiters.release()
 
+    def _work(self, todo: Callable[[], Any]) -> Any:
+        with self._turn():
+            return todo()
+
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _separate(self, read: Callable[[], Any], bpm: float, make: Make | None) -> PcmStems | None:
-        separate = getattr(self.model, "stems", None)
-        if separate is None:
-            return None
-        try:
-            loop = read()
-            stems = separate(loop, bpm=bpm) if make is None else make()
-        except MelformerError:  # a checkpoint without a separator, or nothing to separate
-            return None
-        except Exception:
-            logger.exception("Stems could not be separated")
-            return None
-        present = tuple(getattr(stems, "present", stems))
-        drums, bass = (pcm16(stems[name].samples) if name in present else None for name in ("drums", "bass"))
-        mix = loop if isinstance(loop, Waveform) else loop.waveform
-        return PcmStems(pcm16(mix.samples), drums, bass, present)
+
+class Preparation:
+    """What a stream needs before its first beat: done among the stems, and begun when it is first asked for."""
+
+    def __init__(self, jobs: StemJobs, todo: Callable[[], Any] | None) -> None:
+        """`todo` is None where nothing is needed."""
+        self._jobs, self._todo = jobs, todo
+        self._job: Future[Any] | None = None
+
+    def is_done(self) -> bool:
+        """Whether it is; it is begun otherwise."""
+        if self._todo is None:
+            return True
+        if self._job is None:
+            self._job = self._jobs.prepare(self._todo)
+        return self._job.done()
+
+    def wait(self, is_stopped: Callable[[], bool]) -> None:
+        """Until it is done, or stopped. Errors: PageStopped, and those of what was to be done."""
+        while not self.is_done() and not is_stopped():
+            assert self._job is not None
+            wait([self._job], NAP_S)
+        if self._job is not None and self._job.done():
+            if self._job.cancelled():
+                raise PageStopped
+            self._job.result()
+
+    def cancel(self) -> None:
+        """Unless it has begun, it is not done."""
+        if self._job is not None:
+            self._job.cancel()
+
+
+def _made(make: Callable[[], PcmStems]) -> PcmStems | None:
+    try:
+        return make()
+    except MelformerError:  # a checkpoint without a separator, or nothing to separate
+        return None
+    except FileNotFoundError:  # the session was forgotten meanwhile
+        return None
+    except Exception:
+        logger.exception("Stems could not be separated")
+        return None

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from melformer.ui.limits import Limits
+from melformer.ui.memory import return_freed_memory
 from melformer.ui.requests import GenerationRequest
 from melformer.ui.scheduler import QueuedStream, Scheduler
+from melformer.ui.stem_jobs import Preparation
 from melformer.ui.takes import Take
 from melformer.ui.wire import Messages, beat_sources, code_columns, pack_beat, pack_stems
 
@@ -28,6 +30,7 @@ class StreamRun:
     request: GenerationRequest
     take: Take
     keep_take: Callable[["StreamRun"], None]
+    preparation: Preparation
     paced: bool = True
     reason: str = ""
     settings: Any = None
@@ -45,23 +48,29 @@ class StreamRun:
 
     def messages(self, open_stream: Callable[[], Any]) -> Messages:
         """Places in the queue, the start, then beats. The take is kept after each, with its state at the end."""
-        player = QueuedStream(self.take.loop.beat_s, self._length_s())
+        player = QueuedStream(self.take.loop.beat_s, self._length_s(), self.preparation.is_done)
         try:
             for place in self.scheduler.enter(player):
                 yield {"kind": "waiting", "place": place.place, "wait_s": place.wait_s}
                 if self.reason:
                     return
             yield {"kind": "start", "cost_s": self.scheduler.beat_cost_s, "take": self.take.number}
-            yield from self._play(open_stream)
+            for message in self._play(open_stream):
+                player.ahead_s = self._ahead_s()
+                yield message
         finally:
+            self.preparation.cancel()
             self.scheduler.leave(player)
             self.finished.set()
 
     def _play(self, open_stream: Callable[[], Any]) -> Messages:
         self._heard_from_s = time.monotonic() + self.request.lead_in_s
         first = self.take.n_beats
-        with self.scheduler.turn():
-            stream = open_stream()
+        self.preparation.wait(lambda: bool(self.reason))
+        if self.reason:
+            return
+        stream = open_stream()
+        return_freed_memory()  # it looks at all of the loop
         try:
             while not self._finished(first):
                 message = self._next_beat(stream)

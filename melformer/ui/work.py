@@ -3,25 +3,39 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import median
 
 from melformer.errors import RequestError
+from melformer.ui.memory import return_freed_memory
 
 UNKNOWN_S = 3.0
 """How long a call is taken to last before any was timed."""
+MAKE_WAY_S = 5.0
+"""A call waits no longer for streams that fall behind."""
+NAP_S = 0.05
+
+
+class PageStopped(RequestError):
+    """The server ends: nothing is begun any more."""
+
+    def __init__(self) -> None:
+        super().__init__("The page is being restarted. Please try again in a minute.")
 
 
 class WorkQueue:
     """Whoever asked first is first. At most `max_waiting` wait, each in a thread that others would need.
 
     It stands beside the desk: a loop is read and written in codes on one core while beats are made on another, so
-    that nobody who listens waits for somebody who loads.
+    that nobody who listens waits for somebody who loads. Where the machine is too busy for both, `keeps_up` says so,
+    and the next call begins when streams have caught up, after 5 s at the latest.
     """
 
-    def __init__(self, max_waiting: int) -> None:
+    def __init__(self, max_waiting: int, keeps_up: Callable[[], bool] = lambda: True) -> None:
         self.max_waiting = max_waiting
+        self.keeps_up = keeps_up
+        self._closed = False
         self._changed = threading.Condition()
         self._line: deque[object] = deque()
         self._costs_s: deque[float] = deque(maxlen=16)
@@ -32,23 +46,42 @@ class WorkQueue:
         return len(self._line) * (median(self._costs_s) if self._costs_s else UNKNOWN_S)
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Errors: RequestError, with a waiting time, when too many wait already."""
+    def turn(self, urgent: bool = False) -> Iterator[None]:
+        """`urgent`: next, in front of all who wait. Errors: RequestError, with a waiting time, when too many wait
+        already, or the page ends.
+        """
         mine = object()
         with self._changed:
-            if len(self._line) > self.max_waiting:
+            if len(self._line) > self.max_waiting and not urgent:
                 raise RequestError(
                     f"{len(self._line)} others have asked for something that takes a while. "
                     f"Please try again in {max(5, round(self.wait_s))} seconds."
                 )
-            self._line.append(mine)
-            while self._line[0] is not mine:
+            self._line.insert(1 if urgent else len(self._line), mine)
+            while self._line[0] is not mine and not self._closed:
                 self._changed.wait()
+            if self._closed:
+                self._line.remove(mine)
+                raise PageStopped
         began_s = time.monotonic()
         try:
+            self._make_way()
             yield
         finally:
+            return_freed_memory()
             with self._changed:
                 self._costs_s.append(time.monotonic() - began_s)
                 self._line.remove(mine)
                 self._changed.notify_all()
+
+    def _make_way(self) -> None:
+        """Wait as long as streams fall behind."""
+        began_s = time.monotonic()
+        while not (self._closed or self.keeps_up()) and time.monotonic() - began_s < MAKE_WAY_S:
+            time.sleep(NAP_S)
+
+    def close(self) -> None:
+        """Whoever waits is told that the page ends, and whoever comes; the call that is at work goes on to its end."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
