@@ -10,52 +10,39 @@ listener how early or late each beat arrived. Everything is bounded, and the run
 
 import argparse
 import json
-import os
-import platform
 import re
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
-import soundfile
-from page_probe import ROOT, free_port
+from page_probe import ANSWERS_WITHIN_S, ROOT, Watch, hosting, machine, publish, upload, watching, write_track
 
-START_S, PATIENCE_S = 300.0, 400.0
-SAMPLE_S = 0.5
-TRACK_S = 300
+PATIENCE_S = 1800.0
+"""So long a visitor keeps coming back."""
+MOST_MB = 1_500
 
 
 @dataclass
 class Record:
     """What the crowd saw, safe to write from many threads."""
 
-    begun_s: float = field(default_factory=time.monotonic)
-    memory: list[tuple[float, float]] = field(default_factory=list)  # s, MB
-    disk: list[tuple[float, float]] = field(default_factory=list)  # s, MB
     loads: list[dict[str, float]] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     listeners: list[dict[str, Any]] = field(default_factory=list)
-    answers_s: list[float] = field(default_factory=list)  # of `GET /` meanwhile
     surprises: list[str] = field(default_factory=list)
-
-    def now_s(self) -> float:
-        return time.monotonic() - self.begun_s
 
 
 class Visitor:
     """A page as the server sees one: a session, its calls, its event stream."""
 
     def __init__(self, url: str, config: dict[str, Any], number: int) -> None:
-        self.client = httpx.Client(base_url=url, timeout=PATIENCE_S)
+        self.client = httpx.Client(base_url=url, timeout=ANSWERS_WITHIN_S)
         self.reader = f"visitor{number}"
         self.component = next(one["id"] for one in config["components"] if one["props"].get("elem_id") == "melformer")
         play = [one["id"] for one in config["dependencies"] if [self.component, "play"] in one["targets"]]
@@ -67,10 +54,6 @@ class Visitor:
         body = {"component_id": self.component, "session_hash": self.reader, "fn_name": "call", "data": asked}
         answer = self.client.post("/gradio_api/component_server", json=body)
         return answer.json() if answer.status_code == 200 else {"error": answer.json()["detail"]}
-
-    def upload(self, path: Path) -> str:
-        with path.open("rb") as file:
-            return str(self.client.post("/gradio_api/upload", files={"files": (path.name, file)}).json()[0])
 
     def play(self, seconds: float) -> dict[str, Any]:
         """Listen until `seconds` after the first beat: when it began, and how late each beat was."""
@@ -113,46 +96,10 @@ def messages_of(line: str) -> list[dict[str, Any]]:
             found.append(entry)
         elif isinstance(entry, list):  # [["replace", [path], value], …]
             changed = {change[1][-1]: change[2] for change in entry if change[1]}
-            whole = next((change[2] for change in entry if not change[1]), {})
+            whole: dict[str, Any] = next((change[2] for change in entry if not change[1]), {})
             if "beat" in changed or "kind" in changed or "kind" in whole:
                 found.append({"kind": "beat", **changed, **whole})
     return found
-
-
-def track(folder: Path) -> Path:
-    """Five minutes of an example, over and over, as an Ogg of some MB."""
-    example = next(path for path in sorted((ROOT / "examples").glob("*.flac")) if "120" in path.name)
-    samples, rate = soundfile.read(example, dtype="float32", always_2d=True)
-    path = folder / "track_120bpm.ogg"
-    with soundfile.SoundFile(path, "w", rate, samples.shape[1], "VORBIS", format="OGG") as file:
-        for _ in range(round(TRACK_S * rate / len(samples))):
-            file.write(samples)
-    return path
-
-
-def watch(process: "subprocess.Popen[bytes]", folder: Path, record: Record, done: threading.Event) -> None:
-    while not done.wait(SAMPLE_S):
-        pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
-        record.memory.append((record.now_s(), pages * os.sysconf("SC_PAGE_SIZE") / 1e6))
-        record.disk.append((record.now_s(), files_mb(folder)))
-
-
-def files_mb(folder: Path) -> float:
-    """What all files fill, as far as they stay while one looks, MB."""
-    n_bytes = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                n_bytes += Path(place, name).lstat().st_size
-    return n_bytes / 1e6
-
-
-def knock(url: str, record: Record, done: threading.Event) -> None:
-    """Somebody who opens the page again and again."""
-    while not done.wait(2.0):
-        began_s = time.monotonic()
-        httpx.get(url, timeout=PATIENCE_S)
-        record.answers_s.append(time.monotonic() - began_s)
 
 
 def load(visitor: Visitor, path: str, record: Record) -> None:
@@ -170,15 +117,14 @@ def load(visitor: Visitor, path: str, record: Record) -> None:
             record.surprises.append(answer["error"])
             return
         number = 1.0 if told[1] == "a" else float(told[1])
-        time.sleep(min(60.0, number * (60.0 if told[2] == "minute" else 1.0)))
+        time.sleep(number * (60.0 if told[2] == "minute" else 1.0))
     record.surprises.append("a load was never let in")
 
 
-def crowd(url: str, folder: Path, options: argparse.Namespace, record: Record) -> None:
-    config = httpx.get(f"{url}/config", timeout=PATIENCE_S).json()
+def crowd(url: str, path: str, options: argparse.Namespace, record: Record) -> None:
+    config = httpx.get(f"{url}/config", timeout=ANSWERS_WITHIN_S).json()
     with ThreadPoolExecutor(options.at_once) as pool:
         visitors = list(pool.map(lambda number: Visitor(url, config, number), range(options.sessions)))
-        path = visitors[0].upload(track(folder))
         listeners = visitors[: options.listeners]
         for visitor in listeners:
             load(visitor, path, record)
@@ -186,60 +132,37 @@ def crowd(url: str, folder: Path, options: argparse.Namespace, record: Record) -
         heard = [listening.submit(visitor.play, options.listen_s) for visitor in listeners]
         list(pool.map(lambda visitor: load(visitor, path, record), visitors[options.listeners :]))
         for one in heard:
-            record.listeners.append(one.result(PATIENCE_S))
+            record.listeners.append(one.result(ANSWERS_WITHIN_S))
         listening.shutdown()
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    record, done, port = Record(), threading.Event(), free_port()
+    record = Record()
     with tempfile.TemporaryDirectory(prefix="melformer-load-") as name:
-        folder = Path(name)
-        environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "files")}
-        process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-        try:
-            url = f"http://127.0.0.1:{port}"
-            wait_for(url, process)
-            record.begun_s = time.monotonic()
-            threads = [threading.Thread(target=watch, args=(process, folder / "files", record, done)),
-                       threading.Thread(target=knock, args=(url, record, done))]  # fmt: skip
-            for thread in threads:
-                thread.start()
+        files = Path(name) / "files"
+        with hosting(files) as host, watching(host, files) as watch:
+            path = upload(host, write_track(Path(name)))
             time.sleep(5.0)
-            crowd(url, folder, options, record)
+            crowd(host.url, path, options, record)
             time.sleep(5.0)
-        finally:
-            done.set()
-            process.terminate()
-            process.wait(60)
-    return summary(options, record)
+    return summary(options, record, watch)
 
 
-def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
-    end = time.monotonic() + START_S
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            httpx.get(url, timeout=30.0)
-            return
-        except httpx.HTTPError:
-            time.sleep(0.5)
-    raise RuntimeError("the page did not start")
-
-
-def summary(options: argparse.Namespace, record: Record) -> dict[str, Any]:
+def summary(options: argparse.Namespace, record: Record, watch: Watch) -> dict[str, Any]:
     waits = [one["seconds"] for one in record.loads]
     admitted = [one for one in record.listeners if "refused" not in one]
     return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
-        "sessions": options.sessions, "at_once": options.at_once, "listen_s": options.listen_s,
+        "machine": machine(), "sessions": options.sessions, "at_once": options.at_once, "listen_s": options.listen_s,
         "loaded": len(record.loads), "load_median_s": float(np.median(waits)) if waits else None,
         "load_most_s": max(waits, default=None), "refusals": len(record.refusals),
         "refusal": record.refusals[0] if record.refusals else None,
-        "memory_most_mb": max(mb for _, mb in record.memory), "memory_first_mb": record.memory[0][1],
-        "memory_last_mb": record.memory[-1][1], "disk_most_mb": max(mb for _, mb in record.disk),
-        "page_median_s": float(np.median(record.answers_s)) if record.answers_s else None,
-        "page_most_s": max(record.answers_s, default=None), "admitted": len(admitted), "listeners": record.listeners,
-        "fell_behind": sum(one["latest_s"] > 0.0 for one in admitted), "surprises": record.surprises,
-        "memory": record.memory, "disk": record.disk,
+        "memory_most_mb": max(mb for _, mb in watch.memory), "memory_first_mb": watch.memory[0][1],
+        "memory_last_mb": watch.memory[-1][1], "disk_most_mb": max(mb for _, mb in watch.disk),
+        "page_median_s": float(np.median(watch.answers_s)), "page_most_s": max(watch.answers_s),
+        "admitted": len(admitted), "listeners": record.listeners,
+        "fell_behind": sum(one["latest_s"] > 0.0 for one in admitted),
+        "waited_longer_than_told": sum(one["waited_s"] > (one["promised_s"] or np.inf) for one in admitted),
+        "surprises": record.surprises, **watch.curves(),
     }  # fmt: skip
 
 
@@ -251,11 +174,11 @@ def plot(result: dict[str, Any], path: Path) -> None:
 
     figure, (above, below) = pyplot.subplots(2, 1, figsize=(8, 5), sharex=True)
     above.plot(*zip(*result["memory"]), color="tab:blue", label="memory of the page, MB")
-    above.axhline(1_500, color="tab:blue", linestyle=":", label="its limit")
+    above.axhline(MOST_MB, color="tab:blue", linestyle=":", label="its limit")
     above.plot(*zip(*result["disk"]), color="tab:orange", label="disk, MB")
     above.legend(loc="lower right")
     for number, one in enumerate(result["listeners"]):
-        words = one["refused"] if "refused" in one else f"{-one['latest_s']:.1f} s early at the latest"
+        words = one["refused"] if "refused" in one else heard_words(one)
         below.text(0.01, 0.92 - 0.12 * number, f"listener {number + 1}: {words}", transform=below.transAxes, fontsize=8)
     below.set_yticks([])
     below.set_xlabel("seconds")
@@ -263,6 +186,14 @@ def plot(result: dict[str, Any], path: Path) -> None:
     figure.suptitle(f"{result['sessions']} visitors, {result['at_once']} loads at once, {n_listeners} listeners")
     figure.tight_layout()
     figure.savefig(path, dpi=110)
+
+
+def heard_words(listener: dict[str, Any]) -> str:
+    """How long a listener waited, and how the latest of the beats came."""
+    told = "" if listener["promised_s"] is None else f" ({listener['promised_s']:.0f} were told)"
+    late_s = listener["latest_s"]
+    when = f"{late_s:.1f} s late" if late_s > 0 else f"{-late_s:.1f} s early"
+    return f"waited {listener['waited_s']:.0f} s{told}, the latest of {listener['beats']} beats came {when}"
 
 
 def main() -> int:
@@ -274,10 +205,9 @@ def main() -> int:
     parser.add_argument("-o", "--out", type=Path, default=ROOT / "docs" / "load", help="without a suffix")
     options = parser.parse_args()
     result = run(options)
-    options.out.with_suffix(".json").write_text(json.dumps(result) + "\n", encoding="utf-8")
-    plot(result, options.out.with_suffix(".png"))
-    print(json.dumps({name: value for name, value in result.items() if name not in ("memory", "disk")}, indent=2))
-    return 1 if result["surprises"] or result["fell_behind"] or result["memory_most_mb"] > 1_500 else 0
+    publish(result, options.out, plot)
+    bad = ("surprises", "fell_behind", "waited_longer_than_told")
+    return 1 if any(result[name] for name in bad) or result["memory_most_mb"] > MOST_MB else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The page as visitors get it: served by a process of its own, watched from a real Chromium."""
+"""The page as visitors get it: served by a process of its own, watched from outside and from a real Chromium."""
 
 import json
 import os
@@ -6,17 +6,21 @@ import platform
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-STARTS_WITHIN_S = 120.0
+STARTS_WITHIN_S = 300.0
+ANSWERS_WITHIN_S = 600.0
+SAMPLE_S, KNOCK_S = 0.5, 2.0
+TRACK_S = 300
 OWN_FUNCTION = "showProgress"  # of the page's own script, and of no other
 
 # Long tasks since the probe was set, and four times a second how much is ready ahead of what is heard.
@@ -66,10 +70,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def hosting() -> Iterator[Host]:
-    """Start the page and wait until it answers."""
+def hosting(files: Path | None = None) -> Iterator[Host]:
+    """Start the page, with its files in a folder, and wait until it answers."""
     port = free_port()
     environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False"}
+    if files is not None:
+        environment["GRADIO_TEMP_DIR"] = str(files)
     process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     host = Host(f"http://127.0.0.1:{port}", process)
     try:
@@ -77,7 +83,7 @@ def hosting() -> Iterator[Host]:
         yield host
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
 
 
 def _wait_for(host: Host) -> None:
@@ -89,6 +95,92 @@ def _wait_for(host: Host) -> None:
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             time.sleep(0.05)
     raise RuntimeError("the page did not start")
+
+
+@dataclass
+class Watch:
+    """A page's memory, its files and how long `GET /` takes, as they go on; safe to read meanwhile."""
+
+    begun_s: float = field(default_factory=time.monotonic)
+    memory: list[tuple[float, float]] = field(default_factory=list)  # s, MB
+    disk: list[tuple[float, float]] = field(default_factory=list)  # s, MB
+    answers_s: list[float] = field(default_factory=list)
+
+    def look(self, host: Host, files: Path) -> None:
+        now_s = time.monotonic() - self.begun_s
+        self.memory.append((now_s, host.memory_mb()))
+        self.disk.append((now_s, files_mb(files)))
+
+    def curves(self) -> dict[str, list[tuple[float, float]]]:
+        """Memory and disk over time, to be written."""
+        told = {"memory": self.memory, "disk": self.disk}
+        return {name: [(round(when_s, 1), round(mb, 1)) for when_s, mb in curve] for name, curve in told.items()}
+
+    def knock(self, host: Host) -> None:
+        began_s = time.monotonic()
+        with urllib.request.urlopen(host.url, timeout=ANSWERS_WITHIN_S):
+            self.answers_s.append(time.monotonic() - began_s)
+
+
+@contextmanager
+def watching(host: Host, files: Path) -> Iterator[Watch]:
+    """Look at the page twice a second and open it every two, until the block ends."""
+    watch, done = Watch(), threading.Event()
+
+    def again(todo: Callable[[], None], pause_s: float) -> None:
+        while not done.wait(pause_s):
+            todo()
+
+    watch.look(host, files)
+    tasks = ((lambda: watch.look(host, files), SAMPLE_S), (lambda: watch.knock(host), KNOCK_S))
+    threads = [threading.Thread(target=again, args=task, daemon=True) for task in tasks]
+    for thread in threads:
+        thread.start()
+    try:
+        yield watch
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join(ANSWERS_WITHIN_S)
+
+
+def publish(result: dict[str, Any], out: Path, plot: Callable[[dict[str, Any], Path], None]) -> None:
+    """Write a result and its picture, and print what is no curve."""
+    out.with_suffix(".json").write_text(json.dumps(result) + "\n", encoding="utf-8")
+    plot(result, out.with_suffix(".png"))
+    print(json.dumps({name: value for name, value in result.items() if name not in ("memory", "disk")}, indent=2))
+
+
+def files_mb(folder: Path) -> float:
+    """What all files of a folder fill, as far as they stay while one looks, MB."""
+    n_bytes = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                n_bytes += Path(place, name).lstat().st_size
+    return n_bytes / 1e6
+
+
+def write_track(folder: Path) -> Path:
+    """Five minutes of an example, over and over, as an Ogg of some MB."""
+    import soundfile
+
+    example = next(path for path in sorted((ROOT / "examples").glob("*.flac")) if "120" in path.name)
+    samples, rate = soundfile.read(example, dtype="float32", always_2d=True)
+    path = folder / "track_120bpm.ogg"
+    with soundfile.SoundFile(path, "w", rate, samples.shape[1], "VORBIS", format="OGG") as file:
+        for _ in range(round(TRACK_S * rate / len(samples))):
+            file.write(samples)
+    return path
+
+
+def upload(host: Host, path: Path) -> str:
+    """The name of a file, once the page has it."""
+    import httpx
+
+    with path.open("rb") as file:
+        answer = httpx.post(f"{host.url}/gradio_api/upload", files={"files": (path.name, file)}, timeout=60.0)
+    return str(answer.raise_for_status().json()[0])
 
 
 def choose_example(page: Any, name: str) -> None:

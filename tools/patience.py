@@ -10,11 +10,7 @@ unless memory and files come back to where they were, and the page still continu
 
 import argparse
 import itertools
-import json
-import os
-import platform
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -24,11 +20,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
-from load import PATIENCE_S, Record, knock, track, wait_for, watch
-from page_probe import ROOT, free_port
+from page_probe import ANSWERS_WITHIN_S, ROOT, Watch, hosting, machine, publish, upload, watching, write_track
 
 READERS, HEADS, EVENTS, UPLOADS = 20, 40, 4, 12
 """How many of each kind are at it at once."""
@@ -52,7 +47,7 @@ class Attack:
 
     def threads(self) -> list[threading.Thread]:
         kinds = ((self.read_slowly, READERS), (self.send_half_a_head, HEADS), (self.fetch_nothing, EVENTS))
-        todo = [(kind, k) for kind, n in kinds for k in range(n)]
+        todo: list[tuple[Callable[[int], str], int]] = [(kind, k) for kind, n in kinds for k in range(n)]
         todo += [(self.upload_without_end, speed) for speed, _ in zip(itertools.cycle(SPEEDS), range(UPLOADS))]
         return [threading.Thread(target=self._again, args=one, daemon=True) for one in todo]
 
@@ -94,7 +89,7 @@ class Attack:
     def fetch_nothing(self, number: int) -> str:
         data = [{"path": self.loop, "meta": {"_type": "gradio.FileData"}}, 256, number]
         url = f"http://{self.address[0]}:{self.address[1]}/gradio_api/call/continue"
-        answer = httpx.post(url, json={"data": data}, timeout=PATIENCE_S)
+        answer = httpx.post(url, json={"data": data}, timeout=ANSWERS_WITHIN_S)
         self.done.wait(10.0)
         return f"status {answer.status_code}"
 
@@ -136,42 +131,25 @@ def _was_closed(connection: socket.socket) -> bool:
 def continues(url: str, loop: str) -> bool:
     """Whether a script that asks for four beats gets them."""
     data = [{"path": loop, "meta": {"_type": "gradio.FileData"}}, 4, 1]
-    asked = httpx.post(f"{url}/gradio_api/call/continue_whole", json={"data": data}, timeout=PATIENCE_S)
+    asked = httpx.post(f"{url}/gradio_api/call/continue_whole", json={"data": data}, timeout=ANSWERS_WITHIN_S)
     event = asked.json().get("event_id", "")
-    answer = httpx.get(f"{url}/gradio_api/call/continue_whole/{event}", timeout=PATIENCE_S)
+    answer = httpx.get(f"{url}/gradio_api/call/continue_whole/{event}", timeout=ANSWERS_WITHIN_S)
     return "event: complete" in answer.text
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    record, watched, port = Record(), threading.Event(), free_port()
     with tempfile.TemporaryDirectory(prefix="melformer-patience-") as name:
         files = Path(name) / "files"
-        environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(files)}
-        process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-        try:
-            url = f"http://127.0.0.1:{port}"
-            wait_for(url, process)
-            with track(Path(name)).open("rb") as file:
-                answer = httpx.post(
-                    f"{url}/gradio_api/upload", files={"files": ("track_120bpm.ogg", file)}, timeout=60.0
-                )
-            loop = str(answer.json()[0])
-            works = continues(url, loop)
-            record.begun_s = time.monotonic()
-            observers = [threading.Thread(target=watch, args=(process, files, record, watched)),
-                         threading.Thread(target=knock, args=(url, record, watched))]  # fmt: skip
-            for thread in observers:
-                thread.start()
-            time.sleep(BEFORE_S)
-            ends = besiege(("127.0.0.1", port), loop, 60.0 * options.minutes)
-            time.sleep(AFTER_S)
-            watched.set()
-            works = works and continues(url, loop)
-        finally:
-            watched.set()
-            process.terminate()
-            process.wait(60)
-    return summary(options, record, ends, works)
+        with hosting(files) as host:
+            loop = upload(host, write_track(Path(name)))
+            works = continues(host.url, loop)
+            with watching(host, files) as watch:
+                time.sleep(BEFORE_S)
+                address = urlsplit(host.url)
+                ends = besiege((str(address.hostname), address.port or 0), loop, 60.0 * options.minutes)
+                time.sleep(AFTER_S)
+            works = works and continues(host.url, loop)
+    return summary(options, watch, ends, works)
 
 
 def besiege(address: tuple[str, int], loop: str, seconds: float) -> Counter[str]:
@@ -182,20 +160,20 @@ def besiege(address: tuple[str, int], loop: str, seconds: float) -> Counter[str]
     time.sleep(seconds)
     attack.done.set()
     for thread in threads:
-        thread.join(PATIENCE_S)
+        thread.join(ANSWERS_WITHIN_S)
     return attack.ends
 
 
-def summary(options: argparse.Namespace, record: Record, ends: Counter[str], works: bool) -> dict[str, Any]:
-    before_mb = [mb for when_s, mb in record.memory if when_s < BEFORE_S]
+def summary(options: argparse.Namespace, watch: Watch, ends: Counter[str], works: bool) -> dict[str, Any]:
+    before_mb = [mb for when_s, mb in watch.memory if when_s < BEFORE_S]
     return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
-        "minutes": options.minutes, "readers": READERS, "heads": HEADS, "events": EVENTS, "uploads": UPLOADS,
-        "memory_before_mb": before_mb[-1], "memory_most_mb": max(mb for _, mb in record.memory),
-        "memory_after_mb": record.memory[-1][1], "files_before_mb": record.disk[0][1],
-        "files_most_mb": max(mb for _, mb in record.disk), "files_after_mb": record.disk[-1][1],
-        "page_most_s": max(record.answers_s), "ends": dict(ends), "continues": works,
-        "memory": record.memory, "disk": record.disk,
+        "machine": machine(), "minutes": options.minutes,
+        "readers": READERS, "heads": HEADS, "events": EVENTS, "uploads": UPLOADS,
+        "memory_before_mb": before_mb[-1], "memory_most_mb": max(mb for _, mb in watch.memory),
+        "memory_after_mb": watch.memory[-1][1], "files_before_mb": watch.disk[0][1],
+        "files_most_mb": max(mb for _, mb in watch.disk), "files_after_mb": watch.disk[-1][1],
+        "page_most_s": max(watch.answers_s), "ends": dict(ends), "continues": works,
+        **watch.curves(),
     }  # fmt: skip
 
 
@@ -228,9 +206,7 @@ def main() -> int:
     parser.add_argument("-o", "--out", type=Path, default=ROOT / "docs" / "patience", help="without a suffix")
     options = parser.parse_args()
     result = run(options)
-    options.out.with_suffix(".json").write_text(json.dumps(result) + "\n", encoding="utf-8")
-    plot(result, options.out.with_suffix(".png"))
-    print(json.dumps({name: value for name, value in result.items() if name not in ("memory", "disk")}, indent=2))
+    publish(result, options.out, plot)
     return 0 if came_back(result) else 1
 
 
