@@ -197,7 +197,7 @@ def test_a_take_is_made_again_in_turns(tmp_path: Path, loop_path: Path) -> None:
     turns: list[None] = []
     turn = sessions.scheduler.turn
     sessions.scheduler.turn = lambda: turns.append(None) or turn()
-    state = session._state_of(session.need_take(1))
+    state = session.composing.state_of(session.need_take(1))
     assert state.index == 16 and len(turns) == 16
 
 
