@@ -11,7 +11,7 @@ import pytest
 
 from melformer.errors import RequestError
 from melformer.ui import outbox as outbox_module
-from melformer.ui.outbox import KEPT_S, MAX_MESSAGES, Outbox
+from melformer.ui.outbox import KEPT_S, MAX_BYTES, MAX_MESSAGES, Outbox
 
 
 class Line:
@@ -55,6 +55,15 @@ def test_a_stream_that_nobody_hears_ends(line: Line, outbox: Outbox) -> None:
     assert messages.qsize() == MAX_MESSAGES == len(made)
     stream.close()
     assert made[-1] == -1
+
+
+def test_large_messages_wait_in_smaller_number(line: Line, outbox: Outbox) -> None:
+    """By the bytes of all that is in them: samples, and those of each stem."""
+    messages = line.pending_messages_per_session["a"] = queue.Queue()
+    beat = {"kind": "beat", "pcm": "x" * 300_000, "stems": {"drums": "x" * 300_000, "bass": ["x" * 300_000, 3, None]}}
+    for message in outbox.bounded(iter([beat] * 100), "a"):
+        messages.put(message)
+    assert messages.qsize() == MAX_BYTES // 900_004
 
 
 def test_a_stream_that_is_heard_goes_on(line: Line, outbox: Outbox) -> None:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 MAX_MESSAGES = 16
 """So many messages wait for their reader; then the stream waits too."""
+MAX_BYTES = 2**22
+"""And so many bytes: a beat with its stems, slow, in stereo and at a high rate, has 5 MB."""
 UNHEARD_S = 10.0
 """A stream whose messages nobody fetched for so long ends."""
 KEPT_S = 60.0
@@ -44,8 +46,9 @@ class Outbox:
         """`messages`, each made only when the reader has fetched nearly all before it; ended when it fetches none."""
         for message in messages:
             yield message
+            most = max(2, min(MAX_MESSAGES, MAX_BYTES // max(1, _n_bytes(message))))
             since_s, before = time.monotonic(), self.n_waiting(reader)
-            while (waiting := self.n_waiting(reader)) >= MAX_MESSAGES and not self._closed:
+            while (waiting := self.n_waiting(reader)) >= most and not self._closed:
                 if waiting < before:
                     since_s, before = time.monotonic(), waiting
                 if time.monotonic() - since_s > UNHEARD_S:
@@ -94,3 +97,12 @@ class Outbox:
         running = [event for job in queue.active_jobs if job for event in job]
         waiting = [event for line in queue.event_queue_per_concurrency_id.values() for event in line.queue]
         return {event.session_hash for event in [*running, *waiting]}
+
+
+def _n_bytes(message: Any) -> int:
+    """Of the texts in it, which are nearly all of it."""
+    if isinstance(message, str):
+        return len(message)
+    if isinstance(message, dict):
+        return sum(map(_n_bytes, message.values()))
+    return sum(map(_n_bytes, message)) if isinstance(message, (list, tuple)) else 0
