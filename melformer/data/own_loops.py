@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-import numpy as np
-
-from melformer.audio.grid import check_bpm, fit_to_grid, loop_beats
+from melformer.audio.grid import check_bpm, fit_to_grid
 from melformer.audio.io import AUDIO_SUFFIXES, audio_files, read_waveform
 from melformer.audio.tempo import find_tempo
 from melformer.audio.waveform import Waveform
@@ -16,7 +14,7 @@ from melformer.errors import MelformerError, RequestError, TempoError
 from melformer.files import atomic_path
 
 SURE, SURE_START = 0.85, 0.6
-"""From here on a tempo, and where the first beat is, count as certain (docs/tempo.md: then 19 of 20 are right)."""
+"""From here on a tempo, and where the first beat is, count as certain (docs/explanation/tempo.md)."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +134,3 @@ def confirmed(loops: Sequence[OwnLoop]) -> list[OwnLoop]:
 def sound_of(loop: OwnLoop, folder: Path) -> Waveform:
     """A loop's whole beats from its first one on. Errors: AudioError, TempoError."""
     return fit_to_grid(read_waveform(folder / loop.file), loop.bpm, loop.start_s).waveform
-
-
-def beats_of(loop: OwnLoop, folder: Path, samples_per_beat: int) -> np.ndarray:
-    """A loop on the model's grid: float32 (model beats, samples_per_beat). Errors: AudioError, TempoError."""
-    return loop_beats(sound_of(loop, folder), loop.bpm, samples_per_beat)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from melformer.audio.grid import BeatGrid
+from melformer.audio.grid import BeatGrid, seconds_per_beat
 from melformer.data.own_loops import OwnLoop, sound_of
 from melformer.data.sound_units import alikeness_of_sound
 from melformer.data.unit_dataset import MAX_UNITS, UnitClip, unit_clip
@@ -85,7 +85,7 @@ def _of_loop(loop: OwnLoop, folder: Path, separator: Separator, cache: Path) -> 
     path = folder / loop.file
     clip = _kept(cache, [loop.file, loop.bpm, loop.start_s, loop.beats_per_bar, *_stamp(path)], make)
     assert clip is not None
-    return Piece(loop.file, (clip,), clip.n_units / UNITS_PER_BEAT * 60.0 / clip.bpm)
+    return Piece(loop.file, (clip,), clip.n_units / UNITS_PER_BEAT * seconds_per_beat(clip.bpm))
 
 
 def midi_files_of(folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from melformer.audio.grid import BeatGrid
+from melformer.audio.grid import BeatGrid, seconds_per_beat
 from melformer.audio.io import Waveform, write_waveform
 from melformer.data.own_loops import OwnLoop
 from melformer.errors import RequestError
@@ -103,7 +103,7 @@ def export(out: Path, result: Result, own: Sequence[Piece], n_engine: int, point
     hours = sum(piece.seconds for piece in own) / 3600.0
     sources = [Source(f"{len(own)} loops of the person who fine-tuned it", "that person's own", hours)]
     if n_engine:
-        engine_hours = n_engine * ENGINE_BEATS / 120.0 / 60.0
+        engine_hours = n_engine * ENGINE_BEATS * seconds_per_beat(120.0) / 3600.0
         sources.append(Source("Melformer's composition engine, against forgetting", "MIT", engine_hours))
     kinds = {"own": "held-out own loops", "engine": "held-out passages of the engine"}
     figures = {
