@@ -6,6 +6,7 @@ import os
 import platform
 from argparse import Namespace
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -38,6 +39,7 @@ from melformer.train.separator import SeparatorTask, gather
 from melformer.train.tracker import check_tracker
 from melformer.train.trainer import Trainer
 from melformer.train.transformer import TransformerTask
+from melformer.transformer.model import BeatTransformer
 from melformer.transformer.pointer import POINTERS
 
 _PLAN_TYPES: dict[str, tuple[type, ...]] = {
@@ -250,25 +252,24 @@ def _scorer_task(plan: dict[str, Any], run: Path, options: TrainOptions) -> Scor
 
 
 def _transformer_task(plan: dict[str, Any], run: Path, options: TrainOptions) -> TransformerTask:
-    config = Config.from_dict(plan["config"])
-    task = TransformerTask(config, _tokens(plan, run), options)
-    if plan["init"] and not (run / "state.pt").exists():
-        load_transformer(task.module.transformer, load_bundle(plan["init"]))
-    frozen = read_codec(plan["codec"])
+    config, frozen = Config.from_dict(plan["config"]), read_codec(plan["codec"])
     codec = frozen.codec
-    if plan["fresh"]:
-        task.train_set = FreshTokens(codec)
 
-    def export(directory: Path, record: dict[str, Any]) -> None:
-        parts = {"codec": codec, "transformer": task.module.transformer}
+    def write(directory: Path, transformer: BeatTransformer, record: dict[str, Any]) -> None:
+        parts = {"codec": codec, "transformer": transformer}
         tensors: dict[str, torch.Tensor] = {}
         for name, part in parts.items():
             tensors |= half_precision(part.state_dict(), f"{name}.")
         records = {"transformer": record} | (frozen.records or {})
         save_bundle(directory, config, tensors, _card(parts, records, plan).render())
 
-    task.export = export  # type: ignore[method-assign]
-    task.clips = lambda: continued(config, codec, task.module.transformer, task.held_out)  # type: ignore[method-assign]
+    task = TransformerTask(
+        config, _tokens(plan, run), options, write=write, continued=partial(continued, config, codec)
+    )
+    if plan["init"] and not (run / "state.pt").exists():
+        load_transformer(task.module.transformer, load_bundle(plan["init"]))
+    if plan["fresh"]:
+        task.train_set = FreshTokens(codec)
     return task
 
 

@@ -1,5 +1,6 @@
 """Training the transformer on tokens, above a frozen codec."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,18 @@ class TransformerTask:
     """Predict a random choice of beats of a passage; the beat level hears them all.
 
     Against getting stuck in copying: some heard codes are wrong (noise), some earlier beats cannot be seen (lag
-    dropout), and tempo and bar position are now and then not told.
+    dropout), and tempo and bar position are now and then not told. `write` makes a checkpoint, `continued` sounds for
+    those who follow the training: both need a codec.
     """
 
     def __init__(
-        self, config: Config, tokens: Path, options: TrainOptions, n_beats: int = 64, n_chosen: int = 10
-    ) -> None:
+        self, config: Config, tokens: Path, options: TrainOptions, n_beats: int = 64, n_chosen: int = 10,
+        write: Callable[[Path, BeatTransformer, dict[str, Any]], None] | None = None,
+        continued: Callable[[BeatTransformer, TokenDataset], dict[str, Waveform]] | None = None,
+    ) -> None:  # fmt: skip
         torch.manual_seed(options.seed)
         self.config, self.options, self.n_beats, self.n_chosen = config, options, n_beats, n_chosen
+        self.write, self.continued = write, continued
         codec = config.codec
         transformer = BeatTransformer(config.transformer, codec.latent_frames_per_beat, codec.codebook_size)
         self.device = training_device()
@@ -105,11 +110,13 @@ class TransformerTask:
         return {name: round(sums[name] / max(1, counts[name]), 2) for name in sums}
 
     def clips(self) -> dict[str, Waveform]:
-        """None, unless set by the command that knows the codec."""
-        return {}
+        """Held-out passages continued."""
+        return self.continued(self.module.transformer, self.held_out) if self.continued else {}
 
     def export(self, directory: Path, record: dict[str, Any]) -> None:
-        """Set by the command that knows the codec."""
+        """Write a checkpoint."""
+        if self.write:
+            self.write(directory, self.module.transformer, record)
 
 
 def repeats(codes: Tensor) -> Tensor:
