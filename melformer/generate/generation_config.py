@@ -28,7 +28,7 @@ class GenerationConfig:
     """
 
     variation: float = 0.5
-    density: float = 0.97
+    density: float = 1.0
     keep: tuple[str, ...] = ()
     mute: tuple[str, ...] = ()
     temperature: float = 1.0
@@ -51,13 +51,13 @@ class GenerationConfig:
         """What is asked of one bar of what follows a `loop` (a number that tells loops apart).
 
         Bars differ, as people's do: most keep the loop or leave it whole. The share of a bar is drawn from a beta
-        distribution whose mean is the share that is asked for.
+        distribution whose mean is the share that is asked for; its stems share it, each rests by itself.
         """
         rng = np.random.default_rng([seed, bar, loop, _SHARES])
-        shares = [_share(rng, self.variation) for _ in STEMS]
+        share = _share(rng, self.variation)
         silences = [_share(rng, 1.0 - self.density) for _ in STEMS]
         return PlanOptions(
-            tuple(shares), tuple(silences), tuple(name in self.keep or not self.variation for name in STEMS),
+            (share,) * len(STEMS), tuple(silences), tuple(name in self.keep or not self.variation for name in STEMS),
             tuple(name in self.mute for name in STEMS), self.temperature, int(self.top_k), self.top_p, self.min_p,
         )  # fmt: skip
 
