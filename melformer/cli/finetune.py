@@ -10,10 +10,10 @@ from melformer.cli.parser import add_command, add_json, add_model
 _NUMBERS = {  # option → (kind, what it says)
     "steps": (int, "train for so many steps at most (1,000)"),
     "minutes": (float, "and for so many minutes at most (20)"),
-    "lr": (float, "learning rate (2e-4)"),
+    "lr": (float, "learning rate (1e-4)"),
     "engine_share": (float, "share of batches of composed material, against forgetting (0.5)"),
     "batch_size": (int, "passages in a batch (8)"),
-    "validate_every": (int, "steps between validations (50)"),
+    "validate_every": (int, "steps between validations (25)"),
     "patience": (int, "validations without a gain that end it (4)"),
     "seed": (int, "of everything that is drawn (0)"),
 }

@@ -13,6 +13,7 @@ _LIMITS = {
     "variation": (0.0, 1.0), "density": (0.0, 1.0), "temperature": (0.0, 3.0), "top_k": (0, 16_384),
     "top_p": (0.0, 1.0), "min_p": (0.0, 1.0),
 }  # fmt: skip
+PHRASE_BARS = 4
 _SHARES = 7  # keeps these draws apart from those of units
 
 
@@ -50,14 +51,17 @@ class GenerationConfig:
     def of_bar(self, seed: int, bar: int, loop: int = 0) -> PlanOptions:
         """What is asked of one bar of what follows a `loop` (a number that tells loops apart).
 
-        Bars differ, as people's do: most keep the loop or leave it whole. The share of a bar is drawn from a beta
-        distribution whose mean is the share that is asked for; its stems share it, each rests by itself.
+        Bars differ, as people's do: they keep the loop or leave it whole. Of every `PHRASE_BARS` as many leave it as
+        are asked for, at most one of them in part; which, is drawn for each stem.
         """
-        rng = np.random.default_rng([seed, bar, loop, _SHARES])
-        share = _share(rng, self.variation)
-        silences = [_share(rng, 1.0 - self.density) for _ in STEMS]
+        phrase, place = divmod(bar, PHRASE_BARS)
+        shares, silences = np.zeros(len(STEMS)), np.zeros(len(STEMS))
+        for k in range(len(STEMS)):
+            rng = np.random.default_rng([seed, phrase, loop, k, _SHARES])
+            shares[k] = _of_phrase(self.variation)[rng.permutation(PHRASE_BARS)[place]]
+            silences[k] = _of_phrase(1.0 - self.density)[rng.permutation(PHRASE_BARS)[place]]
         return PlanOptions(
-            (share,) * len(STEMS), tuple(silences), tuple(name in self.keep or not self.variation for name in STEMS),
+            tuple(shares.tolist()), tuple(silences.tolist()), tuple(name in self.keep or not self.variation for name in STEMS),
             tuple(name in self.mute for name in STEMS), self.temperature, int(self.top_k), self.top_p, self.min_p,
         )  # fmt: skip
 
@@ -73,6 +77,6 @@ def check_sampling(config: Any, limits: dict[str, tuple[float, float]]) -> None:
         raise RequestError("top_p must be above 0 (1 keeps everything), and top_k a whole number.")
 
 
-def _share(rng: np.random.Generator, mean: float) -> float:
-    drawn = rng.beta(max(mean, 1e-3), max(1.0 - mean, 1e-3))
-    return float(np.rint(8 * drawn) / 8) if 0.0 < mean < 1.0 else mean
+def _of_phrase(mean: float) -> np.ndarray:
+    """Shares of a phrase's bars whose mean is `mean`, all 1 or 0 but one: (PHRASE_BARS,)."""
+    return np.clip(mean * PHRASE_BARS - np.arange(PHRASE_BARS), 0.0, 1.0)

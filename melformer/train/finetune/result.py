@@ -34,10 +34,10 @@ class FinetuneOptions:
 
     steps: int = 1_000
     minutes: float = 20.0
-    lr: float = 2e-4
+    lr: float = 1e-4
     engine_share: float = 0.5
     batch_size: int = 8
-    validate_every: int = 50
+    validate_every: int = 25
     patience: int = 4
     seed: int = 0
 

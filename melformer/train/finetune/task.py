@@ -16,7 +16,7 @@ from melformer.train.options import TrainOptions
 from melformer.train.pointer import make_batch, pointer_loss
 from melformer.transformer.pointer import Pointer
 
-MAX_LOST = 0.04
+MAX_LOST = 0.01
 """A state that is worse by more than this share on the engine's passages is never kept."""
 N_VALIDATION_BATCHES, VALIDATION_BATCH = 6, 8
 
