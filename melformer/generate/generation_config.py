@@ -61,8 +61,10 @@ class GenerationConfig:
             shares[k] = _of_phrase(self.variation)[rng.permutation(PHRASE_BARS)[place]]
             silences[k] = _of_phrase(1.0 - self.density)[rng.permutation(PHRASE_BARS)[place]]
         return PlanOptions(
-            tuple(shares.tolist()), tuple(silences.tolist()), tuple(name in self.keep or not self.variation for name in STEMS),
-            tuple(name in self.mute for name in STEMS), self.temperature, int(self.top_k), self.top_p, self.min_p,
+            variation=tuple(shares.tolist()), silence=tuple(silences.tolist()),
+            keep=tuple(name in self.keep or not self.variation for name in STEMS),
+            mute=tuple(name in self.mute for name in STEMS),
+            temperature=self.temperature, top_k=int(self.top_k), top_p=self.top_p, min_p=self.min_p,
         )  # fmt: skip
 
 
