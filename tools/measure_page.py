@@ -29,7 +29,7 @@ from page_probe import (
     ask_for,
     choose_example,
     hosting,
-    own_script_s,
+    own_script_share,
     percentile,
     report,
 )
@@ -99,14 +99,13 @@ def measure_endless(options: argparse.Namespace) -> None:
         heap_mb = counters.now("JSHeapUsedSize") / 1e6
         seen = page.evaluate(
             """({ ...probe, costs: melformer.state.costs, beats: melformer.state.store.nNew,
+                  lanes: melformer.timeline.lanes.length,
                   seconds: melformer.player.at / melformer.state.store.rate,
                   silence: melformer.player.starved / melformer.state.store.rate,
                   clock: [performance.now() / 1000, melformer.player.context.currentTime] })"""
         )
         grown = host.memory_mb() - memory
-        n_beats, made = seen["beats"] - made, seen["beats"]
-        own_s = own_script_s(page, PROFILED_S)
-        n_profiled = page.evaluate("melformer.state.store.nNew") - made
+        n_beats, own = seen["beats"] - made, own_script_share(page, PROFILED_S)
         _end(page)
         faults = page.faults
     wall, sound = (seen["clock"][k] - clock[k] for k in range(2))
@@ -114,7 +113,7 @@ def measure_endless(options: argparse.Namespace) -> None:
         "minutes": wall / 60, "beats": n_beats, "silence_s": seen["silence"], "device_behind_s": wall - sound,
         "ahead_p5_s": percentile(seen["ahead"], 0.05), "ahead_least_s": min(seen["ahead"]),
         "ahead_median_s": percentile(seen["ahead"], 0.5), "script_ms_a_beat": 1000 * script_s / n_beats,
-        "own_script_ms_a_beat": 1000 * own_s / n_profiled,
+        "own_script_ms_a_beat": 1000 * own * script_s / n_beats, "lanes": seen["lanes"],
         "all_tasks_ms_a_beat": 1000 * task_s / n_beats, "message_p95_ms": percentile(seen["costs"], 0.95),
         "tasks_over_100_ms": sum(task > 100 for task in seen["tasks"]),
         "longest_task_ms": max(seen["tasks"], default=0.0),

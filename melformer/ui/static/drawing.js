@@ -83,22 +83,28 @@ function drawBeat(g, view, k) {
     for (const row of [rows.wave, ...rows.lanes]) g.fillRect(x + 2, row.top + row.height / 2 - 0.5, beatWidth - 4, 1);
     return;
   }
-  const outside = view.range && (k < view.range[0] || k >= view.range[1]);
-  g.globalAlpha = outside ? 0.35 : 1;
+  g.globalAlpha = view.range && (k < view.range[0] || k >= view.range[1]) ? 0.35 : 1;
+  const left = Math.round(x), width = Math.round(x + beatWidth) - left;
+  g.drawImage(view.column(k, width), left, 0, width, view.height);
+  g.globalAlpha = 1;
+}
+
+/** The outlines of a beat and its stems, and its tokens. */
+function drawColumn(g, view, k) {
+  const beat = view.store.beats[k], x = k * view.beatWidth, { rows, colours, beatWidth } = view;
   drawSound(g, view, k, beat.outline, sourcesOf(beat, null), rows.wave, 1);
   for (const row of rows.lanes) {
     const outline = beat.stems && beat.stems.outlines[row.name];
-    g.globalAlpha = (outside ? 0.35 : 1) * (view.gains && view.gains[row.name] === 0 ? 0.25 : 1);
+    g.globalAlpha = view.gains && view.gains[row.name] === 0 ? 0.25 : 1;
     if (outline) drawSound(g, view, k, outline, sourcesOf(beat, row.name), row, view.laneZoom(row.name));
     else {
       g.fillStyle = colours.line;
       g.fillRect(x + 2, row.top + row.height / 2 - 0.5, beatWidth - 4, 1);
     }
   }
-  g.globalAlpha = outside ? 0.35 : 1;
+  g.globalAlpha = 1;
   g.imageSmoothingEnabled = false;
   if (beat.codes.columns) g.drawImage(view.tile(k), x + 0.5, rows.tokens.top, beatWidth - 1, rows.tokens.height);
-  g.globalAlpha = 1;
 }
 
 /** The outline of a beat in a row, in as many colours as it has sources. */

@@ -103,7 +103,8 @@ class Player {
       const frames = chunk.pcm.length / chunk.channels;
       this.cursor += frames;
       this.pushed += frames;
-      this.node.port.postMessage(chunk, [chunk.pcm.buffer]);
+      const stems = (chunk.stems || []).filter(Boolean);
+      this.node.port.postMessage(chunk, [chunk.pcm, ...stems].map((one) => one.buffer));
     }
   }
 

@@ -9,17 +9,20 @@ const decodePcm = (text) => new Int16Array(decodeBytes(text).buffer);
 const decodeCodes = (codes) => ({ ...codes, data: new Uint16Array(decodeBytes(codes.data).buffer) });
 const STEMS = ["drums", "bass", "other"];
 const OUTLINE_BINS = 48;
+const BIN_SAMPLES = 128; // as many are looked at: more changes no pixel
 const HOLD_S = 0.031; // the server's join is 30 ms: so much of the loop's end waits for the first new beat
 
-function outlineOf(pcm, channels) {
-  const bins = new Float32Array(OUTLINE_BINS * 2);
-  const frames = pcm.length / channels;
+/** Least and most in each of a beat's bins, of `pcm` less what else is given. */
+function outlineOf(pcm, channels, less = null, less2 = null) {
+  const bins = new Float32Array(OUTLINE_BINS * 2), frames = pcm.length / channels;
+  const step = channels * Math.max(1, Math.floor(frames / OUTLINE_BINS / BIN_SAMPLES)) + (channels > 1 ? 1 : 0); // takes the channels in turn
   for (let b = 0; b < OUTLINE_BINS; b++) {
     let low = 0, high = 0;
     const stop = Math.floor(((b + 1) * frames) / OUTLINE_BINS) * channels;
-    for (let k = Math.floor((b * frames) / OUTLINE_BINS) * channels; k < stop; k++) {
-      if (pcm[k] < low) low = pcm[k];
-      else if (pcm[k] > high) high = pcm[k];
+    for (let k = Math.floor((b * frames) / OUTLINE_BINS) * channels; k < stop; k += step) {
+      const value = pcm[k] - (less ? less[k] : 0) - (less2 ? less2[k] : 0);
+      if (value < low) low = value;
+      else if (value > high) high = value;
     }
     bins[2 * b] = low / 32768;
     bins[2 * b + 1] = high / 32768;
@@ -29,10 +32,9 @@ function outlineOf(pcm, channels) {
 
 /** The stems of one beat. Drums and bass travel; `other` is the rest, so that all three add up to the mix, bit for bit. */
 function stemsOf(mix, drums, bass, channels) {
-  const other = new Int32Array(mix.length);
-  for (let k = 0; k < mix.length; k++) other[k] = mix[k] - (drums ? drums[k] : 0) - (bass ? bass[k] : 0);
-  const outlines = {};
-  for (const [name, pcm] of Object.entries({ drums, bass, other })) if (pcm) outlines[name] = outlineOf(pcm, channels);
+  const outlines = { other: outlineOf(mix, channels, drums, bass) };
+  if (drums) outlines.drums = outlineOf(drums, channels);
+  if (bass) outlines.bass = outlineOf(bass, channels);
   return { drums, bass, outlines };
 }
 

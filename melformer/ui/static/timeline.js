@@ -1,6 +1,6 @@
 // One canvas over all beats: bars, the waveform, one row a stem, and the tokens. Only what is in view is drawn,
 // so a long stream costs no more. Where things are is decided here; how they look stands in drawing.js.
-const MIN_BEAT = 26, MAX_BEAT = 110, OFF_BY_A_HAIR = 2, DRAG_PX = 6;
+const MIN_BEAT = 26, MAX_BEAT = 110, OFF_BY_A_HAIR = 2, DRAG_PX = 6, KEPT_COLUMNS = 200;
 
 class Timeline {
   constructor(root) {
@@ -13,6 +13,7 @@ class Timeline {
     this.calm = window.matchMedia("(prefers-reduced-motion: reduce)");
     this.lanes = [];
     this.tiles = new Map();
+    this.columns = new Map();
     this.marks = new Map();
     this.left = 0;
     this.on = {}; // seek(beat), play(beat), bar(beat), range(first, last), layout(), choose(beat)
@@ -36,6 +37,7 @@ class Timeline {
   show(store) {
     if (store !== this.store) {
       this.tiles.clear();
+      this.columns.clear();
       this.marks.clear();
       this.chosen = -1;
       this.scroll.scrollLeft = 0;
@@ -59,6 +61,7 @@ class Timeline {
   recolour() {
     this.colours = readColours(this.scroll);
     this.tiles.clear();
+    this.columns.clear();
     this.redraw();
   }
 
@@ -99,6 +102,23 @@ class Timeline {
     let tile = this.tiles.get(k);
     if (!tile) this.tiles.set(k, tile = tokenTile(this.store.beats[k], this.colours));
     return tile;
+  }
+
+  /** A beat of the loop or of a take, drawn once, `width` pixels wide: a redraw only copies it. */
+  column(k, width) {
+    const beat = this.store.beats[k], ratio = window.devicePixelRatio || 1;
+    const muted = this.gains ? STEMS.filter((name) => this.gains[name] === 0).join() : "";
+    const key = [width, this.height, ratio, muted, this.tinted, this.rows.lanes.length, this.zoom].join(" ");
+    const kept = this.columns.get(k);
+    if (kept && kept.key === key && kept.outline === beat.outline && kept.stems === beat.stems) return kept.canvas;
+    if (this.columns.size > KEPT_COLUMNS) this.columns.clear();
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [Math.ceil(width * ratio), Math.ceil(this.height * ratio)];
+    const g = canvas.getContext("2d");
+    g.setTransform(ratio, 0, 0, ratio, -k * this.beatWidth * ratio, 0);
+    drawColumn(g, this, k);
+    this.columns.set(k, { key, canvas, outline: beat.outline, stems: beat.stems });
+    return canvas;
   }
 
   xOf(frame) {
