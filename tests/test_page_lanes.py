@@ -119,14 +119,16 @@ def test_lanes_are_mixed_while_new_beats_arrive(page: Any, server: Server) -> No
     assert first["n_beats"] >= 4 and second["edited"]
 
 
-def test_nothing_waits_for_the_stems(browser: Any, loops: list[Path]) -> None:
+def test_only_new_beats_wait_for_the_stems(browser: Any, loops: list[Path]) -> None:
     with serving(Model(compute_s=0.01, stems_held=True), loops[:1]) as server:
         page = open_page(browser, server.url)
         load(page)
         page.click("[data-act=continue]")
-        wait_new(page, 4)
+        page.wait_for_function("melformer.player.playing")
         assert page.locator("[data-lane]").count() == 0
+        assert server.model.streams == []
         server.model.stems_held = False
+        wait_new(page, 4)
         wait_lanes(page)
         page.context.close()
 

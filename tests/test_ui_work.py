@@ -54,29 +54,6 @@ def test_who_would_wait_too_long_is_told_for_how_long() -> None:
         pass
 
 
-def test_what_is_urgent_is_next() -> None:
-    """However many wait: a stream waits for it."""
-    queue, order, may_end = WorkQueue(max_waiting=2), [], threading.Event()
-
-    def call(name: str, urgent: bool) -> None:
-        with queue.turn(urgent):
-            may_end.wait(20.0)
-            order.append(name)
-
-    threads = []
-    for n_before, (name, urgent) in enumerate((("first", False), ("a", False), ("b", False), ("urgent", True))):
-        while queue.wait_s < n_before * UNKNOWN_S:
-            pass
-        threads.append(threading.Thread(target=call, args=(name, urgent)))
-        threads[-1].start()
-    while queue.wait_s < 4 * UNKNOWN_S:
-        pass
-    may_end.set()
-    for thread in threads:
-        thread.join(20.0)
-    assert order == ["first", "urgent", "a", "b"]
-
-
 def test_nothing_is_begun_while_streams_fall_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """But not for ever: a machine that is too slow for one stream still loads."""
     from melformer.ui import work

@@ -65,7 +65,7 @@ MUTATIONS = (
     Mutation("memory for loops", "ui/spool.py", "if total <= self.budget_bytes:", "if True:",
              ("test_ui_spool.py::test_the_budget_is_for_everybody",
               "test_ui_hostile.py::test_loops_lie_on_disk_and_not_in_memory")),
-    Mutation("line for work", "ui/work.py", "if len(self._line) > self.max_waiting and", "if False and",
+    Mutation("line for work", "ui/work.py", "if len(self._line) > self.max_waiting:", "if False:",
              ("test_ui_work.py::test_who_would_wait_too_long_is_told_for_how_long",)),
     Mutation("order of those who wait", "ui/scheduler.py", "or self._waiting[0] is not player:", ":",
              ("test_ui_desk.py::test_who_came_first_plays_first",)),

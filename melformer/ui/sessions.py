@@ -33,7 +33,7 @@ class Sessions:
         self.folder = folder
         self.scheduler = Scheduler(limits.players, limits.queue, limits.ahead_s / 2)
         self.work = WorkQueue(limits.work, self.scheduler.keeps_up)
-        self.stem_jobs = StemJobs(lambda: self.work.turn(urgent=True))
+        self.stem_jobs = StemJobs(self.work.make_way)
         self.host = Host(model, self.scheduler, Spool(round(1e6 * limits.memory_mb)), check_room)
         self._clock = clock
         self._sessions: dict[str, tuple[Session, float]] = {}

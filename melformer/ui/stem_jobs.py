@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from melformer.audio.io import Waveform
 from melformer.errors import MelformerError
+from melformer.ui.memory import return_freed_memory
 from melformer.ui.wire import pcm16
 from melformer.ui.work import PageStopped
 
@@ -95,9 +95,9 @@ def _written(samples: np.ndarray, folder: Path) -> str:
 class StemJobs:
     """Separates one waveform at a time, in a thread of its own. Safe to use from several threads."""
 
-    def __init__(self, turn: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
-        """Each has a `turn` of its own among what is costly."""
-        self._turn = turn
+    def __init__(self, make_way: Callable[[], None] = lambda: None) -> None:
+        """`make_way` is called before each: it waits for what is more urgent."""
+        self._make_way = make_way
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="stems")
         self._jobs: OrderedDict[str, Future[PcmStems | None]] = OrderedDict()
         self._lock = threading.Lock()
@@ -144,8 +144,11 @@ class StemJobs:
                 self._waiters.release()
 
     def _work(self, todo: Callable[[], Any]) -> Any:
-        with self._turn():
+        self._make_way()
+        try:
             return todo()
+        finally:
+            return_freed_memory()
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -46,18 +46,16 @@ class WorkQueue:
         return len(self._line) * (median(self._costs_s) if self._costs_s else UNKNOWN_S)
 
     @contextmanager
-    def turn(self, urgent: bool = False) -> Iterator[None]:
-        """`urgent`: next, in front of all who wait. Errors: RequestError, with a waiting time, when too many wait
-        already, or the page ends.
-        """
+    def turn(self) -> Iterator[None]:
+        """Errors: RequestError, with a waiting time, when too many wait already or the page ends."""
         mine = object()
         with self._changed:
-            if len(self._line) > self.max_waiting and not urgent:
+            if len(self._line) > self.max_waiting:
                 raise RequestError(
                     f"{len(self._line)} others have asked for something that takes a while. "
                     f"Please try again in {max(5, round(self.wait_s))} seconds."
                 )
-            self._line.insert(1 if urgent else len(self._line), mine)
+            self._line.append(mine)
             while self._line[0] is not mine and not self._closed:
                 self._changed.wait()
             if self._closed:
@@ -65,7 +63,7 @@ class WorkQueue:
                 raise PageStopped
         began_s = time.monotonic()
         try:
-            self._make_way()
+            self.make_way()
             yield
         finally:
             return_freed_memory()
@@ -74,7 +72,7 @@ class WorkQueue:
                 self._line.remove(mine)
                 self._changed.notify_all()
 
-    def _make_way(self) -> None:
+    def make_way(self) -> None:
         """Wait as long as streams fall behind."""
         began_s = time.monotonic()
         while not (self._closed or self.keeps_up()) and time.monotonic() - began_s < MAKE_WAY_S:
