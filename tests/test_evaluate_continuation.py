@@ -9,9 +9,9 @@ from evaluate_band import RATE, play
 from melformer.audio.grid import BeatGrid
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError
-from melformer.evaluate import references
 from melformer.evaluate.metrics import beat_features, continuation
 from melformer.evaluate.metrics.seam import seam_quality
+from melformer.evaluate.systems import references
 
 BPM = 120.0
 

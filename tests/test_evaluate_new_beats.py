@@ -7,8 +7,8 @@ from evaluate_band import RATE, play
 from melformer.audio.resample import resample
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError
-from melformer.evaluate import references
 from melformer.evaluate.metrics.new_beats import score_new_beats
+from melformer.evaluate.systems import references
 
 BPM = 120.0
 N_SAMPLES = RATE // 2  # of a beat

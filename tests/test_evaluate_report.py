@@ -13,8 +13,8 @@ from melformer.audio.waveform import Waveform
 from melformer.config import PRESETS
 from melformer.errors import AudioError, RequestError
 from melformer.evaluate import protocol, sets
-from melformer.evaluate.model_systems import recite
 from melformer.evaluate.report import evaluate
+from melformer.evaluate.systems.model_systems import recite
 from melformer.generate.pipeline import Melformer
 
 

@@ -7,9 +7,9 @@ from evaluate_band import RATE, play
 from melformer.audio.grid import beat_edges
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError
-from melformer.evaluate.jumper import jump, jumping_order
 from melformer.evaluate.metrics.new_beats import score_new_beats
-from melformer.evaluate.rules import RULES, apply_rule, arrange_beats, median_filter_stems
+from melformer.evaluate.systems.jumper import jump, jumping_order
+from melformer.evaluate.systems.rules import RULES, apply_rule, arrange_beats, median_filter_stems
 
 BPM = 120.0
 

@@ -18,7 +18,7 @@ from separation_metrics import (
 from melformer.audio.grid import beat_edges
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError
-from melformer.evaluate.rules import median_filter_stems
+from melformer.evaluate.systems.rules import median_filter_stems
 
 BPM, N_BEATS = 120.0, 8
 NOTE = np.dtype([("onset", "<i4"), ("duration", "<i4"), ("instrument", "<i2"), ("pitch", "<i2"), ("velocity", "<i2")])

@@ -180,7 +180,7 @@ def frechet_figure(systems: dict[str, Any]) -> Any:
     from matplotlib.figure import Figure
 
     from melformer.evaluate.protocol import LOOPED, TRUTH
-    from melformer.evaluate.rules import RULES
+    from melformer.evaluate.systems.rules import RULES
 
     figure = Figure(figsize=(8.0, 5.0), layout="constrained")
     axis = figure.subplots()

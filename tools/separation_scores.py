@@ -23,10 +23,10 @@ from melformer.audio.grid import beat_edges
 from melformer.audio.waveform import Waveform
 from melformer.errors import MelformerError
 from melformer.evaluate.metrics.comparison import nanmean
-from melformer.evaluate.references import looped
 from melformer.evaluate.results import write_results
-from melformer.evaluate.rules import median_filter_stems
 from melformer.evaluate.sets import FIRST_HELD_OUT_SEED
+from melformer.evaluate.systems.references import looped
+from melformer.evaluate.systems.rules import median_filter_stems
 from melformer.evaluate.tables import table
 from melformer.stems import STEMS
 

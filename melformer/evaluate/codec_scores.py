@@ -8,8 +8,8 @@ import numpy as np
 from melformer.audio.waveform import Waveform
 from melformer.evaluate.metrics import codebook_use as code_statistics
 from melformer.evaluate.metrics.comparison import Comparison, compare, mean_of, nanmean
-from melformer.evaluate.references import codec_references
 from melformer.evaluate.sets import EvaluationClip
+from melformer.evaluate.systems.references import codec_references
 
 Reconstruct = Callable[[Waveform, float], Waveform]  # (clip, bpm) → what the codec makes of it
 Encode = Callable[[Waveform, float], np.ndarray]  # (clip, bpm) → codes (beats, frames, n_codebooks)

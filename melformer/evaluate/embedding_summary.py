@@ -10,7 +10,7 @@ from melformer.evaluate.bootstrap import Interval, bootstrap, mean_interval
 from melformer.evaluate.metrics.comparison import nanmean
 from melformer.evaluate.metrics.embeddings import frechet_distances, mean_cosine
 from melformer.evaluate.protocol import LOOPED, TRUTH, CaseScores, by_clip
-from melformer.evaluate.rules import RULES
+from melformer.evaluate.systems.rules import RULES
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,16 @@ from melformer.audio.io import audio_files, read_waveform
 from melformer.audio.resample import resample
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError
-from melformer.evaluate import references
-from melformer.evaluate.jumper import jump
 from melformer.evaluate.metrics.beat_features import beat_features, self_similarity_correlation
 from melformer.evaluate.metrics.comparison import compare
 from melformer.evaluate.metrics.continuation import ContinuationScores, score_continuation
 from melformer.evaluate.metrics.distances import MEL_SCALES
 from melformer.evaluate.metrics.new_beats import NewBeatScores, score_new_beats
-from melformer.evaluate.oracle import best_copy
-from melformer.evaluate.rules import RULES, BarOrders, apply_rule, median_filter_stems
 from melformer.evaluate.sets import EvaluationClip
+from melformer.evaluate.systems import references
+from melformer.evaluate.systems.best_copy import best_copy
+from melformer.evaluate.systems.jumper import jump
+from melformer.evaluate.systems.rules import RULES, BarOrders, apply_rule, median_filter_stems
 
 MIN_CUT_BEATS = 8
 
@@ -120,7 +120,7 @@ def reference_systems(cases: Sequence[Case]) -> dict[str, System]:
     def true(case: Case) -> Answer | None:
         return Answer(case.truth) if case.truth else None
 
-    def oracle(case: Case) -> Answer | None:
+    def copied(case: Case) -> Answer | None:
         if case.truth is None:
             return None
         return Answer(best_copy(case.prompt, case.truth, case.bpm, case.n_prompt, case.n_new), 1.0)
@@ -142,7 +142,7 @@ def reference_systems(cases: Sequence[Case]) -> dict[str, System]:
 
     return {
         TRUTH: true,
-        "best copy of the prompt": oracle,
+        "best copy of the prompt": copied,
         LOOPED: looped,
         "beats shuffled": shuffled,
         "another loop": another,

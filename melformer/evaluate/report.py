@@ -167,7 +167,7 @@ def _systems(
     if candidate is not None:
         systems["candidate"] = continuations.candidate_system(candidate)
     if model is not None:
-        from melformer.evaluate.model_systems import model_systems
+        from melformer.evaluate.systems.model_systems import model_systems
 
         systems |= model_systems(model, seed)
     if references or not systems:

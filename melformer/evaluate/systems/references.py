@@ -14,7 +14,7 @@ from melformer.audio.grid import BeatGrid
 from melformer.audio.resample import resample
 from melformer.audio.waveform import Waveform
 from melformer.errors import RequestError
-from melformer.evaluate.rules import arrange_beats
+from melformer.evaluate.systems.rules import arrange_beats
 
 OPUS_KBPS = (6, 12, 24)
 MP3_KBPS = 32  # the least that MPEG-1 layer III has

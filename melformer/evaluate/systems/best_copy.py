@@ -6,7 +6,7 @@ from scipy import fft
 from melformer.audio.grid import BeatGrid, beats_per_second
 from melformer.audio.waveform import Waveform
 from melformer.evaluate.metrics.spectra import decibels, hann, mel_filters
-from melformer.evaluate.references import looped
+from melformer.evaluate.systems.references import looped
 
 N_FFT, HOP = 2048, 512
 N_BANDS = 24

@@ -8,7 +8,7 @@ import numpy as np
 
 from melformer.audio.waveform import Waveform
 from melformer.evaluate.metrics.beat_features import beat_features, fingerprint_distances
-from melformer.evaluate.rules import arrange_beats
+from melformer.evaluate.systems.rules import arrange_beats
 
 FIRST_CHANCE, MORE_CHANCE, MOST_CHANCE = 0.18, 0.03, 0.5  # of a jump; it grows by each beat without one
 N_NEIGHBOURS = 4

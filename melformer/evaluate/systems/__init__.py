@@ -1,0 +1,1 @@
+"""Systems that are compared: the model, references that need no training, and rules."""
