@@ -191,9 +191,9 @@ def plot(result: dict[str, Any], path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(8, 3.5))
     axes.plot(*zip(*result["memory"]), color="tab:blue", label="memory of the page, MB")
     axes.plot(*zip(*result["disk"]), color="tab:orange", label="its files, MB")
-    axes.axvspan(BEFORE_S, BEFORE_S + 60.0 * result["minutes"], color="0.92", label="strangers at it")
-    axes.set(xlabel="seconds", ylim=(0, None))
-    axes.legend(loc="center right")
+    axes.axvspan(BEFORE_S, BEFORE_S + 60.0 * result["minutes"], color="0.92", label="slow clients")
+    axes.set(xlabel="seconds", ylim=(0, 1.25 * result["memory_most_mb"]))
+    axes.legend(loc="upper center", ncol=3)
     kinds = f"{READERS} slow readers, {HEADS} half heads, {EVENTS} who fetch nothing, {UPLOADS} endless uploads"
     axes.set_title(kinds, fontsize=10)
     figure.tight_layout()

@@ -23,7 +23,7 @@ from melformer.ui.api import API, add_api
 from melformer.ui.api_calls import ApiCalls
 from melformer.ui.component import STATIC, make_instrument, page_styles
 from melformer.ui.limits import Limits
-from melformer.ui.memory import use_one_heap
+from melformer.ui.memory import return_freed_memory, use_one_heap
 from melformer.ui.middleware import UPLOAD, Guard
 from melformer.ui.outbox import Outbox
 from melformer.ui.page_head import PageHead
@@ -167,6 +167,8 @@ def _housekeeping(page: Page) -> Callable[[FastAPI], AbstractAsyncContextManager
             page.outbox.sweep()
             await asyncio.to_thread(page.sessions.sweep)
             await asyncio.to_thread(page.workspace.sweep)
+            if not page.sessions.scheduler.n_playing:  # a stream gives back what it used at its own end
+                await asyncio.to_thread(return_freed_memory)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
