@@ -176,7 +176,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     above.plot(*zip(*result["memory"]), color="tab:blue", label="memory of the page, MB")
     above.axhline(MOST_MB, color="tab:blue", linestyle=":", label="its limit")
     above.plot(*zip(*result["disk"]), color="tab:orange", label="disk, MB")
-    above.legend(loc="lower right")
+    above.legend(loc="upper left")
     for number, one in enumerate(result["listeners"]):
         words = one["refused"] if "refused" in one else heard_words(one)
         below.text(0.01, 0.92 - 0.12 * number, f"listener {number + 1}: {words}", transform=below.transAxes, fontsize=8)
