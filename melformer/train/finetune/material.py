@@ -50,14 +50,13 @@ def own_pieces(
     Kept in `cache`. Errors: RequestError, saying how much is needed, when they are too little to learn from.
     """
     pieces = []
-    for loop in tqdm(loops, desc="your loops", unit="loop"):
+    for loop in tqdm(loops, desc="your loops", unit="loop", disable=not loops):
         try:
             pieces.append(_of_loop(loop, folder, separator, cache))
         except MelformerError as error:
             say(f"left out: {loop.file}: {error}")
-    pieces += [
-        _of_midi(path, folder, separator, cache) for path in tqdm(midi_files_of(folder), desc="MIDI", disable=None)
-    ]
+    files = midi_files_of(folder)
+    pieces += [_of_midi(path, folder, separator, cache) for path in tqdm(files, desc="MIDI", disable=not files)]
     pieces = [piece for piece in pieces if piece.clips]
     n_beats = sum(clip.n_units for piece in pieces for clip in piece.clips) // UNITS_PER_BEAT
     if n_beats < MIN_BEATS:
