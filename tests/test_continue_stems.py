@@ -150,11 +150,21 @@ def test_wishes_out_of_range_are_refused():
         GenerationConfig(keep=("vocals",))
 
 
-def test_shares_of_bars_average_to_what_is_asked():
-    config = GenerationConfig(variation=0.3)
-    shares = [config.of_bar(0, bar).variation for bar in range(2_000)]
-    assert np.mean(shares) == pytest.approx(0.3, abs=0.02)  # three standard errors
+@pytest.mark.parametrize("variation", [0.0, 0.3, 0.5, 1.0])
+def test_every_phrase_leaves_the_loop_as_much_as_is_asked(variation):
+    config = GenerationConfig(variation=variation)
+    shares = np.array([config.of_bar(0, bar).variation for bar in range(80)]).reshape(20, 4, 3)
+    assert np.allclose(shares.mean(axis=1), variation)
+    assert ((shares == 0) | (shares == 1)).sum(axis=1).min() >= 3  # at most one bar in part
     assert config.of_bar(5, 8) == config.of_bar(5, 8)
+    if 0.0 < variation < 1.0:
+        assert any(len(set(bar)) > 1 for bar in shares.reshape(80, 3).tolist())  # stems go their own ways
+
+
+def test_at_variation_1_no_half_beat_is_where_the_loop_would_be(pointer, prompt, stems):
+    result = made(pointer, prompt, stems, n_beats=16, variation=1.0)
+    for k in (0, 1):
+        assert all(unit[k] != UnitChoice(i % 16) for i, unit in enumerate(result.sources))
 
 
 def test_a_pointer_is_saved_and_read_back(pointer, tmp_path):
