@@ -106,7 +106,7 @@ class Planner:
             if fixed is None:
                 logits = self._logits(k, t, query, history, here, here_shift, harmony)
                 rng, other = np.random.default_rng([self.seed, t, k]), avoided[k] if avoided else None
-                choice = choice or self._draw(k, t, logits, rng, options, other)
+                choice = choice or self._draw(k, logits, rng, options, other)
                 nats -= float(logits.log_softmax(dim=0)[self._index(choice)])
             assert choice is not None
             chosen[k] = choice
@@ -172,11 +172,9 @@ class Planner:
         return self.n * N_SHIFTS if choice.silent else choice.source * N_SHIFTS + choice.shift + UNSHIFTED
 
     def _draw(
-        self, k: int, t: int, logits: Tensor, rng: np.random.Generator, options: PlanOptions, avoided: UnitChoice | None
+        self, k: int, logits: Tensor, rng: np.random.Generator, options: PlanOptions, avoided: UnitChoice | None
     ) -> UnitChoice:
         logits = logits.clone()
-        if options.variation[k] == 1.0 and self.n > 1:  # a bar that leaves the loop as a whole
-            logits[self._index(UnitChoice(t % self.n))] = -torch.inf
         if avoided is not None:
             logits[self._index(avoided)] = -torch.inf
         if not options.silence[k]:  # a rest can still be copied
