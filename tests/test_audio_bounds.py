@@ -87,7 +87,7 @@ def test_tags_are_read_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyP
         path.write_bytes(data)
         counted = CountingFile.patch(monkeypatch)
         assert read_bpm_tag(path) is None, name
-        assert counted.n_bytes < 100_000 and counted.n_reads < 10_000, name
+        assert counted.n_bytes < 100_000 and counted.n_reads < 2_000, name
     path.write_bytes(endless["a million blocks"])
     with pytest.raises(AudioError, match="more than 1,000 blocks"):
         read_waveform(path)

@@ -200,7 +200,7 @@ def test_requests_at_once_are_bounded(method: str, path: str, headers: Any, limi
 
         tasks = [asyncio.create_task(one()) for _ in range(most)]
         await asyncio.sleep(0)
-        await one()
+        await asyncio.wait_for(one(), 20.0)  # refused at once: who is let in would wait for `leave`
         leave.set()
         await asyncio.gather(*tasks)
         await one()
