@@ -1,6 +1,7 @@
 """The desk: who plays, who waits, whose turn it is."""
 
 import threading
+import weakref
 
 import pytest
 
@@ -108,6 +109,21 @@ def test_nobody_is_let_in_beside_somebody_who_falls_behind() -> None:
     assert next(second).wait_s == pytest.approx(10.0, abs=0.5)
     playing.ahead_s = 1.1
     assert list(second) == []
+
+
+def test_what_a_stream_held_goes_when_it_ends() -> None:
+    """Also where it refers to itself, which the collector alone would leave for minutes."""
+
+    class Held:
+        pass
+
+    scheduler, player, held = Scheduler(), QueuedStream(0.5), Held()
+    list(scheduler.enter(player))
+    held.itself = held
+    gone = weakref.ref(held)
+    del held
+    scheduler.leave(player)
+    assert gone() is None
 
 
 def test_too_many_people_are_asked_to_come_back() -> None:

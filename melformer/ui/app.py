@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import gc
 import logging
 import signal
 import threading
@@ -198,6 +199,7 @@ def serve(name: str | None = None) -> None:
     page = build_page(model, limits)
     atexit.register(page.close)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end as after Ctrl-C: without its visitors' files
+    gc.freeze()  # what is there now stays: it need not be looked at whenever a stream ends
     warming = threading.Thread(target=warm_up, args=(page.sessions, example_loops()), daemon=True)
     warming.start()
     server = PageServer(make_app(page), bound, page.stop)

@@ -1,5 +1,6 @@
 """Who may use the model, and when: a queue with places, and one beat at a time in turn."""
 
+import gc
 import threading
 import time
 from collections import deque
@@ -124,6 +125,7 @@ class Scheduler:
                 if player in people:
                     people.remove(player)
             self._changed.notify_all()
+        gc.collect()  # a stream and what it knows of its loop refer to each other
         return_freed_memory()
 
     def close(self) -> None:
