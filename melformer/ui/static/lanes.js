@@ -23,8 +23,8 @@ async function fetchStems(store) {
   if (!store) return;
   if (!store.loop.present.length) await fetchOnce(`loop ${store.loop.key}`, { key: store.loop.key }, (stems) => {
     if (!stems.present.length) return;
-    store.loop.present = stems.present;
     setLoopStems(store.loop, stems);
+    store.loop.present = stems.present;
   });
   store.loop.stemsKnown = true;
   store.shareStems();

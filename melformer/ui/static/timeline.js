@@ -48,8 +48,9 @@ class Timeline {
     this.layout();
   }
 
-  /** A quiet stem is drawn larger too, by one factor for the whole loop. */
+  /** A quiet stem is drawn larger too, by one factor for the whole loop, once its stems are there. */
   laneZoom(name) {
+    if (!this.store.loop.present.length) return 1;
     if (this.zoomed !== this.store.loop) [this.zoomed, this.laneZooms] = [this.store.loop, {}];
     if (!this.laneZooms[name]) {
       const peaks = this.store.loop.beats.map((beat) => (beat.stems && beat.stems.outlines[name] ? beat.stems.outlines[name].reduce((top, x) => Math.max(top, Math.abs(x)), 0) : 0));
@@ -108,7 +109,7 @@ class Timeline {
   column(k, width) {
     const beat = this.store.beats[k], ratio = window.devicePixelRatio || 1;
     const muted = this.gains ? STEMS.filter((name) => this.gains[name] === 0).join() : "";
-    const key = [width, this.height, ratio, muted, this.tinted, this.rows.lanes.length, this.zoom].join(" ");
+    const key = [width, this.height, ratio, muted, this.tinted, this.rows.lanes.length, this.zoom, this.store.loop.present.length].join(" ");
     const kept = this.columns.get(k);
     if (kept && kept.key === key && kept.outline === beat.outline && kept.stems === beat.stems) return kept.canvas;
     if (this.columns.size > KEPT_COLUMNS) this.columns.clear();
