@@ -15,7 +15,9 @@ from melformer.cli import main
 from melformer.data.note_units import alikeness
 from melformer.errors import CheckpointError, ConfigError, RequestError
 from melformer.generate import GenerationConfig
+from melformer.generate.bridge import condition_of
 from melformer.generate.generated import assemble
+from melformer.generate.planner import PlanOptions
 from melformer.generate.prompt import Prompt
 from melformer.generate.stream import BeatStream, LoopStems
 from melformer.hub.parts import load_pointer, save_part
@@ -148,6 +150,14 @@ def test_wishes_out_of_range_are_refused():
         GenerationConfig(variation=1.5)
     with pytest.raises(RequestError, match="vocals"):
         GenerationConfig(keep=("vocals",))
+
+
+def test_a_condition_is_read_from_what_was_played():
+    loop = [(UnitChoice(i % 4),) * 3 for i in range(6)]
+    assert condition_of(loop, 4, 4) == PlanOptions((0.0,) * 3, (0.0,) * 3)
+    moved = [(UnitChoice((i + 1) % 4), UnitChoice(i % 4, 2), UnitChoice(i % 4, silent=i < 3)) for i in range(6)]
+    asked = condition_of(moved, 0, 4)
+    assert asked.variation == (1.0, 1.0, 0.5) and asked.silence == (0.0, 0.0, 0.5)
 
 
 @pytest.mark.parametrize("variation", [0.0, 0.3, 0.5, 1.0])

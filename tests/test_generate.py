@@ -182,7 +182,8 @@ def test_closing_leads_back_and_says_how_surprising_that_is(model: Melformer) ->
     prompt = model.prompt(loop(8), bpm=120)
     for only_new in (False, True):
         take = model.generate(prompt, 8, seed=2, config=FREE, close_loop=True, only_new=only_new)
-        assert (take.ending is not None and take.ending.seam_nats.argmin() == 0) or take.ending.seam_nats.min() < 99
+        assert take.ending is not None and len(set(take.ending.seam_nats.tolist())) > 1  # candidates are told apart
+        assert 0.0 <= take.ending.surprise < 99.0
         piece = take.new.samples if only_new else take.waveform.samples
         step = np.abs(piece[0] - piece[-1]).max()
         assert step <= 1.1 * np.abs(np.diff(prompt.waveform.samples, axis=0)).max()

@@ -89,12 +89,13 @@ class Planner:
 
     @torch.inference_mode()
     def advance(
-        self, options: PlanOptions, given: Sequence[UnitChoice | None], avoided: Sequence[UnitChoice] | None = None
-    ) -> tuple[tuple[UnitChoice, ...], float]:
+        self, options: PlanOptions, given: Sequence[UnitChoice | None], avoided: Sequence[UnitChoice] | None = None,
+        is_told: bool = True,
+    ) -> tuple[tuple[UnitChoice, ...], float]:  # fmt: skip
         """The next unit: choices that are `given` are taken, the others drawn, and not what is `avoided`; and the nats
-        of those not fixed."""
+        of those not fixed. Where the pointer `is_told` nothing, variation and silence are left open."""
         state, t, nats = self.state, self.n_planned, 0.0
-        query = self._step(options)
+        query = self._step(options, is_told)
         history = torch.from_numpy(np.concatenate([state.sources, state.sources[-1:]])[None])
         here, here_shift = torch.full((1, 1, 3), -1), torch.full((1, 1, 3), UNSHIFTED)
         harmony = torch.zeros(1, 1, 12)
@@ -125,14 +126,14 @@ class Planner:
         state.n_planned += 1
         return tuple(chosen[k] for k in range(3)), nats
 
-    def _step(self, options: PlanOptions) -> Tensor:
+    def _step(self, options: PlanOptions, is_told: bool) -> Tensor:
         """The stack's output after the last unit, with the condition: (1, 1, dim)."""
         state = self.state
         position = self.n + state.n_planned - 1
         unit = self.units[:, -1:] if state.last is None else state.last
         places = self.pointer.positions(self.first_place + position, 1, self.bar, self.tempo)
         condition = torch.tensor([[[*options.variation, *options.silence]]], dtype=torch.float32)
-        after = self.pointer.after_cut(condition, torch.tensor([True]))
+        after = self.pointer.after_cut(condition, torch.tensor([is_told]))
         hidden = self.pointer.stack.step(unit + places + after, position, state.caches)
         if state.keys is None:
             state.keys = self.pointer.with_keys(self.memory, torch.cat([self.hidden, hidden], dim=1)).keys
