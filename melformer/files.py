@@ -6,12 +6,15 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from melformer.errors import FormatError, RequestError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -65,6 +68,16 @@ def atomic_path(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_tensors(path: str | Path, tensors: "Mapping[str, Tensor]", metadata: dict[str, str] | None = None) -> None:
+    """Write one safetensors file, whole or not at all. Errors: those of `atomic_path`; safetensors' own writer would
+    give an error of its own kind on a full disk."""
+    from safetensors.torch import save
+
+    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}  # none shares memory
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save(own, metadata))
 
 
 def user_path(text: str | Path) -> Path:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from melformer.audio.grid import BeatGrid, check_bpm
 from melformer.audio.io import Waveform
 from melformer.audio.tempo import Tempo
 from melformer.errors import RequestError
-from melformer.files import atomic_path, check_format
+from melformer.files import check_format, write_tensors
 from melformer.generate.generation_config import GenerationConfig
 from melformer.generate.planner import PlanOptions
 from melformer.generate.prompt import MAX_BEATS, MIN_BEATS, Prompt
@@ -40,8 +39,7 @@ class StreamState:
 
     def save(self, path: str | Path) -> None:
         """Write one file, whole or not at all. Errors: OSError."""
-        with atomic_path(path) as temporary:
-            save_file(self.tensors, temporary, metadata={"melformer_stream": json.dumps(self.facts)})
+        write_tensors(path, self.tensors, {"melformer_stream": json.dumps(self.facts)})
 
     @classmethod
     def load(cls, path: str | Path) -> "StreamState":

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from melformer.config import Config
 from melformer.errors import CheckpointError, ConfigError, FormatError
-from melformer.files import atomic_path
+from melformer.files import atomic_path, write_tensors
 from melformer.hub.shapes import expected_shapes
 
 CONFIG_FILE, TENSORS_FILE, CARD_FILE = FILES = ("config.json", "model.safetensors", "README.md")
@@ -56,12 +55,9 @@ def save_bundle(directory: str | Path, config: Config, tensors: Mapping[str, Ten
     Errors: CheckpointError when the tensors are not those that the configuration needs, or not finite.
     """
     directory = Path(directory)
-    # Cloned: safetensors refuses tensors that share memory, as views of one buffer do.
-    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    _check_shapes({name: tuple(tensor.shape) for name, tensor in own.items()}, config, directory)
-    _check_finite(own, directory)
-    with atomic_path(directory / TENSORS_FILE) as path:
-        save_file(own, path, metadata={"format": "pt"})
+    _check_shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()}, config, directory)
+    _check_finite(tensors, directory)
+    write_tensors(directory / TENSORS_FILE, tensors, {"format": "pt"})
     with atomic_path(directory / CONFIG_FILE) as path:
         path.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
     with atomic_path(directory / CARD_FILE) as path:

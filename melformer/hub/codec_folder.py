@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from melformer.codec.codec import Codec
 from melformer.config import Config
 from melformer.errors import CheckpointError
-from melformer.files import atomic_path
+from melformer.files import atomic_path, write_tensors
 
 CODEC_FILE, RECORD_FILE = "codec.safetensors", "record.json"
 
@@ -35,11 +35,10 @@ def save_codec(
 ) -> None:
     """Write a codec's folder; each file is whole or absent. Floats are kept in 16 bits."""
     tensors = {
-        name: t.half().contiguous() if t.is_floating_point() else t
+        name: t.half() if t.is_floating_point() else t
         for name, t in codec.state_dict().items() if with_scorer or not name.startswith("scorer.")
     }  # fmt: skip
-    with atomic_path(folder / CODEC_FILE) as temporary:
-        save_file(tensors, temporary)
+    write_tensors(folder / CODEC_FILE, tensors)
     for name, values in (("config.json", config.to_dict()), (RECORD_FILE, records)):
         with atomic_path(folder / name) as temporary:
             temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

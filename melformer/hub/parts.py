@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from melformer.errors import CheckpointError, ConfigError
-from melformer.files import atomic_path
+from melformer.files import write_tensors
 from melformer.hub.bundle import PART_FILES
 from melformer.hub.remote import EMBEDDED
 from melformer.stems.separator import Separator, SeparatorConfig
@@ -36,9 +35,8 @@ def load_pointer(folder: Path) -> Pointer:
 
 def save_part(path: Path, part: Separator | Pointer) -> None:
     """Write one part in 16-bit floats, its sizes in the file's metadata; whole or not at all."""
-    tensors = {name: t.detach().half().contiguous().clone() for name, t in part.state_dict().items()}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt", "config": json.dumps(asdict(part.config))})
+    tensors = {name: t.half() for name, t in part.state_dict().items()}
+    write_tensors(path, tensors, {"format": "pt", "config": json.dumps(asdict(part.config))})
 
 
 def part_file(folder: Path, file: str) -> Path:

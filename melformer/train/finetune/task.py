@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from melformer.audio.waveform import Waveform
 from melformer.data.unit_dataset import UnitClip
-from melformer.files import atomic_path
+from melformer.files import write_tensors
 from melformer.train.options import TrainOptions
 from melformer.train.pointer import make_batch, pointer_loss
 from melformer.transformer.pointer import Pointer
@@ -47,8 +46,7 @@ class FinetuneTask:
         own, engine = (mean_nats(self.module, clips) for clips in (self.held_out, self.elsewhere))
         self.history.append({"own": round(own, 4), "engine": round(engine, 4)})
         if best_index(self.history) == len(self.history) - 1:
-            with atomic_path(self.best) as temporary:
-                save_file({name: t.detach().contiguous() for name, t in self.module.state_dict().items()}, temporary)
+            write_tensors(self.best, self.module.state_dict())
         return self.history[-1]
 
     def clips(self) -> dict[str, Waveform]:
