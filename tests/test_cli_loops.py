@@ -278,8 +278,5 @@ def test_bench(capsys: Capture, loop: Path) -> None:
     assert [speed["bpm"] for speed in report["speeds"]] == [120, 174]
     assert all(speed["x_real_time_median"] >= speed["x_real_time_p95"] > 0 for speed in report["speeds"])
     assert report["cold_start_s"] > 0 and report["peak_memory_mb"] > 10
-    assert sum(part["share"] for part in report["parts"]) == pytest.approx(1.0)
-    limits = {part["name"]: part["multiplying_ms"] for part in report["parts"]}
-    assert min(limits["planning"], limits["encoding"]) > 0
-    assert "planning" in run(capsys, "bench", "--beats", 8)[1]
+    assert "real time" in run(capsys, "bench", "--beats", 8)[1]
     assert run(capsys, "bench", "--beats", 7)[0] == 2

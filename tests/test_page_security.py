@@ -252,7 +252,7 @@ def test_many_requests_at_once_are_served_or_refused_with_a_sentence(server: Ser
     refused = [answer for answer in answers if "event: error" in answer]
     assert len(complete) + len(refused) == len(answers) == 24
     assert len(complete) >= 4 and refused
-    assert all("lease try again in" in answer for answer in refused)
+    assert all("lease try again in" in answer for answer in refused), refused
     assert len(server.sessions) == 0  # each has ended, and its session with it
     assert server.sessions.scheduler.n_playing == server.sessions.scheduler.n_waiting == 0
 

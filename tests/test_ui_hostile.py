@@ -353,6 +353,18 @@ def test_who_has_nothing_goes_before_who_has_a_loop(tmp_path: Path, loop_path: P
             sessions.find(gone)
 
 
+def test_who_visits_for_one_request_makes_way_for_nobody(tmp_path: Path) -> None:
+    """Nothing is loaded yet: from its first moment on the request is being answered."""
+    sessions = make(tmp_path, sessions=2)
+    with sessions.visit() as one, sessions.visit():
+        for _ in range(3):
+            with pytest.raises(RequestError, match=r"All 2 places .* again in a minute"):
+                sessions.create()
+        assert one.is_busy and one.folder.parent.exists() and len(sessions) == 2
+    assert len(sessions) == 0
+    assert sessions.find(sessions.create()).is_empty
+
+
 def test_who_plays_is_spared(tmp_path: Path, loop_path: Path) -> None:
     """Even where everybody else has a loop and came later."""
     sessions = make(tmp_path, sessions=3)

@@ -66,8 +66,7 @@ class Actions:
             session = self.sessions.find(token)
             session.settle()
         except RequestError:
-            token = self.sessions.create()
-            session = self.sessions.find(token)
+            token, session = self.sessions.open(paced=True)
         limits = asdict(self.sessions.limits)
         defaults = asdict(GenerationConfig())
         cards = self.examples.cards()

@@ -136,16 +136,11 @@ class Endpoints:
     @contextmanager
     def _session(self, keep_files: bool) -> Iterator[Session]:
         """A session for one request; mistakes leave it as Gradio's errors, whose sentences reach the client."""
-        token = ""
         try:
-            token = self.sessions.create(paced=False)
-            session = self.sessions.find(token)
-            with session.in_use():
+            with self.sessions.visit(keep_files) as session:
                 yield session
         except MelformerError as error:
             raise gr.Error(sentence(error), print_exception=False) from None  # a mistake of theirs, not a fault of ours
-        finally:
-            self.sessions.forget(token, keep_files)
 
     def _make(self, made: Messages, request: gr.Request) -> None:
         """To its end, as long as somebody waits for it."""

@@ -215,10 +215,7 @@ def warm_up(sessions: Sessions, examples: list[Path]) -> None:
     """Make a few beats before anybody asks: the first ones are slow, and the desk learns the machine's speed."""
     if not examples:
         return
-    token = sessions.create(paced=False)
-    session = sessions.find(token)
-    with suppress(PageStopped):
+    with suppress(PageStopped), sessions.visit() as session:
         session.load(examples[0])
         for _ in session.play({"n_beats": WARM_UP_BEATS}):
             pass
-    sessions.forget(token)

@@ -4,7 +4,8 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,25 @@ class Sessions:
     def create(self, paced: bool = True) -> str:
         """A new session; gives its token. `paced`: beats are made for a listener, a little ahead.
 
-        When the house is full the longest unused makes way; nobody whose stream plays or whose call is being answered.
+        When the host is full the longest unused makes way; nobody whose stream plays or whose call is being answered.
         Errors: RequestError when that is everybody.
         """
+        return self.open(paced)[0]
+
+    @contextmanager
+    def visit(self, keep_files: bool = False) -> Iterator[Session]:
+        """A session for one request, which makes way for nobody and is forgotten at the end; `keep_files` as in
+        `forget`. Errors: as for `create`."""
+        with ExitStack() as held:
+            token, session = self.open(False, held)
+            try:
+                yield session
+            finally:
+                held.close()
+                self.forget(token, keep_files)
+
+    def open(self, paced: bool, held: ExitStack | None = None) -> tuple[str, Session]:
+        """As `create`, with the session itself; it is in use from its first moment until `held` is closed."""
         token = secrets.token_urlsafe(24)
         with self._lock:
             self._forget_old()
@@ -58,8 +75,10 @@ class Sessions:
                 self._forget(last)
             folder = self.folder / secrets.token_hex(16)
             session = Session(self.host, self.limits, folder, paced, self.stem_jobs)
+            if held is not None:
+                held.enter_context(session.in_use())
             self._sessions[token] = (session, self._clock())
-        return token
+        return token, session
 
     def find(self, token: Any) -> Session:
         """The session behind a token. Errors: RequestError when it is unknown or forgotten."""
