@@ -193,7 +193,7 @@ def frechet_figure(systems: dict[str, Any]) -> Any:
         point = (new["value"], far["value"])
         axis.errorbar(*point, xerr=spans[0], yerr=spans[1], fmt="o", markersize=4, linewidth=0.8)
         axis.annotate(name, point, xytext=(4, 4), textcoords="offset points", fontsize=8)
-    axis.set(xlabel="share of new beats", ylabel="Fréchet distance to the truth, x looped", yscale="log")
+    axis.set(xlabel="share of new beats", ylabel="Fréchet distance to the truth, x looped")
     axis.legend(loc="lower right", fontsize=8)
     return figure
 
