@@ -7,6 +7,7 @@ import pytest
 import throughput
 
 
+@pytest.mark.slow
 def test_a_table_of_both_trainings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     throughput.main([str(tmp_path), "--preset", "tiny", "--stages", "codec", "transformer", "--processes", "1", "2",
                      "--steps", "1", "--batch-size", "1", "--memory-gb", "60", "--price", "2"])  # fmt: skip

@@ -217,6 +217,7 @@ def test_impossible_wishes_are_refused_before_any_work(session: Session, fields:
     assert session.scheduler.n_playing == session.scheduler.n_waiting == 0
 
 
+@pytest.mark.slow
 def test_a_hundred_continuations_keep_what_was_promised(session: Session) -> None:
     for seed in range(100):
         play(session, seed=seed, n_beats=1)
