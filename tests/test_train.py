@@ -94,6 +94,10 @@ def test_all_stages_train_and_the_result_continues_a_loop(loops: Path, tmp_path:
     assert "| transformer, bits per beat on held-out loops |" in card
     trained = load_file(Path(scored) / "codec.safetensors")
     assert torch.equal(model.codec.scorer.copy_out.weight, trained["scorer.copy_out.weight"].float())
+    for stage, folder in (("codec", "codec"), ("scorer", "scorer"), ("transformer", "lm")):  # each plan is read again
+        state = (tmp_path / folder / "state.pt").read_bytes()
+        run(arguments(stage, "--resume", str(tmp_path / folder)))
+        assert (tmp_path / folder / "state.pt").read_bytes() == state
 
 
 def test_the_codec_learns(beats: Path, tmp_path: Path) -> None:

@@ -43,10 +43,12 @@ from melformer.transformer.model import BeatTransformer
 from melformer.transformer.pointer import POINTERS
 
 _PLAN_TYPES: dict[str, tuple[type, ...]] = {
-    "config": (dict,), "options": (dict,), "data": (list,), "hours": (int, float), "threads": (int,), "cache": (str,),
-    "init": (str, NoneType), "codec": (str, NoneType), "tokens": (str, NoneType), "fresh": (bool, NoneType),
-    "partly": (bool, NoneType),
+    "config": (dict,), "options": (dict,), "data": (list,), "hours": (int, float), "threads": (int,),
+    "cache": (str, NoneType), "init": (str, NoneType), "codec": (str, NoneType), "tokens": (str, NoneType),
+    "fresh": (bool, NoneType), "partly": (bool, NoneType),
 }  # fmt: skip
+_NEEDED = {"codec": "cache", "pointer": "cache", "scorer": "codec", "separator": "cache", "transformer": "codec"}
+"""What a plan of each stage has as text beside."""
 HOURS = {"base": 3.0, "tiny": 0.05, "large": 100.0}
 SCORER_LOOPS = {"base": 160, "tiny": 8, "large": 480}
 
@@ -160,8 +162,9 @@ def _check_plan(plan: Any) -> None:
         raise ValueError("its plan's data or threads are impossible")
     Config.from_dict(plan["config"])
     TrainOptions(**plan["options"])
-    if plan["stage"] == "transformer" and not isinstance(plan["codec"], str):
-        raise TypeError(f"its plan's codec is {str(plan['codec'])[:40]!r}")
+    needed = _NEEDED[plan["stage"]]
+    if not isinstance(plan[needed], str):
+        raise TypeError(f"its plan's {needed} is {str(plan[needed])[:40]!r}")
 
 
 def _prepare(plan: dict[str, Any], run: Path) -> None:
