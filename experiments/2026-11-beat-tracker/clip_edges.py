@@ -1,45 +1,62 @@
-"""Where the sound of a clip begins and ends, and how long the loop in it may last."""
+"""Where the sound of a clip begins and ends, and which stretches of it may hold a whole number of beats."""
 
 from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
 
-from melformer.audio.tempo.edges import distinct_times
+from melformer.audio.tempo.edges import _first_and_last, distinct_times
 from melformer.audio.waveform import Waveform
 
-SILENT_DB, QUIET_DB = -60.0, -40.0  # under the clip's peak
+SILENT_DB, ONSET_DB = -75.0, -40.0  # under the clip's peak
+NOTABLE_S = 0.004  # shorter silences belong to the sound
 
 
 @dataclass(frozen=True)
-class Edges:
-    """Seconds from the clip's start: where samples first differ from zero (`zero_start_s`), rise above −60 dB
-    (`start_s`) and −40 dB (`onset_s`) of the peak, and the same at its end."""
+class SoundEdges:
+    """Seconds from the clip's start: where samples first differ from zero, where they first rise above −75 dB of the
+    peak, and the same at its end; and where they first rise above −40 dB.
+
+    `before_s` is digital silence that was left out before all this."""
 
     zero_start_s: float
     start_s: float
-    onset_s: float
-    quiet_stop_s: float
     stop_s: float
     zero_stop_s: float
     duration_s: float
+    onset_s: float
+    before_s: float = 0.0
 
     @property
-    def spans(self) -> list[tuple[float, float, bool]]:
-        """Starts and ends between which a whole number of beats may lie, the clip's own first, each once; and whether
-        the span is the whole clip."""
-        starts = distinct_times([0.0, self.zero_start_s, self.start_s])
-        stops = distinct_times([self.duration_s, self.zero_stop_s, self.stop_s])
-        return [(a, b, a == 0.0 and b == self.duration_s) for a in starts for b in stops if b - a > 0.2]
+    def spans(self) -> list[tuple[float, float]]:
+        """Starts and ends between which the loop may lie, the likeliest first.
+
+        Digital silence is what an editor or a decoder adds, so it is left out first; then the clip as it is; then what
+        is above −75 dB; at last what begins at −40 dB, since encoders leave noise before the first attack.
+        """
+        starts = distinct_times(
+            [self.zero_start_s if self.zero_start_s > NOTABLE_S else 0.0, 0.0, self.start_s, self.onset_s]
+        )
+        zero_after = self.duration_s - self.zero_stop_s > NOTABLE_S
+        stops = distinct_times([self.zero_stop_s if zero_after else self.duration_s, self.duration_s, self.stop_s])
+        inner = [(start, stop) for start in starts for stop in stops if stop - start > 0.02]
+        outer = [(-self.before_s, stop) for stop in stops] if self.before_s else []
+        return inner + outer
 
 
-def find_edges(waveform: Waveform) -> Edges:
-    """Measure a clip that is not silent all through."""
+def leading_zeros(waveform: Waveform) -> int:
+    """How many samples of digital silence an editor or a decoder put before the sound; a few belong to it."""
+    sounding = reduce(np.logical_or, (waveform.samples != 0.0).T)
+    before = int(sounding.argmax())
+    return before if before > NOTABLE_S * waveform.sample_rate else 0
+
+
+def find_edges(waveform: Waveform) -> SoundEdges:
+    """Measure a clip; one that is silent all through has its own ends for edges."""
     levels = reduce(np.maximum, np.abs(waveform.samples).T)
     peak, rate = float(levels.max()), waveform.sample_rate
-    starts, stops = [], []
-    for threshold in (0.0, peak * 10 ** (SILENT_DB / 20), peak * 10 ** (QUIET_DB / 20)):
-        loud = levels > threshold
-        starts.append(int(loud.argmax()) / rate)
-        stops.append((len(loud) - int(loud[::-1].argmax())) / rate)
-    return Edges(*starts, *stops[::-1], waveform.duration_s)
+    if not peak:
+        return SoundEdges(0.0, 0.0, waveform.duration_s, waveform.duration_s, waveform.duration_s, 0.0)
+    zero, soft = (_first_and_last(levels > threshold, rate) for threshold in (0.0, peak * 10 ** (SILENT_DB / 20)))
+    onset_s = int((levels > peak * 10 ** (ONSET_DB / 20)).argmax()) / rate
+    return SoundEdges(zero[0], soft[0], soft[1], zero[1], waveform.duration_s, onset_s)

@@ -16,7 +16,7 @@ _BLOCK = 1_000
 def mel_bands(waveform: Waveform, max_s: float = 60.0) -> np.ndarray:
     """Magnitudes in 40 mel bands: float32 (n_frames, 40); frame k is centred k / 100 s into the clip.
 
-    Bands above half the sample rate are 0. At most the first `max_s` seconds are looked at.
+    Bands above half the sample rate are 0. Only the first `max_s` seconds are analysed.
     """
     rate = waveform.sample_rate
     n_fft = 1 << round(np.log2(rate * _WINDOW_S))
@@ -39,9 +39,7 @@ def one_channel(samples: np.ndarray) -> np.ndarray:
     n_channels = samples.shape[1]
     if n_channels == 1:
         return samples[:, 0]
-    mean = samples @ np.full(
-        n_channels, 1.0 / n_channels, np.float32
-    )  # ten times as fast as `mean` over an axis of two
+    mean = samples @ np.full(n_channels, 1.0 / n_channels, np.float32)  # ten times as fast as `mean` over short rows
     powers = np.einsum("ij,ij->j", samples, samples)
     return mean if float(mean @ mean) > 0.1 * float(powers.max()) else samples[:, powers.argmax()]
 

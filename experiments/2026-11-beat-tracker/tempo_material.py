@@ -6,20 +6,20 @@ through an MP3, a filter, an amplifier, noise.
 """
 
 import io
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import soundfile
-from mel import FRAMES_PER_S, mel_bands
+from mel import mel_bands
+from tqdm import tqdm
 
 from melformer.audio.grid import seconds_per_beat
 from melformer.audio.waveform import Waveform
 from melformer.corpus import compose, render
 from melformer.corpus.build import passage_seed
+from melformer.corpus.midi import MidiFolder
 from melformer.corpus.mixing import effects
 from melformer.corpus.passage import Passage
 from melformer.corpus.styles.table import STYLES, find_style
@@ -30,9 +30,9 @@ METRES = ("4/4", "3/4", "5/4", "6/8", "7/8")
 # The report measures on the first; the decoder's weights and the confidence are fitted on the second.
 EVALUATION_STYLES = ("balkan brass", "disco", "samba", "electro", "folk dance", "boom bap")
 CALIBRATION_STYLES = ("garage", "soul", "salsa", "chip")
-_OWN_METRE_SHARE = 0.6
+_OWN_METRE_SHARE, FEW_SHARE, _WHOLE_BPM_SHARE = 0.6, 0.08, 0.75
 _FASTEST_SIX_EIGHT = 115.0  # dotted quarters a minute
-_EXAMPLES_PER_FILE = 100
+_PASSAGES_PER_FILE = 50
 
 
 @dataclass(frozen=True)
@@ -65,23 +65,42 @@ def training_styles() -> tuple[str, ...]:
     return tuple(name for name in STYLES if name not in EVALUATION_STYLES + CALIBRATION_STYLES)
 
 
-def draw_passage(seed: int, styles: Sequence[str], rng: np.random.Generator) -> Passage:
-    """A loop of 1 to 8 bars; in four of ten the metre is drawn anew, each as likely, whatever the style's is."""
+def draw_passage(seed: int, styles: Sequence[str], rng: np.random.Generator, few: float = FEW_SHARE) -> Passage:
+    """A loop of 1 to 8 bars; in four of ten the metre is drawn anew, each as likely, whatever the style's is. A share
+    `few` has one or two players."""
     style = styles[int(rng.integers(len(styles)))]
     metre = None if rng.random() < _OWN_METRE_SHARE else METRES[int(rng.integers(len(METRES)))]
     if metre == "6/8" and find_style(style).bpm[0] > _FASTEST_SIX_EIGHT:
         metre = None
-    return compose(seed, style, long=0.0, metre=metre, few=bool(rng.random() < 0.08))
+    return compose(seed, style, long=0.0, metre=metre, few=bool(rng.random() < few))
 
 
-def examples(seed: int, index: int, styles: Sequence[str]) -> list[Example]:
-    """Two clips of the n-th passage: whole, and played round and cut anywhere."""
+def examples(seed: int, index: int, styles: Sequence[str], n_each: int = 1, few: float = FEW_SHARE) -> list[Example]:
+    """Clips of the n-th passage: so many whole, and so many played round and cut anywhere."""
     rng = np.random.default_rng([seed, index])
-    passage = draw_passage(passage_seed(seed, index), styles, rng)
-    loop = render(passage, SAMPLE_RATE).mono().samples[:, 0]
+    passage = draw_passage(passage_seed(seed, index), styles, rng, few)
+    return _clips(passage, passage.duration_s, rng, n_each)
+
+
+def midi_examples(folder: MidiFolder, seed: int, index: int, n_each: int = 1) -> list[Example]:
+    """Clips of the first one to eight bars of a MIDI file's passage, three of four at a whole BPM, as loops are; none
+    in a metre that the tracker does not know."""
+    rng = np.random.default_rng([seed, index])
+    passage = folder.passage(index, passage_seed(seed, index))
+    if passage.metre not in METRES:
+        return []
+    if rng.random() < _WHOLE_BPM_SHARE:
+        passage = replace(passage, bpm=float(round(passage.bpm)))
+    n_bars = min(2 ** int(rng.integers(4)), passage.n_beats // passage.beats_per_bar)
+    stop_s = n_bars * passage.beats_per_bar * seconds_per_beat(passage.bpm)
+    return _clips(passage, stop_s, rng, n_each)
+
+
+def _clips(passage: Passage, stop_s: float, rng: np.random.Generator, n_each: int) -> list[Example]:
+    loop = render(passage, SAMPLE_RATE).mono().samples[: round(stop_s * SAMPLE_RATE), 0]
     metre = METRES.index(passage.metre)
-    grid = Grid(passage.bpm, 0.0, passage.beats_per_bar, metre, 0.0, passage.duration_s)
-    return [_spoil(_whole(loop, grid, rng), rng, passage.style), _spoil(_cut(loop, grid, rng), rng, passage.style)]
+    grid = Grid(passage.bpm, 0.0, passage.beats_per_bar, metre, 0.0, stop_s)
+    return [_spoil(make(loop, grid, rng), rng, passage.style) for _ in range(n_each) for make in (_whole, _cut)]
 
 
 def _whole(loop: np.ndarray, grid: Grid, rng: np.random.Generator) -> Example:
@@ -166,28 +185,23 @@ def _mp3(sound: np.ndarray, compression: float) -> np.ndarray:
 
 
 def write_examples(
-    folder: Path, seed: int, n_passages: int, styles: Sequence[str], workers: int = 1, sound: bool = False
+    folder: Path,
+    seed: int,
+    n_passages: int,
+    styles: Sequence[str],
+    n_each: int = 1,
+    few: float = FEW_SHARE,
+    sound: bool = False,
 ) -> None:
-    """Write the examples of `n_passages` passages, a file for every 100; what is there already stays.
+    """Write the examples of `n_passages` passages, a file for every 50; what is there already stays.
 
     `sound`: the clips themselves, for the decoder, and no mel bands.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    starts = range(0, n_passages, _EXAMPLES_PER_FILE // 2)
-    jobs = [(folder / f"{seed}_{start:06d}.npz", seed, start, tuple(styles), sound) for start in starts]
-    jobs = [job for job in jobs if not job[0].exists()]
-    if workers == 1:
-        for job in jobs:
-            _write_file(job)
-    else:
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            list(pool.map(_write_file, jobs))
-
-
-def _write_file(job: tuple[Path, int, int, tuple[str, ...], bool]) -> None:
-    path, seed, start, styles, sound = job
-    made = [e for i in range(start, start + _EXAMPLES_PER_FILE // 2) for e in examples(seed, i, styles)]
-    save_examples(path, made, sound)
+    for start in tqdm(range(0, n_passages, _PASSAGES_PER_FILE), desc="passages", unit="file"):
+        path, stop = folder / f"{seed}_{start:06d}.npz", min(n_passages, start + _PASSAGES_PER_FILE)
+        if not path.exists():
+            save_examples(path, [e for i in range(start, stop) for e in examples(seed, i, styles, n_each, few)], sound)
 
 
 def save_examples(path: Path, made: Sequence[Example], sound: bool = False) -> None:
@@ -200,8 +214,7 @@ def save_examples(path: Path, made: Sequence[Example], sound: bool = False) -> N
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez(
             file, bands=np.concatenate(bands), lengths=np.array([len(b) for b in bands]), grids=np.array(grids),
-            whole=np.array([e.whole for e in made]), duration_s=np.array([e.waveform.duration_s for e in made]),
-            styles=np.array([e.style for e in made]),
+            whole=np.array([e.whole for e in made]),
         )  # fmt: skip
 
 
@@ -209,14 +222,11 @@ def _integers(samples: np.ndarray) -> np.ndarray:
     return np.rint(samples * (32_767.0 / max(float(np.abs(samples).max()), 1e-9))).astype(np.int16)
 
 
-def load_examples(paths: Sequence[Path]) -> Iterator[tuple[np.ndarray, Grid, bool, float]]:
-    """Log-magnitudes (n_frames, 40) or samples, grid, whether whole bars, and length in s of every example."""
+def load_examples(paths: Sequence[Path]) -> Iterator[tuple[np.ndarray, Grid, bool]]:
+    """Log-magnitudes (n_frames, 40) or samples, grid, and whether whole bars, of every example."""
     for path in paths:
         with np.load(path) as data:
             bands, ends = data["bands"], np.cumsum(data["lengths"])
             for i, (end, row) in enumerate(zip(ends, data["grids"])):
                 grid = Grid(row[0], row[1], int(row[2]), int(row[3]), row[4], row[5])
-                yield bands[end - data["lengths"][i] : end], grid, bool(data["whole"][i]), float(data["duration_s"][i])
-
-
-__all__ = ["FRAMES_PER_S", "METRES", "Example", "Grid", "examples", "load_examples", "write_examples"]
+                yield bands[end - data["lengths"][i] : end], grid, bool(data["whole"][i])

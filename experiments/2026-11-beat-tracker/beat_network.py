@@ -1,20 +1,19 @@
 """The learned beat tracker: where beats, downbeats and the music are, frame by frame; with numpy alone."""
 
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from mel import N_BANDS
 
-from melformer.errors import CheckpointError
-
 STEP_FRAMES, KERNEL = 4, 5
 DILATIONS = (1, 2, 4, 8, 16, 32, 64)
-N_OUTPUTS, N_TEMPI, N_METRES = 3, 90, 5
 METRES = ("4/4", "3/4", "5/4", "6/8", "7/8")
+BARS = (4, 3, 5, 2, 7)  # beats a bar of each of METRES; 6/8 counts two dotted quarters
+N_OUTPUTS, N_TEMPI, N_METRES, UP_CHANNELS = 3, 90, len(METRES), 8
 TEMPI_BPM = 40.0 * 6.0 ** ((np.arange(N_TEMPI) + 0.5) / N_TEMPI)  # 40 to 240, steps of 2%
 _FLOOR = 1e-3  # of the clip's loudest band: what lies 60 dB under it is as good as silence
+
+Weights = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +29,12 @@ class Activations:
 
 
 def network_input(bands: np.ndarray) -> np.ndarray:
-    """Mel bands as the network wants them: log-magnitudes against the loudest, −1 to 1."""
+    """Mel bands as the network takes them: log-magnitudes against the loudest, −1 to 1."""
     return (np.log10(np.maximum(bands / max(float(bands.max()), 1e-9), _FLOOR)) * (2.0 / 3.0) + 1.0).astype(np.float32)
 
 
-def run_network(x: np.ndarray, w: dict[str, np.ndarray]) -> Activations:
-    """The network of `train/tempo/tempo_network.py` on (n_frames, 40)."""
+def run_network(x: np.ndarray, w: Weights) -> Activations:
+    """What `tempo_network.py` computes, for one clip (n_frames, 40)."""
     assert x.shape[1] == N_BANDS
     n_frames = len(x)
     front = x
@@ -54,10 +53,10 @@ def run_network(x: np.ndarray, w: dict[str, np.ndarray]) -> Activations:
         w["clip_hidden.weight"] @ np.concatenate([h.mean(axis=0), h.max(axis=0)]) + w["clip_hidden.bias"], 0.0
     )
     tempo, metre = (_log_softmax(w[f"{n}_out.weight"] @ hidden + w[f"{n}_out.bias"]) for n in ("tempo", "metre"))
-    return Activations(*frames.T, tempo, metre)
+    return Activations(frames[:, 0], frames[:, 1], frames[:, 2], tempo, metre)
 
 
-def _conv(x: np.ndarray, w: dict[str, np.ndarray], name: str, dilation: int = 1) -> np.ndarray:
+def _conv(x: np.ndarray, w: Weights, name: str, dilation: int = 1) -> np.ndarray:
     """A convolution over the first axis that keeps its length, silence beyond both ends."""
     weight = w[f"{name}.weight"]  # (out, in, taps)
     n_taps, n = weight.shape[2], len(x)
@@ -74,18 +73,3 @@ def _conv(x: np.ndarray, w: dict[str, np.ndarray], name: str, dilation: int = 1)
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
     top = logits - logits.max()
     return top - np.log(np.exp(top).sum())
-
-
-@lru_cache(maxsize=2)
-def load_weights(path: Path) -> dict[str, np.ndarray]:
-    """The weights of tracker and decoder as float32.
-
-    Errors: CheckpointError where the file is missing or damaged.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        return {name: np.asarray(value, np.float32) for name, value in load_file(path).items()}
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}): the beat tracker's weights belong there") from error
