@@ -128,7 +128,7 @@ def _all_at_once(visitors: list[Any], n_beats: int) -> Row:
     arrivals: list[list[float]] = [[] for _ in visitors]
 
     def play(number: int) -> None:
-        for message in visitors[number].play({"n_beats": n_beats, "seed": number}):
+        for message in visitors[number].runs.play({"n_beats": n_beats, "seed": number}):
             if message["kind"] == "beat":
                 arrivals[number].append(time.perf_counter())
 

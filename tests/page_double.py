@@ -17,6 +17,7 @@ from melformer.audio.grid import BeatGrid, fit_to_grid
 from melformer.audio.io import Waveform
 from melformer.generate import GenerationConfig
 from melformer.stems import Stems
+from melformer.stems.units import UnitChoice
 
 FRAMES, CODEBOOKS = 16, 8
 
@@ -90,7 +91,12 @@ class Stream:
         codes = codes_of(1000 * self.seed + k, 1)
         cost_s = self.model.told_s or self.model.compute_s + 1e-4
         stems = np.stack(list(parts_of(samples).values()))
-        return SimpleNamespace(index=k, waveform=Waveform(samples, rate), codes=codes, compute_s=cost_s, stems=stems)
+        beat = SimpleNamespace(index=k, waveform=Waveform(samples, rate), codes=codes, compute_s=cost_s, stems=stems)
+        if self.model.tells_sources:
+            own = [UnitChoice(2 * (k % prompt.n_beats) + half) for half in range(2)]
+            bass = [UnitChoice(10 + half, 2) for half in range(2)] if k % 2 else own
+            beat.sources = [(own[half], bass[half], own[half]) for half in range(2)]
+        return beat
 
     def _samples(self, k: int, n: int) -> np.ndarray:
         prompt = self.prompt
@@ -122,7 +128,8 @@ class StandInStems:
 @dataclass
 class Model:
     """The public methods that the page uses. `compute_s`: how long a beat takes; `told_s`: how long it claims to take;
-    `held_at`: the first beat that has to wait; `stems_held`: stems have to wait."""
+    `held_at`: the first beat that has to wait; `stems_held`: stems have to wait; `tells_sources`: each beat says that
+    it is the loop's own, but for the bass of every second one, which comes from beat 5, two semitones up."""
 
     compute_s: float = 0.01
     told_s: float | None = None
@@ -132,6 +139,7 @@ class Model:
     fail_at: int | None = None
     stems_held: bool = False
     present: tuple[str, ...] = ("drums", "bass", "other")
+    tells_sources: bool = False
     streams: list[Stream] = field(default_factory=list)
     varied: list[list[str]] = field(default_factory=list)
     redone: list[Any] = field(default_factory=list)

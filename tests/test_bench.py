@@ -6,12 +6,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import bench_report
 import pytest
 
 import melformer.bench
 from melformer.bench import Bench, bench
 
-PROMPT_S, FIRST_S, START_S, TAKE_S, TAKES_S = 0.25, 0.125, 7.0, 2.0, 2.5
+PROMPT_S, OWN_STEMS_S, FIRST_S, START_S, TAKE_S, TAKES_S = 0.25, 0.5, 0.125, 7.0, 2.0, 2.5
 N_BEATS = 101
 
 
@@ -32,13 +33,17 @@ class TimedModel:
         self.clock = clock
 
     def prompt(self, loop: Any, **options: Any) -> str:
-        self.clock.now_s += PROMPT_S
+        self.clock.now_s += OWN_STEMS_S if isinstance(loop, dict) else PROMPT_S
         return "prompt"
 
-    def stream(self, prompt: str, n_beats: int = N_BEATS) -> Iterator[SimpleNamespace]:
+    def stems(self, loop: Any, bpm: float) -> tuple[Any, ...]:
+        return (loop, loop, loop)
+
+    def stream(self, prompt: str, n_beats: int = N_BEATS, config: Any = None) -> Iterator[SimpleNamespace]:
         self.clock.now_s += FIRST_S
         for k in range(n_beats):
-            yield SimpleNamespace(compute_s=0.05 if k <= 0.9 * n_beats else 0.2)
+            usual = 0.05 if k <= 0.9 * n_beats else 0.2
+            yield SimpleNamespace(compute_s=0.1 if config and config.variation == 1.0 else usual)
 
     def generate(self, prompt: str, n_beats: int, seeds: list[int]) -> None:
         self.clock.now_s += TAKE_S if len(seeds) == 1 else TAKES_S
@@ -64,6 +69,7 @@ def test_speeds_are_those_of_the_beats(report: Bench) -> None:
     slow, fast = report.speeds
     assert (slow.bpm, slow.n_beats, fast.bpm) == (120.0, N_BEATS, 174.0)
     assert slow.x_real_time_median == pytest.approx(10.0) and slow.x_real_time_p95 == pytest.approx(2.5)
+    assert slow.x_real_time_anew == pytest.approx(5.0) and slow.own_stems_s == pytest.approx(OWN_STEMS_S + FIRST_S)
     assert fast.x_real_time_median == pytest.approx(10.0 * 120 / 174)
     assert slow.prompt_s == pytest.approx(PROMPT_S) and slow.first_beat_s == pytest.approx(PROMPT_S + FIRST_S)
 
@@ -82,4 +88,10 @@ def test_what_misses_its_target_is_marked(report: Bench) -> None:
     }
     assert not marks["120 BPM: × real time, median"] and marks["120 BPM: × real time, 95% of beats"]
     assert marks["process start to first beat, s"] and not marks["4 takes, × the time of one"]
+    assert not marks["120 BPM: 16 beats heard to first beat, s"] and marks["120 BPM: the same with stems at hand, s"]
     assert not marks["checkpoint, MB"]
+
+
+def test_of_several_runs_the_medians_are_reported() -> None:
+    runs = [{"name": "a", "n": 2, "s": [seconds, 1.0]} for seconds in (3.0, 1.0, 2.0)]
+    assert bench_report.medians(runs) == {"name": "a", "n": 2, "s": [2.0, 1.0]}

@@ -17,9 +17,11 @@ from melformer.errors import CheckpointError, ConfigError, RequestError
 from melformer.generate import GenerationConfig
 from melformer.generate.bridge import condition_of
 from melformer.generate.generated import assemble
-from melformer.generate.planner import PlanOptions
+from melformer.generate.joint_planning import advance_together
+from melformer.generate.loop_stems import LoopStems
+from melformer.generate.plan_options import FREE, PlanOptions
 from melformer.generate.prompt import Prompt
-from melformer.generate.stream import BeatStream, LoopStems
+from melformer.generate.stream import BeatStream
 from melformer.hub.parts import load_pointer, save_part
 from melformer.render.pitch import pitch_shift
 from melformer.render.stem_renderer import StemRenderer
@@ -95,6 +97,32 @@ def test_a_muted_stem_is_silent(pointer, prompt, stems):
     assert not made(pointer, prompt, stems, mute=("bass",)).stems.bass.samples[RATE // 10 :].any()
 
 
+def test_planners_decide_together_as_alone_to_the_last_bit(pointer, prompt, stems):
+    loop, seeds, options = LoopStems(prompt, stems), range(6), PlanOptions(variation=(0.8, 0.8, 0.8))
+    together = [loop.planner(pointer, seed) for seed in seeds]
+    rows = [advance_together(together, [options] * 6, [FREE] * 6) for _ in range(24)]
+    for seed in seeds:
+        alone = loop.planner(pointer, seed)
+        assert [advance_together([alone], [options], [FREE])[0] for _ in range(24)] == [row[seed] for row in rows]
+        assert all(torch.equal(a.keys, b.keys) for a, b in zip(alone.state.caches, together[seed].state.caches))
+
+
+def test_drums_are_cut_as_often_as_the_pointer_says_and_kept_ones_never(prompt, stems):
+    torch.manual_seed(0)
+    eager = Pointer(TINY).eval()
+    loop, options = LoopStems(prompt, stems), PlanOptions(variation=(0.8, 0.8, 0.8))
+    planner = loop.planner(eager, 3)
+    drums = [advance_together([planner], [options], [FREE])[0][0][0] for _ in range(64)]
+    cut = [choice.second for choice in drums if choice.second is not None]
+    assert len(cut) > 32, "untrained, every half unit is about as likely"
+    assert all(second != 2 * choice.source + 1 for choice, second in zip(drums, cut) if choice.second == second)
+    kept = loop.planner(eager, 3)
+    options = PlanOptions(keep=(True, False, False))
+    assert [advance_together([kept], [options], [FREE])[0][0][0] for _ in range(20)] == [
+        UnitChoice(i % 16) for i in range(20)
+    ]
+
+
 def test_streamed_equals_whole_and_a_seed_is_a_take(pointer, prompt, stems):
     one = made(pointer, prompt, stems, variation=0.7)
     stream = BeatStream(LoopStems(prompt, stems), pointer, CODEC, GenerationConfig(variation=0.7), None, 3)
@@ -135,6 +163,23 @@ def test_joins_between_stretches_do_not_click(prompt, stems):
     bass = renderer.render(choices, 0, renderer.edge(8))[1][:, 0]
     own = np.abs(np.diff(stems.bass.samples[:, 0])).max()
     assert np.abs(np.diff(bass)).max() < 1.5 * own
+
+
+def test_drums_that_are_cut_go_on_with_the_prompts_own_samples_from_the_middle(prompt, stems):
+    renderer = StemRenderer(prompt.waveform, stems, BeatGrid(BPM, RATE), 16)
+    half = lambda h: round(h * renderer.per_unit / 2)  # noqa: E731
+    choices = [(UnitChoice(u, second=6 if u == 1 else None), UnitChoice(u), UnitChoice(u)) for u in range(4)]
+    drums, bass, _ = renderer.render(choices, 0, renderer.edge(3))
+    own = stems.drums.samples
+    middle, end = half(3), renderer.edge(2)
+    assert np.abs(drums[: middle - renderer.fade] - own[: middle - renderer.fade]).max() == 0
+    played = drums[middle : end - renderer.fade]
+    assert np.array_equal(played, own[half(6) : half(6) + len(played)])
+    assert np.array_equal(drums[end:], own[end : renderer.edge(3)]), "then it goes on as it was"
+    assert np.array_equal(bass, stems.bass.samples[: len(bass)])
+    onward = [(UnitChoice(0, second=3), UnitChoice(0), UnitChoice(0)), *[(UnitChoice(u),) * 3 for u in (2, 3)]]
+    stretch = renderer.render(onward, 0, renderer.edge(2))[0][half(1) : renderer.edge(2)]
+    assert np.abs(stretch - own[half(3) : half(3) + len(stretch)]).max() == 0, "half unit 3 runs on into unit 2"
 
 
 def test_no_drift_over_a_thousand_rounds(prompt, stems):

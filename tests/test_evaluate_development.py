@@ -68,6 +68,8 @@ def test_classes_of_a_models_choices():
     assert dev.classify_choices(choices + choices[:1], 8) == {
         "drums": [dev.IN_ORDER] * 2, "bass": [dev.SILENT] * 2, "other": [dev.TRANSPOSED, dev.OTHER_BEAT],
     }  # fmt: skip
+    cut = [(UnitChoice(0, second=4), UnitChoice(2), UnitChoice(3)), (UnitChoice(1), UnitChoice(1), UnitChoice(0))]
+    assert dev.classify_choices(cut, 8) == {"drums": [dev.QUARTERS], "bass": [dev.HALVES], "other": [dev.HALVES]}
 
 
 @pytest.mark.parametrize("sources", [[8, 0], [-3, 0], [0, 1, 2]])

@@ -79,7 +79,7 @@ def random_clip(seed: int, n_units: int = 48) -> UnitClip:
     mel = np.tile(rng.random((1, 32, 3, 24, 6)), (1, 2, 1, 1, 1))[:, :n_units].astype(np.float16)
     chroma = np.tile(rng.random((1, 32, 2, 12, 2)), (1, 2, 1, 1, 1))[:, :n_units].astype(np.float32)
     alike, silent = alikeness_of_sound(UnitPictures(mel[0].astype(np.float32), chroma[0]))
-    return UnitClip(mel, chroma, alike, silent, 120.0, 8)
+    return UnitClip(mel, chroma, alike, silent, np.zeros((2 * n_units, 2 * n_units), np.int8), 120.0, 8)
 
 
 def piece(name: str, seed: int = 0, n_units: int = 48) -> Piece:

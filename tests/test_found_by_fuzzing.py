@@ -157,7 +157,7 @@ def test_paths_of_uploads_that_are_none(tmp_path: Path, path: Any) -> None:
     for wanted in (path, str(page.actions.uploads / str(path))):
         answer = page.actions.call({"token": page.visit(), "do": "load", "path": wanted})
         page.surprise.throw()
-        assert answer == {"error": "The file did not arrive. Please choose it again."}, wanted
+        assert answer == {"error": "The upload didn't arrive. Please choose the file again."}, wanted
 
 
 @pytest.mark.parametrize("delays", [5, None, {}, [0, 1.0, 2], [0, True, 2]])

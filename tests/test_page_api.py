@@ -72,6 +72,8 @@ def test_sessions_of_the_api_are_not_kept(server: Server, client: Client, loop_p
         ({"seed": -1}, "seed"),
         ({"bpm": 10_000.0}, "BPM"),
         ({"temperature": -1.0}, "emperature"),
+        ({"temperature": 3.1}, "from 0 to 3"),
+        ({"draws": {"piano": 1}}, "drums, bass, other"),
         ({"kind": "exe"}, "wav24"),
     ],
 )
@@ -114,6 +116,11 @@ def test_too_few_values_are_completed_and_none_is_told(server: Server, loop_path
     assert len(beats) == 2  # each once
     answer = httpx.post(call, json={"data": []})
     assert answer.status_code == 422 and "loop must be given" in answer.json()["error"]
+
+
+def test_an_endpoint_that_is_misspelt_is_not_found(server: Server) -> None:
+    answer = httpx.post(f"{server.url}/gradio_api/call/contineu", json={"data": []})
+    assert answer.status_code == 404 and answer.json() == {"detail": "Not found."}
 
 
 def test_several_takes_and_stems_come_as_files(client: Client, loop_path: Path) -> None:

@@ -164,3 +164,25 @@ def test_a_loop_is_recorded_from_the_microphone(page: Any) -> None:
     page.click("[data-act=record-start]")
     page.wait_for_function("melformer.state.loop && melformer.state.loop.name === 'recording_240bpm'")
     assert page.evaluate("melformer.state.loop.n_beats") == 4
+
+
+def test_a_microphone_that_is_refused_is_told_in_a_sentence(page: Any) -> None:
+    page.evaluate("() => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new Error('not allowed')); }")
+    page.click("[data-act=record]")
+    page.click("[data-act=record-start]")
+    page.get_by_text("The microphone can't be used. Allow it in your browser's settings for this page.").wait_for()
+    assert page.is_enabled("[data-act=record-start]")
+    page.click("[data-record] [data-close='']")
+    page.evaluate("delete navigator.mediaDevices.getUserMedia")
+
+
+def test_a_file_may_be_pasted(page: Any, loop_bytes: bytes) -> None:
+    page.evaluate(
+        """(data) => {
+          const clipboardData = new DataTransfer();
+          clipboardData.items.add(new File([new Uint8Array(data)], "pasted_120bpm.wav"));
+          document.dispatchEvent(new ClipboardEvent("paste", { clipboardData }));
+        }""",
+        list(loop_bytes),
+    )
+    page.wait_for_function("melformer.state.loop && melformer.state.loop.name === 'pasted_120bpm'")

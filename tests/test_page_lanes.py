@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from page_double import Model
-from page_moves import beat_width, load, play_to_end, select_bar, wait_idle, wait_new
+from page_moves import beat_width, load, notice, play_to_end, select_bar, wait_idle, wait_new
 from page_server import Server, as_integers, open_page, read_tap, serving, visiting, without_gaps
 
 
@@ -109,14 +109,51 @@ def test_lanes_are_mixed_while_new_beats_arrive(page: Any, server: Server) -> No
     wait_lanes(page)
     lane(page, "drums", "Mute").click()
     page.wait_for_function("melformer.player.store.beats.every((beat) => beat.stems) && melformer.player.playing")
-    page.click("[data-vary=bass]")  # a take of its own, of the one that was still growing
-    page.wait_for_function("melformer.state.store.take === 2 && melformer.state.store.nNew >= 4")
-    assert server.model.varied[-1] == ["bass"]
     page.click("[data-act=stop]")
     wait_idle(page)
-    server.model.varied.clear()
-    (first, second) = page.evaluate("melformer.state.view.takes")
-    assert first["n_beats"] >= 4 and second["edited"]
+
+
+def test_a_stem_of_a_running_stream_plays_another_line_while_the_rest_goes_on(page: Any, server: Server) -> None:
+    """From the next beat on, in the same take; a stem that was kept is let go."""
+    load(page, unit="endless")
+    wait_lanes(page)
+    lane(page, "bass", "Keep").click()
+    page.click("[data-act=continue]")
+    wait_new(page, 4)
+    stream = server.model.streams[-1]
+    assert stream.settings.draws == (0, 0, 0) and stream.settings.keep == ("bass",)
+    n_streams = len(server.model.streams)
+    page.click("[data-vary=bass]")
+    page.wait_for_function("melformer.timeline.marks.size === 1")
+    assert stream.settings.draws == (0, 1, 0) and stream.settings.keep == ()
+    assert lane(page, "bass", "Keep").get_attribute("aria-pressed") == "false"
+    assert "A new bass line coming up. The rest stays." in page.inner_text("[data-live]")
+    page.click("[data-vary=bass]")
+    page.click("[data-vary=other]")
+    page.wait_for_function(
+        "Array.from(melformer.timeline.marks.values()).flat().filter((name) => name === 'other').length"
+    )
+    assert stream.settings.draws == (0, 2, 1)
+    page.click("[data-act=stop]")
+    wait_idle(page)
+    assert len(server.model.streams) == n_streams and len(page.evaluate("melformer.state.view.takes")) == 1
+    page.click("[data-act=keep]")  # what is added goes on with those lines
+    page.wait_for_function("melformer.state.run && melformer.state.run.costs.length")
+    assert server.model.streams[-1].settings.draws == (0, 2, 1)
+    page.click("[data-act=stop]")
+    wait_idle(page)
+
+
+def test_at_variation_zero_a_new_line_is_no_wish_that_can_be_met(page: Any, server: Server) -> None:
+    load(page, unit="endless")
+    wait_lanes(page)
+    page.evaluate("document.querySelector('#mf-variation').value = 0")
+    page.click("[data-act=continue]")
+    wait_new(page, 1)
+    page.click("[data-vary=drums]")
+    assert notice(page) == "At variation 0% every stem repeats the loop. Turn it up first."
+    page.click("[data-act=stop]")
+    wait_idle(page)
 
 
 def test_only_new_beats_wait_for_the_stems(browser: Any, loops: list[Path]) -> None:
@@ -131,6 +168,22 @@ def test_only_new_beats_wait_for_the_stems(browser: Any, loops: list[Path]) -> N
         wait_new(page, 4)
         wait_lanes(page)
         page.context.close()
+
+
+def test_a_loop_that_is_continued_at_once_has_its_lanes_as_soon_as_its_stems_are_there(
+    browser: Any, loops: list[Path]
+) -> None:
+    """While the stream goes on, not only when it ends."""
+    model = Model(compute_s=0.01, stems_held=True)
+    with serving(model, loops[:1]) as server, visiting(browser, server) as page:
+        load(page, unit="endless")
+        page.click("[data-act=continue]")
+        assert not page.evaluate("melformer.state.store.beats[0].stems")
+        model.stems_held = False
+        page.wait_for_function("melformer.state.store.nNew && melformer.state.store.beats.every((beat) => beat.stems)")
+        assert page.evaluate("Boolean(melformer.state.run)")
+        page.click("[data-act=stop]")
+        wait_idle(page)
 
 
 def test_a_loop_of_one_stem_has_one_lane(browser: Any, loops: list[Path]) -> None:
@@ -186,6 +239,50 @@ def test_a_new_beat_shows_where_each_stem_came_from(page: Any) -> None:
         }"""
     )
     assert words.startswith("Bar 3.2 · drums from 1.2, bass from 2.2, up 2 semitones, other synthesised")
+
+
+def colours_of(page: Any, beat: int, lane: int) -> tuple[str, int]:
+    """Of a beat in a lane as it is drawn: its most frequent colour, and how many pixels have the background's."""
+    code = """([k, lane]) => {
+      const { timeline } = melformer, row = timeline.rows.lanes[lane], ratio = devicePixelRatio, counts = {};
+      const canvas = timeline.column(k, timeline.beatWidth), top = Math.round(row.top * ratio);
+      const { data } = canvas.getContext("2d").getImageData(0, top, canvas.width, Math.round(row.height * ratio));
+      for (let at = 0; at < data.length; at += 4) {
+        if (data[at + 3] < 255) continue;
+        const colour = `rgb(${data[at]}, ${data[at + 1]}, ${data[at + 2]})`;
+        counts[colour] = (counts[colour] || 0) + 1;
+      }
+      const probe = document.createElement("p");
+      probe.style.color = timeline.colours.card;
+      document.body.append(probe);
+      const card = counts[getComputedStyle(probe).color] || 0;
+      delete counts[getComputedStyle(probe).color];
+      probe.remove();
+      return [Object.entries(counts).sort((a, b) => b[1] - a[1])[0][0], card];
+    }"""
+    colour, background = page.evaluate(code, [beat, lane])
+    return colour, background
+
+
+def test_a_beat_has_the_colour_of_its_source_and_is_hatched_where_it_was_transposed(
+    browser: Any, loops: list[Path]
+) -> None:
+    """And a take says which share of its beats is new."""
+    with serving(Model(tells_sources=True), loops[:1]) as server, visiting(browser, server) as page:
+        load(page)
+        wait_lanes(page)
+        page.click("[data-act=continue]")
+        wait_new(page, 4)
+        wait_idle(page)
+        drums, bass = range(2)
+        own = {beat: colours_of(page, beat, bass)[0] for beat in range(8)}
+        assert len(set(own.values())) == 8
+        assert colours_of(page, 8, bass) == (own[0], 0)
+        colour, background = colours_of(page, 9, bass)
+        assert colour == own[5] and background > 0
+        assert colours_of(page, 9, drums) == (own[1], 0)
+        assert "1 bar, 50% new" in page.inner_text("[data-result-facts]")
+        assert "1 bar, 50% new" in page.inner_text("[data-take-list] li")
 
 
 def test_a_take_is_played_again_with_one_stem_drawn_anew(page: Any, server: Server) -> None:

@@ -186,16 +186,18 @@ def test_all_routes_of_gradio_are_known_or_refused(server: Server) -> None:
 
 
 def test_events_that_nobody_fetches_are_ended_and_forgotten(server: Server, api: str, loop: bytes) -> None:
-    """Four requests for 256 beats each, and nobody asks for an answer."""
+    """Four requests for 256 beats each, and nobody asks for an answer. On a busy machine one may be given up before its
+    stream has begun."""
     (path,) = upload(api, loop).json()
     body = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, 256, *WISH[1:5], False]}
     outbox, readers, made = server.page.outbox, [], len(server.model.streams)
     for _ in range(4):
         readers.append(httpx.post(f"{api}/call/continue", json=body, timeout=30).json()["event_id"])
-    end = time.monotonic() + 60
-    while server.sessions.scheduler.n_playing or len(server.model.streams) < made + 4:
+    queue, end = server.page.blocks._queue, time.monotonic() + 120
+    while len(queue) or any(queue.active_jobs) or server.sessions.scheduler.n_playing:
         assert time.monotonic() < end
         time.sleep(0.05)
+    assert len(server.model.streams) > made
     assert all(stream.n_made <= MAX_MESSAGES for stream in server.model.streams[made:])
     assert all(outbox.n_waiting(reader) <= MAX_MESSAGES + 4 for reader in readers)
     while any(outbox.n_waiting(reader) for reader in readers):  # until Gradio has seen their end
@@ -203,7 +205,7 @@ def test_events_that_nobody_fetches_are_ended_and_forgotten(server: Server, api:
         outbox.sweep(now_s=time.monotonic())
         outbox.sweep(now_s=time.monotonic() + KEPT_S + 1)
         time.sleep(0.05)
-    assert not set(readers) & set(server.page.blocks._queue.pending_messages_per_session)
+    assert not set(readers) & set(queue.pending_messages_per_session)
 
 
 def test_slow_uploads_hold_nobody_up(api: str, loop: bytes) -> None:

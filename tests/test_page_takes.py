@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from page_moves import load, make_take, notice, open_engine, wait_idle, wait_new, wait_until
 from page_server import Server
 
@@ -34,7 +35,7 @@ def test_several_takes_can_be_stopped(page: Any, server: Server) -> None:
     page.get_by_text("Generating 3 takes…").wait_for()
     page.click("[data-act=stop]")
     page.get_by_text("Stopping…").wait_for()
-    wait_until(lambda: server.sessions.find(page.evaluate("melformer.state.token"))._running.reason)
+    wait_until(lambda: server.sessions.find(page.evaluate("melformer.state.token")).runs._running.reason)
     server.model.held_at = None
     page.wait_for_function("melformer.state.view.takes.length === 3 && !melformer.state.run")  # what was made is kept
     assert max(page.evaluate("melformer.state.view.takes.map((one) => one.n_beats)")) < 64
@@ -144,22 +145,32 @@ def test_takes_are_named_marked_and_deleted(page: Any) -> None:
     page.wait_for_function("melformer.state.view.takes.length === 1")
 
 
-def test_a_take_is_dragged_out_as_a_file(page: Any) -> None:
+@pytest.mark.parametrize(
+    ("handle", "file"),
+    [
+        ("[data-act=drag]", "click_200bpm_12beats_seed7.wav"),
+        ("[data-file=bass]", "click_200bpm_12beats_seed7_bass.wav"),
+    ],
+)
+def test_a_take_and_its_stems_are_dragged_out_as_files(page: Any, handle: str, file: str) -> None:
     make_take(page)
-    page.hover("[data-act=drag]")
+    page.wait_for_selector("[data-file=bass]")
+    page.wait_for_function("melformer.state.store.beats.every((beat) => beat.stems)")
+    page.hover(handle)
     carried = page.evaluate_handle(
-        """async () => {
-          const handle = document.querySelector("[data-act=drag]");
+        """async (selector) => {
+          const handle = document.querySelector(selector);
           for (let k = 0; k < 600; k++) {
             const carried = new DataTransfer();
             const begun = handle.dispatchEvent(new DragEvent("dragstart", { dataTransfer: carried, cancelable: true }));
             if (begun) return carried;
             await new Promise((resolve) => setTimeout(resolve, 100));
           }
-        }"""
+        }""",
+        handle,
     )
     kind, name, *address = carried.evaluate("(carried) => carried.getData('DownloadURL')").split(":")
-    assert (kind, name) == ("audio/wav", "click_200bpm_12beats_seed7.wav")
+    assert (kind, name) == ("audio/wav", file)
     size = "(url) => fetch(url).then((answer) => answer.arrayBuffer()).then((data) => data.byteLength)"
     assert page.evaluate(size, ":".join(address)) > 12 * 13_230 * 4
 

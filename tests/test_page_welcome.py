@@ -57,6 +57,13 @@ def test_hints_are_grey_and_the_chosen_beat_is_read_out(page: Any) -> None:
     page.wait_for_function("document.querySelector('[data-live]').textContent.startsWith('Bar 1.1')")
 
 
+def test_the_footer_has_no_stray_dividers(page: Any) -> None:
+    footer = page.locator("footer")
+    words = [line.strip() for line in footer.inner_text().splitlines() if line.strip()]
+    assert words and "·" not in words, words
+    assert "·" in (footer.text_content() or ""), "Gradio puts them there; what this test looks for"
+
+
 def test_the_page_has_a_name_and_an_icon_of_its_own(server: Server) -> None:
     html = httpx.get(server.url).text
     assert 'content="Gradio"' not in html and "@Gradio" not in html

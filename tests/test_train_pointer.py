@@ -8,12 +8,13 @@ import torch
 from test_train import arguments
 
 from melformer.corpus import build
+from melformer.data.pointer_batches import make_batch
 from melformer.data.unit_dataset import UnitClip, gather_units
 from melformer.errors import RequestError
 from melformer.hub.parts import load_pointer
 from melformer.train import run
-from melformer.train.pointer import make_batch, pointer_loss
-from melformer.transformer.pointer import N_SHIFTS, POINTERS, Pointer
+from melformer.train.pointer import pointer_loss
+from melformer.transformer.pointer import N_SHIFTS, POINTERS, UNSHIFTED, Pointer
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +44,50 @@ def test_a_batch_names_a_right_choice_for_every_unit_that_counts(clips: list[Uni
     assert ((batch.condition >= 0) & (batch.condition <= 1)).all()
 
 
+def test_what_leaves_the_loop_is_never_taught_as_the_loops_own_music() -> None:
+    """Four units that repeat; the fifth is near the first and its twin, the third, and nearer than to any other."""
+    n, bar = 4, 2
+    alike = np.zeros((3, 6, 6, N_SHIFTS), np.int8)
+    alike[:, range(6), range(6), UNSHIFTED] = 100
+    alike[:, 0, 2, UNSHIFTED] = alike[:, 2, 0, UNSHIFTED] = 100
+    alike[:, 4, (0, 2, 3), UNSHIFTED], alike[:, 5, 1, UNSHIFTED] = (90, 90, 60), 100
+    clip = UnitClip(
+        np.ones((1, 6, 3, 24, 6), np.float16), np.ones((1, 6, 2, 12, 2), np.float32), alike, np.zeros((3, 6), bool),
+        np.zeros((12, 12), np.int8), 120.0, bar,
+    )  # fmt: skip
+    batches = [make_batch([clip], np.random.default_rng(i), 1) for i in range(20)]
+    batch = next(batch for batch in batches if int(batch.n[0]) == n)
+    for valid in batch.valid:
+        table = valid[0, :2, :-2].reshape(2, n, N_SHIFTS)
+        assert table[0].nonzero().tolist() == [[3, UNSHIFTED]], "not the first unit, nor its twin"
+        assert table[1].nonzero().tolist() == [[1, UNSHIFTED]], "what stays with the loop is the loop's"
+
+
+def test_drums_whose_halves_were_heard_apart_are_taught_to_be_cut() -> None:
+    """Of the fifth unit nothing was heard whole; its first half is the second unit's, its second half that of none but
+    the first half of the fourth."""
+    n, bar = 4, 2
+    alike = np.zeros((3, 6, 6, N_SHIFTS), np.int8)
+    alike[:, range(6), range(6), UNSHIFTED] = 100
+    alike[:, 5, 1, UNSHIFTED] = 100
+    halves = np.eye(12, dtype=np.int8) * 100
+    halves[8, 2] = halves[9, 6] = halves[10, 2] = halves[11, 3] = 100
+    clip = UnitClip(
+        np.ones((1, 6, 3, 24, 6), np.float16), np.ones((1, 6, 2, 12, 2), np.float32), alike, np.zeros((3, 6), bool),
+        halves, 120.0, bar,
+    )  # fmt: skip
+    batches = [make_batch([clip], np.random.default_rng(i), 1) for i in range(20)]
+    batch = next(batch for batch in batches if int(batch.n[0]) == n)
+    table = batch.valid[0][0, :2, :-2].reshape(2, n, N_SHIFTS)
+    assert table.nonzero().tolist() == [[0, 1, UNSHIFTED], [1, 1, UNSHIFTED]]
+    assert batch.halves[0, :2].nonzero().tolist() == [[0, 6], [1, 3]] and bool((batch.half_weight[0, :2] == 1).all())
+
+
 def test_later_units_do_not_change_earlier_choices(clips: list[UnitClip]) -> None:
     torch.manual_seed(0)
     pointer = Pointer(POINTERS["tiny"])
     batch = make_batch(clips, np.random.default_rng(1), 2)
-    batch.weight[:, 5:] = 0.0
+    batch.weight[:, 5:] = batch.half_weight[:, 5:] = 0.0
     before = pointer_loss(pointer, batch)
     batch.choice[:, 5:] = (batch.choice[:, 5:] + 3) % int(batch.n[0])
     after = pointer_loss(pointer, batch)

@@ -16,7 +16,7 @@ def parameters(name: str) -> list:
 def test_missing_values_take_their_defaults() -> None:
     loop = {"path": "/tmp/a.wav"}
     call = json.loads(complete(json.dumps({"data": [loop, 8]}).encode(), parameters("continue")))
-    assert call["data"] == [loop, 8, 0, None, 1.0, 0.5, False, 0, 1.0, 1.0, None, None, 4]
+    assert call["data"] == [loop, 8, 0, None, 1.0, 0.5, False, 0, 1.0, 1.0, None, None, 4, None]
 
 
 def test_values_by_name_are_left_to_gradio() -> None:
@@ -28,7 +28,7 @@ def test_values_by_name_are_left_to_gradio() -> None:
     ("body", "words"),
     [
         ({"data": []}, "loop must be given"),
-        ({"data": [1] * 14}, "14 values are too many: this call takes 13"),
+        ({"data": [1] * 15}, "15 values are too many: this call takes 14"),
         ({"data": "x"}, "JSON object"),
         ([1, 2], "JSON object"),
     ],

@@ -28,7 +28,7 @@ def session(tmp_path: Path) -> Session:
     sessions = Sessions(Model(compute_s=0.0), Limits(), tmp_path / "sessions")
     session = sessions.find(sessions.create(paced=False))
     session.load(path)
-    list(session.play({"n_beats": 8, "seed": 7}))
+    list(session.runs.play({"n_beats": 8, "seed": 7}))
     return session
 
 
@@ -92,7 +92,7 @@ def test_tiaf_keeps_the_length(session: Session, tmp_path: Path) -> None:
 
 
 def test_a_zip_holds_every_take_and_its_seed(session: Session, tmp_path: Path) -> None:
-    list(session.play({"n_beats": 2, "seed": 8}))
+    list(session.runs.play({"n_beats": 2, "seed": 8}))
     path = export_all(list(session.takes.values()), tmp_path / "out")
     with zipfile.ZipFile(path) as archive:
         notes = json.loads(archive.read("takes.json"))

@@ -37,10 +37,10 @@ def session(model: Melformer, tmp_path: Path, request: pytest.FixtureRequest) ->
 
 def test_continue_and_keep_going(session: Session) -> None:
     bpm = session.need_loop().prompt.bpm
-    first = list(session.play({"n_beats": 2, "seed": 3}))
+    first = list(session.runs.play({"n_beats": 2, "seed": 3}))
     assert [one["kind"] for one in first] == ["start", "beat", "beat", "end"]
-    list(session.play({"n_beats": 3, "keep": 1}))
-    list(session.play({"n_beats": 5, "seed": 3}))
+    list(session.runs.play({"n_beats": 3, "keep": 1}))
+    list(session.runs.play({"n_beats": 5, "seed": 3}))
     kept, straight = session.need_take(1), session.need_take(2)
     assert kept.whole().n_samples == round(9 * 60 * 44_100 / bpm)
     assert np.array_equal(kept.whole().samples, straight.whole().samples)
@@ -48,12 +48,12 @@ def test_continue_and_keep_going(session: Session) -> None:
 
 
 def test_a_chosen_take_equals_the_streamed_one_and_keeps_going(session: Session) -> None:
-    *_, end = session.choose({"n_beats": 2, "seed": 5, "n_takes": 2})
+    *_, end = session.runs.choose({"n_beats": 2, "seed": 5, "n_takes": 2})
     assert sorted(end["takes"]) == [1, 2]
-    list(session.play({"n_beats": 2, "seed": 6}))
+    list(session.runs.play({"n_beats": 2, "seed": 6}))
     chosen, streamed = session.need_take(2), session.need_take(3)
     assert np.allclose(chosen.whole().samples, streamed.whole().samples, atol=1e-4)
-    list(session.play({"n_beats": 1, "keep": 2}))
+    list(session.runs.play({"n_beats": 1, "keep": 2}))
     assert session.need_take(2).n_beats == 3
 
 
@@ -89,7 +89,7 @@ def test_the_stand_in_has_the_methods_of_the_model() -> None:
 
 def test_a_part_of_a_take_is_composed_anew(session: Session) -> None:
     """Nothing but that part changes, and the new take goes on from its own end."""
-    list(session.play({"n_beats": 6, "seed": 3}))
+    list(session.runs.play({"n_beats": 6, "seed": 3}))
     old = session.need_take(1)
     answer = session.redo_part(1, 2, 4, None, 9)
     new = session.need_take(answer["take"])
@@ -101,11 +101,13 @@ def test_a_part_of_a_take_is_composed_anew(session: Session) -> None:
     assert not np.array_equal(before[start:stop], after[start:stop])
     assert [new.sources[k] == old.sources[k] for k in (0, 1, 4, 5)] == [True] * 4
     assert new.edited and not old.edited
-    list(session.play({"n_beats": 2, "keep": new.number}))
+    list(session.runs.play({"n_beats": 2, "keep": new.number}))
     kept = session.need_take(new.number)
     assert kept.n_beats == 8 and np.array_equal(kept.new().samples[: len(after)], after)
-    chosen = list(session.choose({"n_beats": 2, "seed": 5, "n_takes": 2}))[-1]["takes"]
-    assert all(beat["sources"].keys() == {"drums", "bass", "other"} for beat in session.beats(chosen[0], 0, 2))
+    chosen = list(session.runs.choose({"n_beats": 2, "seed": 5, "n_takes": 2}))[-1]["takes"]
+    assert all(
+        beat["sources"].keys() == {"drums", "bass", "other"} for beat in session.need_take(chosen[0]).packed(0, 2)
+    )
 
 
 def test_the_players_own_stems_are_used_as_they_are(model: Melformer, tmp_path: Path) -> None:
@@ -125,7 +127,7 @@ def test_the_players_own_stems_are_used_as_they_are(model: Melformer, tmp_path: 
     assert np.array_equal(prompt.stems.bass.samples[: bass.n_samples - start, 1], bass.samples[start:, 0])
     assert not prompt.stems.bass.samples[bass.n_samples - start :].any()
     assert session.stems_of(None, None, 60.0).present == ("drums", "bass")
-    list(session.play({"n_beats": 2, "seed": 1}))
+    list(session.runs.play({"n_beats": 2, "seed": 1}))
     write_waveform(paths["bass"], Waveform(bass.samples, 48_000))
     with pytest.raises(AudioError, match="different sample rates"):
         session.load_stems(paths, "a")

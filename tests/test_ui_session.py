@@ -40,7 +40,7 @@ def session(sessions: Sessions, loop_path: Path) -> Session:
 
 
 def play(session: Session, **request: Any) -> list[dict[str, Any]]:
-    return list(session.play({"n_beats": 4, "seed": 7, **request}))
+    return list(session.runs.play({"n_beats": 4, "seed": 7, **request}))
 
 
 def sound(messages: list[dict[str, Any]]) -> bytes:
@@ -102,7 +102,7 @@ def test_another_seed_is_another_take_and_the_same_seed_the_same(session: Sessio
 
 
 def test_several_takes_equal_takes_one_by_one(session: Session) -> None:
-    *_, end = session.choose({"n_beats": 4, "seed": 7, "n_takes": 2})
+    *_, end = session.runs.choose({"n_beats": 4, "seed": 7, "n_takes": 2})
     assert end["takes"] == [2, 1]  # best first; the stand-in likes the last one best
     play(session)
     chosen, streamed = session.need_take(1), session.need_take(3)
@@ -117,7 +117,7 @@ def test_the_loop_is_closed_where_it_is_wished(session: Session) -> None:
     assert session.model.n_closed == 0
     play(session, close_loop=True)
     assert session.model.n_closed == 1 and session.takes[2].closed and not session.takes[1].closed
-    list(session.choose({"n_beats": 4, "seed": 1, "n_takes": 2, "close_loop": True}))
+    list(session.runs.choose({"n_beats": 4, "seed": 1, "n_takes": 2, "close_loop": True}))
     assert session.model.n_closed == 3
 
 
@@ -130,20 +130,49 @@ def test_what_cannot_be_closed_is_refused(session: Session, fields: dict) -> Non
 
 
 def test_knobs_take_effect_from_the_next_beat(session: Session) -> None:
-    stream = session.play({"n_beats": 6, "variation": 0.0})
+    stream = session.runs.play({"n_beats": 6, "variation": 0.0})
     next(stream), next(stream)
-    session.steer({"variation": 1.0, "temperature": 0.5})
+    session.runs.steer({"variation": 1.0, "temperature": 0.5})
     rest = [one for one in stream if one["kind"] == "beat"]
     assert {(one["variation"], one["temperature"]) for one in rest} == {(1.0, 0.5)}
 
 
-def test_an_abandoned_stream_frees_the_desk_and_keeps_its_take(session: Session) -> None:
-    stream = session.play({"n_beats": None})
+def test_a_stem_of_a_running_stream_is_drawn_anew_and_stays_so_when_extended(session: Session) -> None:
+    stream = session.runs.play({"n_beats": 4})
+    next(stream), next(stream)
+    session.runs.steer({"redraw": "bass"})
+    session.runs.steer({"redraw": "bass", "variation": 0.9})
+    session.runs.steer({"variation": 0.8})  # other knobs leave it
+    beats = [one for one in stream if one["kind"] == "beat"]
+    assert {(tuple(one["draws"]), one["variation"]) for one in beats} == {((0, 2, 0), 0.8)}
+    assert session.need_take(1).settings.draws == (0, 2, 0)
+    extended = play(session, n_beats=2, keep=1)
+    assert [one["draws"] for one in extended if one["kind"] == "beat"] == [[0, 2, 0]] * 2
+    anew = play(session, n_beats=1)
+    assert [one["draws"] for one in anew if one["kind"] == "beat"] == [[0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"redraw": "piano"}, {"redraw": ["bass"]}, {"draws": [1]}, {"draws": {"piano": 1}}, {"draws": {"bass": -1}}],
+)
+def test_a_draw_that_no_stem_has_is_refused(session: Session, data: dict) -> None:
+    with pytest.raises(RequestError, match=r"stem|draw"):
+        session.runs.steer(data)
+
+
+def test_a_script_asks_for_another_draw_by_its_number(session: Session) -> None:
+    beats = [one for one in play(session, n_beats=1, draws={"drums": 3}) if one["kind"] == "beat"]
+    assert beats[0]["draws"] == [3, 0, 0]
+
+
+def test_an_abandoned_stream_frees_its_place_and_keeps_its_take(session: Session) -> None:
+    stream = session.runs.play({"n_beats": None})
     for _ in range(4):
         next(stream)
     stream.close()
     assert session.scheduler.n_playing == 0
-    assert not session.is_running
+    assert not session.runs.is_running
     assert session.need_take(1).n_beats == 3
     assert session.need_take(1).state is not None
 
@@ -152,7 +181,7 @@ def test_a_listener_is_served_little_ahead(sessions: Sessions, loop_path: Path) 
     session = sessions.find(sessions.create())
     session.load(loop_path)
     begun, seen = time.monotonic(), 0
-    stream = session.play({"n_beats": None})
+    stream = session.runs.play({"n_beats": None})
     for message in stream:
         seen += message["kind"] == "beat"
         if time.monotonic() > begun + 1.0:
@@ -166,7 +195,7 @@ def test_endless_makes_way_for_somebody_waiting(tmp_path: Path, loop_path: Path)
     sessions = Sessions(Model(compute_s=0.0), Limits(shared_beats=8, players=1), tmp_path)
     first, second = (sessions.find(sessions.create(paced=False)) for _ in range(2))
     first.load(loop_path), second.load(loop_path)
-    endless, other = first.play({"n_beats": None}), second.play({"n_beats": 1})
+    endless, other = first.runs.play({"n_beats": None}), second.runs.play({"n_beats": 1})
     next(endless)
     assert next(other)["kind"] == "waiting"
     end = list(endless)[-1]
@@ -248,7 +277,7 @@ def test_a_full_disk_ends_with_a_sentence(tmp_path: Path, loop_path: Path) -> No
     sessions = Sessions(Model(compute_s=0.0), Limits(session_mb=50, take_mb=50), tmp_path / "sessions")
     session = sessions.find(sessions.create(paced=False))
     session.load(loop_path)
-    end = list(session.play({"n_beats": None}))[-1]  # 50 MB are 330 beats of 151 kB
+    end = list(session.runs.play({"n_beats": None}))[-1]  # 50 MB are 330 beats of 151 kB
     assert (end["reason"], end["view"]["takes"][0]["n_beats"]) == ("rest", 331)
     with pytest.raises(RequestError, match="the limit is 50 MB"):
         play(session)

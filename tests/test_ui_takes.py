@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from page_double import Model, loop_samples
 
 from melformer.audio.io import Waveform, read_waveform, write_waveform
 from melformer.errors import CheckpointError, RequestError, TempoError
+from melformer.stems.units import UnitChoice
 from melformer.ui.actions import Actions, sentence
 from melformer.ui.exports import export_stem, export_stems
 from melformer.ui.limits import Limits
@@ -36,7 +38,7 @@ def session(tmp_path: Path, loop_path: Path) -> Session:
 
 
 def play(session: Session, **request: Any) -> list[dict[str, Any]]:
-    return list(session.play({"n_beats": 4, "seed": 7, **request}))
+    return list(session.runs.play({"n_beats": 4, "seed": 7, **request}))
 
 
 def test_what_was_undone_is_redone_until_something_changes(session: Session) -> None:
@@ -67,29 +69,29 @@ def test_the_loop_of_a_take_is_opened_again(session: Session, tmp_path: Path) ->
 
 
 def test_a_run_without_a_beat_leaves_no_take(session: Session) -> None:
-    stream = session.play({"n_beats": 4})
+    stream = session.runs.play({"n_beats": 4})
     next(stream)
-    session.stop()
+    session.runs.stop()
     assert list(stream)[-1]["view"]["takes"] == []
 
 
 def test_several_takes_are_stopped_between_two_beats(session: Session) -> None:
     session.model.compute_s = 0.05
-    stream = session.choose({"n_beats": 64, "seed": 1, "n_takes": 2})
+    stream = session.runs.choose({"n_beats": 64, "seed": 1, "n_takes": 2})
     assert [next(stream)["kind"] for _ in range(3)] == ["making"] * 3
     assert session.view()["running"]
-    threading.Timer(0.2, session.stop).start()
+    threading.Timer(0.2, session.runs.stop).start()
     began = time.monotonic()
     *_, end = list(stream)
     assert time.monotonic() - began < 3.0  # all of them would take 6.4 s
-    assert (len(end["takes"]), session.is_running) == (2, False)  # what was made until then is kept
+    assert (len(end["takes"]), session.runs.is_running) == (2, False)  # what was made until then is kept
     assert session.scheduler.n_playing == 0
 
 
 def test_a_steered_take_knows_both_settings(session: Session) -> None:
-    stream = session.play({"n_beats": 6, "variation": 0.5})
+    stream = session.runs.play({"n_beats": 6, "variation": 0.5})
     next(stream), next(stream)
-    session.steer({"variation": 0.9})
+    session.runs.steer({"variation": 0.9})
     list(stream)
     (take,) = session.view()["takes"]
     assert (take["steered"]["variation"], take["variation"]) == (0.5, 0.9)
@@ -169,18 +171,40 @@ def test_a_stem_that_would_clip_is_written_as_float(session: Session, tmp_path: 
         export_stem(stems, "voice", "loud", tmp_path, loop)
 
 
+def test_beats_that_are_the_loops_own_are_not_called_new(session: Session) -> None:
+    list(session.runs.play({"n_beats": 4}))
+    take = session.need_take(1)
+    assert take.n_unlike is None and take.loop.prompt.n_beats == 8  # the stand-in tells no sources
+
+    def beat(**stems: dict) -> dict:
+        parts = {name: {"from": 0, "shift": 0, "moved": False, **change} for name, change in stems.items()}
+        return {name: [part] for name, part in parts.items()}
+
+    own = [beat(drums={"from": k}, bass={"from": k}, other={"from": None}) for k in range(4)]
+    for change in ({"from": 5}, {"from": 1, "shift": 3}, {"from": 1, "moved": True}):
+        altered = [own[0], beat(drums={"from": 1}, bass=change), own[2], own[3]]
+        assert replace(take, sources=altered).n_unlike == 1
+    assert replace(take, sources=own).n_unlike == 0
+    assert replace(take, sources=own, n_beats=2).n_unlike == 0
+
+
 def test_half_beats_of_stems_become_sources() -> None:
     from types import SimpleNamespace
 
-    def unit(source: int, shift: int = 0, silent: bool = False) -> SimpleNamespace:
-        return SimpleNamespace(source=source, shift=shift, silent=silent)
-
+    unit = UnitChoice
     beat = SimpleNamespace(sources=((unit(6), unit(4, 2), unit(0, 0, True)), (unit(7), unit(6, 2), unit(0, 0, True))))
     parts = beat_sources(beat)
     assert parts is not None and beat_sources(SimpleNamespace(index=0)) is None
     assert [(one["from"], one["share"], one["moved"]) for one in parts["drums"]] == [(3, 1.0, False)]
     assert [(one["from"], one["shift"], one["moved"]) for one in parts["bass"]] == [(2, 2, False), (3, 2, True)]
     assert [(one["from"], one["silent"]) for one in parts["other"]] == [(None, True)] * len(parts["other"])
+    cut = SimpleNamespace(sources=((unit(6, second=1),) * 3, (unit(7),) * 3))
+    drums = (beat_sources(cut) or {})["drums"]
+    assert [(one["from"], one["share"], one["moved"]) for one in drums] == [
+        (3, 0.25, False),
+        (0, 0.25, False),
+        (3, 0.5, False),
+    ]
 
 
 def test_an_example_is_opened_once_for_all(tmp_path: Path, loop_path: Path) -> None:

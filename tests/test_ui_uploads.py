@@ -171,7 +171,7 @@ def test_room_is_made_before_it_is_refused(workspace: Workspace) -> None:
     path.parent.mkdir()
     path.write_bytes(bytes(900_000))
     workspace.check_room(99_000)
-    with pytest.raises(RequestError, match=r"fill the 1 MB .* again in 10 minutes"):
+    with pytest.raises(RequestError, match=r"disk is full \(1 MB\).* again in 10 minutes"):
         workspace.check_room(200_000)
     os.utime(path, (time.time() - 120,) * 2)
     workspace.check_room(200_000)

@@ -45,7 +45,7 @@ def test_who_would_wait_too_long_is_told_for_how_long() -> None:
         thread.start()
     while len(work._line) < 3:
         time.sleep(0.001)
-    with pytest.raises(RequestError, match=r"3 others .* again in 60 seconds"), work.turn():
+    with pytest.raises(RequestError, match=r"3 requests .* again in 60 seconds"), work.turn():
         pass
     leave.set()
     for thread in threads:

@@ -42,6 +42,10 @@ def scenes(page: Any) -> Iterator[str]:
     if page.evaluate("melformer.state.loop.present.length > 1"):
         page.wait_for_selector("[data-lane]", timeout=WAIT_MS)
     yield "playing"
+    page.click("[data-vary=bass]")
+    page.wait_for_function("melformer.timeline.marks.size > 0", timeout=WAIT_MS)
+    page.wait_for_function("!melformer.player.catchingUp", timeout=WAIT_MS)
+    yield "new_line"
     page.evaluate("document.querySelector('[data-act=stop]').click()")
     page.wait_for_selector("[data-act=keep]:enabled", timeout=WAIT_MS)
     page.wait_for_function("melformer.state.store.beats.every((beat) => beat.stems)", timeout=WAIT_MS)

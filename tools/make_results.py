@@ -67,8 +67,26 @@ def continuation_text(results: dict[str, Any]) -> str:
         "cosine over looped",
     ]
     clips = next(iter(results["continuation"].values()))["embedding"]["n_clips"]
-    table = markdown([*header, "groove, chroma, drift off"], rows)
-    return f"{table}\n\n{clips} clips: {source(results)}"
+    tables = [markdown([*header, "groove, chroma, drift off"], rows), *_of_sources(results["continuation"])]
+    return "\n\n".join([*tables, f"{clips} clips: {source(results)}"])
+
+
+def _of_sources(systems: dict[str, Any]) -> list[str]:
+    """How systems that state their sources develop, one stem a line, beside what people do; a table, or none."""
+    from melformer.evaluate.metrics.development import CLASSES
+    from melformer.evaluate.summary import PEOPLE
+
+    rows, people = [], json.loads(PEOPLE.read_text(encoding="utf-8"))["people"]
+    for name, system in systems.items():
+        for stem, found in (system.get("development") or {}).items():
+            shares = [figure(found["shares"][one], percent=True) for one in CLASSES]
+            rows.append([name, stem, *shares, figure(found["distance"])])
+    if not rows:
+        return []
+    rows += [
+        ["people", stem, *(figure(shares[one], percent=True) for one in CLASSES), ""] for stem, shares in people.items()
+    ]
+    return [markdown(["system", "stem", *CLASSES, "from people's"], rows)]
 
 
 def separation_text(results: dict[str, Any]) -> str:
@@ -146,11 +164,107 @@ def codec_text(results: dict[str, Any]) -> str:
     return "\n\n".join([systems, markdown([*head, *stable_head], books), source(results)])
 
 
+def bench_text(results: dict[str, Any]) -> str:
+    """One measure a line, at both tempi; bold where its target is met."""
+    found = results["bench"]
+    slow, fast = found["speeds"]
+
+    def row(name: str, wanted: str, key: str, targets: list[float], unit: str = "", digits: int = 1) -> list[str]:
+        higher = key.startswith("x_")
+        cells = []
+        for speed, target in zip((slow, fast), targets):
+            met = speed[key] >= target if higher else speed[key] <= target
+            text = figure(speed[key], digits) + unit
+            cells.append(f"**{text}**" if met else text)
+        return [name, wanted, *cells]
+
+    def one(name: str, wanted: str, value: float, limit: float, unit: str = "", digits: int = 1) -> list[str]:
+        text = figure(value, digits) + unit
+        return [name, wanted, f"**{text}**" if value <= limit else text, ""]
+
+    rows = [
+        row("× real time, median", "8, 5", "x_real_time_median", [8, 5]),
+        row("× real time that 95% of the beats reach", "5, 3", "x_real_time_p95", [5, 3]),
+        row("× real time where every bar leaves the loop", "2, 2", "x_real_time_anew", [2, 2]),
+        row("16 beats heard to first new beat", "1 s", "first_beat_s", [1, 1], " s", 2),
+        row("the same where stems are given", "0.5 s", "own_stems_s", [0.5, 0.5], " s", 2),
+        one("from start to first beat", "6 s", found["cold_start_s"], 6, " s"),
+        one("four takes, × the time of one", "1.5", found["takes_ratio"], 1.5, "", 2),
+        one("peak memory", "1,500 MB", found["peak_memory_mb"], 1500, " MB", 0),
+        one("weights", "80 MB", found["checkpoint_mb"], 80, " MB", 0),
+    ]
+    table = markdown(["", "target at 120, 174 BPM", "120 BPM", "174 BPM"], rows)
+    quiet = f"one thread, load {figure(found['load_average'], 1)} before"
+    return f"{table}\n\nMedians of its runs, {quiet}: {source(results)}"
+
+
+def sound_text(results: dict[str, Any]) -> str:
+    """What a listener finds, in a sentence."""
+    system = results["continuation"]["Melformer"]
+    new, again = (figure(system["beats"][key]["value"], percent=True) for key in ("new_share", "loop_again"))
+    far = system["embedding"]
+    distance, cosine = figure(far["frechet"]["value"]), far["cosine_over_looped"]["value"]
+    return (
+        f"Of the new beats {new} are new, and {again} of the takes repeat the loop. To an independent network their "
+        f"Fréchet distance\nto what the music really did next is {distance} times that of the repeated loop, and their "
+        f"mean cosine with it {figure(abs(cosine), 3)} {'higher' if cosine >= 0 else 'lower'}."
+    )
+
+
+def parts_text(results: dict[str, Any]) -> str:
+    """One part of a beat's computing a line, beside its limits."""
+    rows = []
+    for part in results["parts"]:
+        limits = [figure(part[key] or None) for key in ("reading_ms", "multiplying_ms")]
+        rows.append([part["name"], figure(part["share"], percent=True), figure(part["beat_ms"], 1), *limits])
+    return markdown(["of a beat at 120 BPM", "share", "ms", "least to read, ms", "least to multiply, ms"], rows)
+
+
+def variation_text(results: dict[str, Any]) -> str:
+    """Shares that leave the loop for each share that was asked for, one stem a line."""
+    rows = [
+        [stem, *(figure(share) for share in results[stem]["measured"]), figure(results[stem]["rank_correlation"])]
+        for stem in ("drums", "bass", "other")
+    ]
+    header = ["asked", *(figure(asked) for asked in results["asked"]), "rank correlation"]
+    return f"{markdown(header, rows)}\n\n{results['n_clips']} loops: {source(results)}"
+
+
+def tempo_text(results: dict[str, Any]) -> str:
+    """One set a line, then fifths by confidence."""
+    columns = ("right", "octave", "wrong", "first_beat")
+    rows = [
+        [name, str(s["n"]), *(figure(s[key], percent=True) for key in columns)] for name, s in results["sets"].items()
+    ]
+    sets = markdown(["clips", "number", *(key.replace("_", " ") for key in columns)], rows)
+    trust = results["calibration"]
+    fifths = [
+        [str(i), figure(fifth["confidence"]), figure(fifth["right"], percent=True)]
+        for i, fifth in enumerate(trust["fifths"], 1)
+    ]
+    said = (
+        f"Expected calibration error {figure(trust['expected_error'], 3)} over {trust['n']:,} clips; 0.9 or more on a "
+        f"wrong tempo: {figure(100 * trust['sure_and_wrong'], 1)}%, on half or double: "
+        f"{figure(100 * (trust['sure_and_not_right'] - trust['sure_and_wrong']), 1)}%. "
+        f"{figure(results['seconds_of_a_core_for_8_s'])} s of a core for 8 s of sound."
+    )
+    table = markdown(["fifth by confidence", "confidence", "right"], fifths)
+    return "\n\n".join([sets, table, said, source(results)])
+
+
 TEXTS = {
+    "../README.md": {"bench": bench_text, "sound": sound_text},
+    "explanation/speed.md": {"parts": parts_text},
     "explanation/codec.md": {"codec": codec_text},
     "explanation/evaluation.md": {"continuation": continuation_text, "separation": separation_text},
+    "explanation/stems.md": {"variation": variation_text},
     "explanation/corpus.md": {"development": development_text},
+    "explanation/tempo.md": {"tempo": tempo_text},
 }
+
+
+FILES = {"parts": "bench", "sound": "continuation"}
+"""Tables whose file has another name."""
 
 
 def put(page: str, name: str, text: str) -> str:
@@ -165,7 +279,7 @@ def put(page: str, name: str, text: str) -> str:
 def filled(page: str, name: str = "explanation/evaluation.md", folder: Path = RESULTS) -> str:
     """The page of this name with the table of every measurement in a folder."""
     for table, text in TEXTS[name].items():
-        path = folder / f"{table}.json"
+        path = folder / f"{FILES.get(table, table)}.json"
         if path.exists():
             page = put(page, table, text(json.loads(path.read_text(encoding="utf-8"))))
     return page
@@ -179,15 +293,18 @@ def frechet_figure(systems: dict[str, Any]) -> Any:
     """
     from matplotlib.figure import Figure
 
-    from melformer.evaluate.protocol import LOOPED, TRUTH
+    from melformer.evaluate.protocol import LOOPED, MELFORMER, TRUTH
     from melformer.evaluate.systems.rules import RULES
 
     figure = Figure(figsize=(8.0, 5.0), layout="constrained")
     axis = figure.subplots()
     summaries = {name: system for name, system in systems.items() if system["embedding"] and name != TRUTH}
     rows = {name: (s["beats"]["new_share"], s["embedding"]["frechet"]) for name, s in summaries.items()}
-    line = sorted((new["value"], far["value"]) for name, (new, far) in rows.items() if name in (LOOPED, *RULES))
-    axis.plot([x for x, _ in line], [y for _, y in line], color="grey", linewidth=0.8, label="looping and the rules")
+    of_rules = [row for name, row in rows.items() if name in (LOOPED, *RULES)]
+    of_model = [row for name, row in rows.items() if name.startswith(MELFORMER)]
+    for label, points, colour in (("looping and the rules", of_rules, "grey"), ("Melformer", of_model, "tab:blue")):
+        line = sorted((new["value"], far["value"]) for new, far in points)
+        axis.plot([x for x, _ in line], [y for _, y in line], color=colour, linewidth=0.8, label=label)
     for name, (new, far) in rows.items():
         spans = [[[part["value"] - part["low"]], [part["high"] - part["value"]]] for part in (new, far)]
         point = (new["value"], far["value"])

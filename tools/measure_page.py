@@ -38,8 +38,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from page_server import browsing, open_page
 
+from melformer.stems import STEMS
+
 EXAMPLES = {"Bossa": "bossa_nova_120bpm.flac", "House": "house_122bpm.flac", "Techno": "techno_132bpm.flac"}
 PROFILED_S = 30.0  # after the measuring, since a profiler slows what it watches
+NEW_EVERY_S = 30.0
 STEADY_AFTER = 10  # continuations until every lazy part is loaded and every pool has its size
 WAIT_MS = 600_000
 
@@ -82,7 +85,8 @@ def measure_sound(options: argparse.Namespace) -> None:
 
 
 def measure_endless(options: argparse.Namespace) -> None:
-    """Play on and on from the example at 120 BPM, and count what a listener would have noticed."""
+    """Play on and on from the example at 120 BPM, with another line of a stem now and then, and count what a listener
+    would have noticed."""
     with hosting() as host, browsing() as browser:
         page = open_page(browser, host.url)
         choose_example(page, "Bossa")
@@ -92,9 +96,14 @@ def measure_endless(options: argparse.Namespace) -> None:
         page.evaluate(PROBE)
         counters, memory, made = Counters(page), host.memory_mb(), page.evaluate("melformer.state.store.nNew")
         clock = page.evaluate("[performance.now() / 1000, melformer.player.context.currentTime]")
-        end = time.monotonic() + 60 * options.minutes
+        begun = time.monotonic()
+        end = begun + 60 * options.minutes
+        presses = 0
         while time.monotonic() < end and page.evaluate("Boolean(melformer.state.run)"):
             time.sleep(1)
+            if time.monotonic() > begun + (presses + 1) * NEW_EVERY_S:
+                page.click(f"[data-vary={STEMS[presses % len(STEMS)]}]")
+                presses += 1
         script_s, task_s = counters.since("ScriptDuration"), counters.since("TaskDuration")
         heap_mb = counters.now("JSHeapUsedSize") / 1e6
         seen = page.evaluate(
@@ -110,7 +119,8 @@ def measure_endless(options: argparse.Namespace) -> None:
         faults = page.faults
     wall, sound = (seen["clock"][k] - clock[k] for k in range(2))
     report("endless", {
-        "minutes": wall / 60, "beats": n_beats, "silence_s": seen["silence"], "device_behind_s": wall - sound,
+        "minutes": wall / 60, "beats": n_beats, "new_lines": presses, "silence_s": seen["silence"],
+        "device_behind_s": wall - sound,
         "ahead_p5_s": percentile(seen["ahead"], 0.05), "ahead_least_s": min(seen["ahead"]),
         "ahead_median_s": percentile(seen["ahead"], 0.5), "script_ms_a_beat": 1000 * script_s / n_beats,
         "own_script_ms_a_beat": 1000 * own * script_s / n_beats, "lanes": seen["lanes"],

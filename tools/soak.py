@@ -27,7 +27,7 @@ from gradio_client import Client, handle_file
 
 ROOT = Path(__file__).resolve().parents[1]
 LOOPS = sorted((ROOT / "examples").glob("*.flac"))
-EXPECTED = ("lease try again", "Too many", "The file did not arrive")
+EXPECTED = ("lease try again", "Too many", "The upload didn't arrive")
 SAMPLE_S = 5.0
 
 

@@ -20,8 +20,11 @@ from melformer import GenerationConfig, Melformer
 from melformer.evaluate.protocol import cut
 from melformer.evaluate.results import write_results
 from melformer.evaluate.sets import folder_clips
-from melformer.generate.stream import LoopStems
+from melformer.generate.joint_planning import advance_together
+from melformer.generate.loop_stems import LoopStems
+from melformer.generate.plan_options import FREE
 from melformer.stems.stems import STEMS
+from melformer.stems.units import UnitChoice
 
 ASKED, N_BEATS, SEED = (0.0, 0.25, 0.5, 0.75, 1.0), 16, 7
 
@@ -32,8 +35,9 @@ def share_leaving(loop: LoopStems, model: Melformer, variation: float) -> list[f
     left = np.zeros(len(STEMS))
     n = round(N_BEATS * loop.units_per_beat)
     for unit in range(n):
-        choices = planner.next_unit(config.of_bar(SEED, unit // loop.bar, loop.fingerprint))
-        left += [c.silent or c.shift != 0 or c.source != unit % loop.n_units for c in choices]
+        options = config.of_bar(SEED, unit // loop.bar, loop.fingerprint)
+        choices = advance_together([planner], [options], [FREE])[0][0]
+        left += [choice != UnitChoice(unit % loop.n_units) for choice in choices]
     return [float(count) / n if present else float("nan") for count, present in zip(left, loop.present)]
 
 

@@ -217,7 +217,7 @@ def fit_to_grid(waveform: Waveform, bpm: float, start_s: float = 0.0, stop_s: fl
     is_tail = stop_s is not None and len(rest) > TOLD_FROM_S * rate and _sounds(rest, waveform.samples)
     message = _fit_message(n_samples - n_left, start, n_beats, grid)
     if is_tail:
-        message = f"{message or ''} What rings on behind the last bar is kept apart as its tail.".strip()
+        message = f"{message or ''} The tail after the last bar is kept separately.".strip()
     return GridFit(Waveform(samples, rate), n_beats, message, Waveform(rest, rate) if is_tail else None)
 
 

@@ -18,6 +18,7 @@ def add_parsers(commands: Any) -> None:
     parser.add_argument("--parts", nargs="+", metavar="PART", help="of codec, continuation, transformer")
     parser.add_argument("--no-references", action="store_true", help="leave the baselines out")
     parser.add_argument("--systems", nargs="+", metavar="NAME", help="only these rows of the continuation part")
+    parser.add_argument("--variations", nargs="+", type=float, default=[], metavar="V", help="also at these variations")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N loops")
     parser.add_argument("--beats", type=int, metavar="N", help="continue whole loops by N beats")
     parser.add_argument("--takes", type=int, default=1, metavar="K", help="continue each loop K times, from seed S on")
@@ -34,8 +35,8 @@ def evaluate(args: Namespace) -> None:
     model = None if args.no_model else load_model(args)
     report = evaluate(
         args.dir, model, candidate=args.candidate, parts=tuple(args.parts or PARTS), references=not args.no_references,
-        systems=args.systems, limit=args.limit, n_new=args.beats, n_takes=args.takes, seed=args.seed, quick=args.quick,
-        progress=say,
+        systems=args.systems, variations=args.variations, limit=args.limit, n_new=args.beats, n_takes=args.takes,
+        seed=args.seed, quick=args.quick, progress=say,
     )  # fmt: skip
     if args.plots:
         from melformer.evaluate.plots import write_plots

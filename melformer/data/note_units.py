@@ -45,6 +45,20 @@ def alikeness(notes: Mapping[str, np.ndarray], n_units: int, n_sources: int) -> 
     return table, silent
 
 
+def half_alikeness(drums: np.ndarray, n_units: int) -> np.ndarray:
+    """Percent int8 (2 · n_units, 2 · n_units) by which the drums of one half unit sound as those of another, as
+    `alikeness` counts it; two silent ones are the same."""
+    roll, _ = _roll(drums, n_units)
+    halves = roll.reshape(*roll.shape[:2], 2 * n_units, TICKS_PER_UNIT // 2).transpose(2, 0, 1, 3)
+    flat = halves.reshape(2 * n_units, -1)
+    norms = np.sqrt(np.square(flat).sum(axis=1))
+    largest = np.maximum(norms[:, None], norms)
+    apart = np.abs(norms[:, None] - norms) / np.maximum(largest, 1e-6)
+    table = 100 * (flat @ flat.T) / np.maximum(norms[:, None] * norms, 1e-6) / (1 + 0.2 * apart)
+    table[(norms[:, None] < 1e-3) & (norms < 1e-3)] = 100
+    return np.rint(table).astype(np.int8)
+
+
 def _roll(notes: np.ndarray, n_units: int) -> tuple[np.ndarray, bool]:
     """(instruments, pitches, ticks) of one stem; instruments keep their pitches apart."""
     n_ticks = n_units * TICKS_PER_UNIT

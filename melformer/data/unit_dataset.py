@@ -12,7 +12,7 @@ from melformer.audio.grid import BeatGrid
 from melformer.audio.io import read_waveform
 from melformer.corpus.notes import notes_from_json
 from melformer.data.listing import read_entries
-from melformer.data.note_units import alikeness
+from melformer.data.note_units import alikeness, half_alikeness
 from melformer.errors import RequestError
 from melformer.files import atomic_path
 from melformer.stems.separate import separate
@@ -26,13 +26,14 @@ MIN_UNITS, MAX_UNITS = 40, 160
 @dataclass(frozen=True)
 class UnitClip:
     """A passage in units: `mel` (V, U, 3, 24, 6), `chroma` (V, U, 2, 12, 2), `alike` int8 (3, U, U, 15), `silent`
-    (3, U); `bar` is the number of units in a bar. Of V = 2 ways of hearing its stems the first is their true sound, the
-    second what a separator made of the mix."""
+    (3, U), `halves` int8 (2U, 2U) of drums (all 0: not known); `bar` is the number of units in a bar. Of V = 2 ways of
+    hearing its stems the first is their true sound, the second what a separator made of the mix."""
 
     mel: np.ndarray
     chroma: np.ndarray
     alike: np.ndarray
     silent: np.ndarray
+    halves: np.ndarray
     bpm: float
     bar: int
 
@@ -43,10 +44,10 @@ class UnitClip:
 
     def part(self, start: int, stop: int) -> "UnitClip":
         """Units `start` to `stop` alone."""
-        units = slice(start, stop)
+        units, halves = slice(start, stop), slice(2 * start, 2 * stop)
         return UnitClip(
-            self.mel[:, units], self.chroma[:, units], self.alike[:, units, units], self.silent[:, units], self.bpm,
-            self.bar,
+            self.mel[:, units], self.chroma[:, units], self.alike[:, units, units], self.silent[:, units],
+            self.halves[halves, halves], self.bpm, self.bar,
         )  # fmt: skip
 
     @classmethod
@@ -63,7 +64,7 @@ class UnitClip:
             np.savez(file, **arrays, bpm=self.bpm, bar=self.bar)
 
 
-_ARRAYS = ("mel", "chroma", "alike", "silent")
+_ARRAYS = ("mel", "chroma", "alike", "silent", "halves")
 
 
 def gather_units(folders: list[Path], cache: Path, separator: Separator | None = None) -> list[UnitClip]:
@@ -115,10 +116,12 @@ def unit_clip(
     heard = [stems] if separator is None else [stems, separate(stems.mix(), bpm, separator)]
     mono = [np.stack([stem.samples.mean(axis=1) for stem in way]) for way in heard]
     pictures = [unit_pictures(samples, grid, n_units) for samples in mono]
-    alike, silent = alikeness({name: _at_tempo(rows, factor) for name, rows in notes.items()}, n_units, n_units)
+    at_tempo = {name: _at_tempo(rows, factor) for name, rows in notes.items()}
+    alike, silent = alikeness(at_tempo, n_units, n_units)
     return UnitClip(
         np.stack([picture.mel for picture in pictures]).astype(np.float16),
-        np.stack([picture.chroma for picture in pictures]), alike, silent, grid.model_bpm,
+        np.stack([picture.chroma for picture in pictures]), alike, silent, half_alikeness(at_tempo["drums"], n_units),
+        grid.model_bpm,
         round(beats_per_bar * factor * UNITS_PER_BEAT),
     )  # fmt: skip
 

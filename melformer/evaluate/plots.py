@@ -128,7 +128,8 @@ def sources_figure(sources: Sequence[tuple[UnitChoice, ...]], n_prompt: int, tit
 
 def draw_sources(axis: Any, sources: Sequence[tuple[UnitChoice, ...]], n_prompt: int) -> Any:
     """The strips of `sources_figure`, drum lowest, in an axis; the picture."""
-    rows = np.array([[np.nan if choice.silent else choice.source for choice in unit] for unit in sources]).T
+    halves = [[(np.nan,) * 2 if choice.silent else choice.halves for choice in unit] for unit in sources]
+    rows = np.concatenate([np.transpose(unit) for unit in halves]).T / 2  # in half beats
     extent = (0, len(sources), 0, len(STEMS))
     picture = axis.imshow(
         rows,

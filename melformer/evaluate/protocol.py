@@ -32,7 +32,7 @@ MIN_CUT_BEATS = 8
 TRUTH, LOOPED = "the truth", "prompt looped"
 MELFORMER, OF_MIXES, JUMPER = "Melformer", "codes of the mix", "jumper"
 DRAWN = (MELFORMER, OF_MIXES, JUMPER)
-"""Systems that give another continuation at each take; the others are asked once."""
+"""Systems whose names begin so give another continuation at each take; the others are asked once."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def run(
     for case in cases:
         n_cases += 1
         for name, system in systems.items():
-            for take in range(n_takes if name in DRAWN else 1):
+            for take in range(n_takes if name.startswith(DRAWN) else 1):
                 answer = system(replace(case, take=take))
                 if answer is not None:
                     rows[name].append(score(case, answer, embed, quick))

@@ -75,6 +75,7 @@ def evaluate(
     parts: tuple[str, ...] = PARTS,
     references: bool = True,
     systems: Sequence[str] | None = None,
+    variations: Sequence[float] = (),
     limit: int | None = None,
     n_new: int | None = None,
     n_takes: int = 1,
@@ -85,9 +86,10 @@ def evaluate(
 ) -> Report:
     """Measure a model, another system's files (`candidate`), or the references alone, on a folder of loops.
 
-    `n_new` continues whole loops by so many beats instead of cutting them in two. At most the first 64 beats
-    of a loop count. `systems` are the rows wanted of the continuation part; `n_takes` seeds from `seed` on are drawn of
-    those that draw. `quick` leaves out the continuations' distances to the truth. `progress` is told what is done.
+    `n_new` continues whole loops by so many beats instead of cutting them in two. At most the first 64 beats of a loop
+    count. `systems` are the rows wanted of the continuation part; at `variations` the model has more of them. `n_takes`
+    seeds from `seed` on are drawn of those that draw. `quick` leaves out the continuations' distances to the truth.
+    `progress` is told what is done.
     Errors: AudioError for a folder without usable loops, RequestError for an unknown part or row, or a count under 1.
     """
     unknown = set(parts) - set(PARTS)
@@ -104,12 +106,13 @@ def evaluate(
         codec, codes = _codec(clips, model, references)
     if "continuation" in parts:
         cases = [continuations.cut(clip, beats_per_bar, n_new) for clip in clips]
-        found = _systems(cases, model, candidate, references, seed)
+        found = _systems(cases, model, candidate, references, seed, variations)
         if systems is not None:
             unknown = set(systems) - set(found)
             if unknown or not systems:
                 raise RequestError(f"systems are {', '.join(found)}; got {', '.join(systems) or 'none'}")
-            found = {name: found[name] for name in found if name in systems}
+            bold = [name for name in found if name.startswith(f"{continuations.MELFORMER}, ")]
+            found = {name: found[name] for name in found if name in (*systems, *bold)}
         say(f"continuation: {len(cases)} loops")
         embed, missing = _listener()
         left_out += missing
@@ -162,6 +165,7 @@ def _systems(
     candidate: str | Path | None,
     references: bool,
     seed: int,
+    variations: Sequence[float],
 ) -> dict[str, continuations.System]:
     systems: dict[str, continuations.System] = {}
     if candidate is not None:
@@ -169,7 +173,7 @@ def _systems(
     if model is not None:
         from melformer.evaluate.systems.model_systems import model_systems
 
-        systems |= model_systems(model, seed)
+        systems |= model_systems(model, seed, variations=variations)
     if references or not systems:
         systems |= continuations.reference_systems(cases)
     return systems

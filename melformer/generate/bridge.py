@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from melformer.generate.planner import Planner, PlanOptions
+from melformer.generate.joint_planning import advance_together
+from melformer.generate.plan_options import Choices, Given, PlanOptions
+from melformer.generate.planner import Planner
 from melformer.stems.units import UnitChoice
 
 N_CANDIDATES = 8
-Choices = tuple[UnitChoice, ...]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Bridge:
 
 
 def best_bridge(
-    planner: Planner, options_of: Callable[[int], PlanOptions], wanted: Sequence[tuple[UnitChoice | None, ...]],
+    planner: Planner, options_of: Callable[[int], PlanOptions], wanted: Sequence[Given],
     after: Sequence[Choices], line_nats: Sequence[float] = (), unlike: Sequence[Choices] = (),
 ) -> Bridge:  # fmt: skip
     """Units from where `planner` stands, chosen among candidates by how likely they make what comes `after`.
@@ -33,27 +34,30 @@ def best_bridge(
     anyway, the others are drawn with other seeds, and with what `options_of` a seed asks for; every other begins unlike
     `unlike`, and one that equals it is the last to be chosen. `line_nats` are the nats of ordinary bars of the piece.
     """
-    candidates, forks = [], []
-    for number in range(N_CANDIDATES):
-        seed = planner.seed if not number else planner.seed ^ (number << 40)
-        fork, options = planner.fork(seed), options_of(seed)
-        avoided = unlike[: number % 2]  # half of them begin otherwise
-        candidates.append([
-            fork.advance(options, given, avoided[i] if i < len(avoided) else None)[0] for i, given in enumerate(wanted)
-        ])  # fmt: skip
-        forks.append(fork)
-    seam = np.array([_cost(fork, after, PlanOptions(), is_told=False) for fork in forks])
+    seeds = [planner.seed ^ (number << 40) for number in range(N_CANDIDATES)]
+    forks, options = [planner.fork(seed) for seed in seeds], [options_of(seed) for seed in seeds]
+    candidates: list[list[Choices]] = [[] for _ in seeds]
+    for i, given in enumerate(wanted):
+        begin_otherwise = [unlike[i] if number % 2 > i and unlike else None for number in range(N_CANDIDATES)]
+        for candidate, made in zip(
+            candidates, advance_together(forks, options, [given] * N_CANDIDATES, begin_otherwise)
+        ):
+            candidate.append(made[0])
+    seam = _costs(forks, after, PlanOptions(), is_told=False)
     rank = seam + np.array([1e6 * (candidate == list(unlike)) for candidate in candidates])
     best = int(rank.argmin())
-    met = _cost(forks[best], after, condition_of(after, forks[best].n_planned, planner.n), is_told=True)
+    met = float(_costs(forks[best : best + 1], after, condition_of(after, forks[best].n_planned, planner.n), True)[0])
     usual = float(np.mean(line_nats)) / max(1, len(after)) if len(line_nats) else met
     return Bridge(candidates[best], seam, met / max(usual, 1e-9))
 
 
-def _cost(planner: Planner, units: Sequence[Choices], options: PlanOptions, is_told: bool) -> float:
-    """Nats of a unit that comes next, the mean; `planner` stays where it is."""
-    fork = planner.fork(planner.seed)
-    return sum(fork.advance(options, unit, is_told=is_told)[1] for unit in units) / max(1, len(units))
+def _costs(planners: Sequence[Planner], units: Sequence[Choices], options: PlanOptions, is_told: bool) -> np.ndarray:
+    """Nats of a unit that comes next, the mean, for each planner (n,); planners stay where they are."""
+    forks, total = [planner.fork(planner.seed) for planner in planners], np.zeros(len(planners))
+    for unit in units:
+        made = advance_together(forks, [options] * len(forks), [unit] * len(forks), is_told=is_told)
+        total += [nats for _, nats in made]
+    return total / max(1, len(units))
 
 
 def condition_of(units: Sequence[Choices], first: int, n_prompt: int) -> PlanOptions:

@@ -9,10 +9,12 @@ import numpy as np
 from melformer.audio.io import Waveform, exact_encoding, write_waveform
 from melformer.generate.bridge import Bridge
 from melformer.generate.generation_config import GenerationConfig
+from melformer.generate.plan_options import Choices
 from melformer.generate.prompt import Prompt
 from melformer.generate.state import StreamState, capture
-from melformer.generate.stream import Beat, BeatStream, Choices
+from melformer.generate.stream import Beat, BeatStream
 from melformer.stems.stems import STEMS, Stems
+from melformer.stems.units import UnitChoice
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +64,14 @@ class Continuation:
 
     def facts(self) -> list[dict[str, dict[str, int | None]]]:
         """Where every half model beat comes from, ready for JSON: for each stem the half beat of the prompt, counted
-        from 0 (None: silent), and its transposition in semitones."""
-        return [
-            {
-                name: {"source": None if choice.silent else choice.source, "semitones": choice.shift}
-                for name, choice in zip(STEMS, unit)
-            }
-            for unit in self.sources
-        ]
+        from 0 (None: silent), and its transposition in semitones; where drums are cut, the quarter of a beat that is
+        their second half."""
+        return [{name: _fact(choice) for name, choice in zip(STEMS, unit)} for unit in self.sources]
+
+
+def _fact(choice: UnitChoice) -> dict[str, int | None]:
+    fact = {"source": None if choice.silent else choice.source, "semitones": choice.shift}
+    return fact if choice.second is None else {**fact, "second_half": choice.second}
 
 
 def assemble(stream: BeatStream, beats: list[Beat]) -> Continuation:

@@ -1,6 +1,7 @@
 """Melformer: separator, codec and transformers, and what musicians do with them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
@@ -18,14 +19,16 @@ from melformer.config import Config
 from melformer.errors import RequestError
 from melformer.generate.generated import Continuation, assemble
 from melformer.generate.generation_config import GenerationConfig
+from melformer.generate.loop_stems import LoopStems
 from melformer.generate.prompt import Prompt, make_prompt, open_stems
 from melformer.generate.ranking import ranked
 from melformer.generate.redo import redo
 from melformer.generate.state import StreamState, restore
-from melformer.generate.stream import Beat, BeatStream, Closing, LoopStems
+from melformer.generate.stream import Beat, BeatStream, Closing, plan_together
 from melformer.hub import load_bundle
 from melformer.hub.parts import load_pointer, load_separator
 from melformer.hub.remote import EMBEDDED
+from melformer.hub.shapes import WithoutDrawing
 from melformer.render.prompt_decoder import PromptDecoder
 from melformer.render.reconstruct import rebuild
 from melformer.stems import STEMS, Stems
@@ -65,7 +68,8 @@ class Melformer(nn.Module):
         another version, RequestError for a device that is not there.
         """
         bundle = load_bundle(name, revision)
-        model = cls(bundle.config)
+        with WithoutDrawing():
+            model = cls(bundle.config)
         model.folder = bundle.path
         model.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in bundle.tensors.items()})
         try:
@@ -199,7 +203,8 @@ class Melformer(nn.Module):
         unknown = [name for name in stems if name not in STEMS]
         if unknown or not stems:
             raise RequestError(f"There is no stem {(unknown or [''])[0]!r}; stems are {', '.join(STEMS)}.")
-        stream = self._stream(old.loop, config or old.config, n_beats, seed, None)
+        config = config or replace(old.config, draws=GenerationConfig.draws)  # another seed has lines of its own
+        stream = self._stream(old.loop, config, n_beats, seed, None)
         for unit in old.choices[: old.index * old.loop.units_per_beat]:
             stream.decided.append(tuple(None if name in stems else choice for name, choice in zip(STEMS, unit)))
         return stream
@@ -209,7 +214,7 @@ class Melformer(nn.Module):
         stream = self.resume(state)
         if not stream.index:
             raise RequestError("This stream has no new beats yet.")
-        sounds = stream.sounds(0, stream.loop.edges(stream.index - 1)[1])
+        sounds = stream.mixer.sounds(0, stream.loop.edges(stream.index - 1)[1])
         return Stems(*(Waveform(sound, stream.prompt.waveform.sample_rate) for sound in sounds))
 
     def continue_loop(
@@ -288,6 +293,8 @@ class BatchStream:
         return self
 
     def __next__(self) -> list[Beat]:
+        while self.streams[0].lacks_units:
+            plan_together(self.streams)
         for stream, beats in zip(self.streams, self._beats):
             beats.append(next(stream))
         return [beats[-1] for beats in self._beats]

@@ -11,8 +11,10 @@ from melformer.errors import RequestError
 from melformer.generate.bridge import best_bridge
 from melformer.generate.generated import Continuation
 from melformer.generate.generation_config import GenerationConfig
+from melformer.generate.loop_stems import LoopStems
+from melformer.generate.plan_options import Choices
 from melformer.generate.state import capture, read_choices
-from melformer.generate.stream import Beat, BeatStream, Choices, LoopStems
+from melformer.generate.stream import Beat, BeatStream
 from melformer.stems.stems import STEMS, Stems
 from melformer.transformer.pointer import Pointer
 
@@ -30,6 +32,7 @@ def redo(
         if name not in STEMS:
             raise RequestError(f"There is no stem {name!r}; stems are {', '.join(STEMS)}.")
     asked = config or replace(take.config, keep=tuple(s for s in take.config.keep if stems is None or s not in wanted))
+    asked = replace(asked, draws=(0,) * len(STEMS))  # another seed has lines of its own
     stream = BeatStream(loop, pointer, codec, asked, take.n_beats, seed)
     low, high = (beat * loop.units_per_beat for beat in beats)
     planned = read_choices(take.state.tensors["choices"])  # also those behind the end, which its last join leads to
@@ -57,13 +60,13 @@ def _spliced(take: Continuation, stream: BeatStream, first: int, end: int) -> Co
     loop, rate = stream.loop, take.new.sample_rate
     start, stop = max(0, loop.edges(first)[0] - loop.renderer.fade), loop.edges(end - 1)[1]
     sounds = np.stack([stem.samples for stem in take.stems])
-    sounds[:, start:stop] = stream.sounds(start, stop)
+    sounds[:, start:stop] = stream.mixer.sounds(start, stop)
     mix = take.new.samples.copy()
-    mix[start:stop] = stream.mix(sounds[:, start:stop], start)
-    stream.join = take.waveform.samples[: take.prompt.waveform.n_samples][-stream.n_join :]
+    mix[start:stop] = stream.mixer.mix(sounds[:, start:stop], start)
+    stream.join = take.waveform.samples[: take.prompt.waveform.n_samples][-stream.mixer.n_join :]
     if first == 0:
-        stream.join = stream.new_join()
-    kept = take.prompt.waveform.samples[: take.prompt.waveform.n_samples - stream.n_join]
+        stream.join = stream.mixer.new_join()
+    kept = take.prompt.waveform.samples[: take.prompt.waveform.n_samples - stream.mixer.n_join]
     beats = [_beat(stream, mix, sounds, k) for k in range(take.n_beats)]
     return replace(
         take, waveform=Waveform(np.concatenate([kept, stream.join, mix]), rate), new=Waveform(mix, rate),

@@ -1,7 +1,8 @@
 """A stream put to sleep: every tensor and number it needs to go on, in one safetensors file."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,9 @@ from melformer.audio.io import Waveform
 from melformer.audio.tempo import Tempo
 from melformer.errors import RequestError
 from melformer.files import check_format, write_tensors
-from melformer.generate.generation_config import GenerationConfig
-from melformer.generate.planner import PlanOptions
+from melformer.generate.generation_config import GenerationConfig, check_draws
+from melformer.generate.loop_stems import LoopStems
+from melformer.generate.plan_options import PlanOptions
 from melformer.generate.prompt import MAX_BEATS, MIN_BEATS, Prompt
 from melformer.stems.stems import STEMS, Stems
 from melformer.stems.units import UnitChoice
@@ -27,7 +29,11 @@ if TYPE_CHECKING:
     from melformer.generate.stream import BeatStream
 
 _TEMPO_NUMBERS = ("bpm", "confidence", "start_s", "start_confidence")
-VERSION = 9
+VERSION = 11
+_NONE = -1
+"""Where there is no choice, and for drums that are not cut."""
+MAX_HELD = 4096
+"""Units: a phrase of bars of 16 beats has fewer."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +69,13 @@ def capture(stream: "BeatStream") -> StreamState:
     tensors = {f"stems.{name}": torch.from_numpy(stream.loop.stems[name].samples) for name in stream.loop.stems.present}
     tensors["prompt.samples"] = torch.from_numpy(prompt.waveform.samples)
     tensors["prompt.codes"] = torch.from_numpy(prompt.codes)
-    tensors["choices"] = torch.tensor(
-        [[[choice.source, choice.shift, choice.silent] for choice in unit] for unit in stream.choices],
-        dtype=torch.int32,
-    ).reshape(-1, 3, 3)
+    tensors["choices"], tensors["held"] = _as_tensor(stream.choices), _as_tensor(stream.held)
     tensors["kept"] = torch.tensor(stream.kept, dtype=torch.bool).reshape(-1, 3)
     for i, cache in enumerate(planner.state.caches):
         tensors |= {f"caches.{i}.keys": cache.keys, f"caches.{i}.values": cache.values}
-    if planner.state.last is not None and planner.state.keys is not None:
-        tensors |= {"last": planner.state.last, "keys": planner.state.keys}
+    read = planner.state
+    if read.last is not None and read.keys is not None and read.half_keys is not None:
+        tensors |= {"last": read.last, "keys": read.keys, "half_keys": read.half_keys}
     if stream.join is not None:
         tensors["join"] = torch.from_numpy(stream.join)
     facts = {
@@ -85,9 +89,19 @@ def capture(stream: "BeatStream") -> StreamState:
     return StreamState({name: t.contiguous().clone().cpu() for name, t in tensors.items()}, facts)
 
 
+def _as_tensor(units: Iterable[Sequence[UnitChoice | None]]) -> Tensor:
+    """Source, shift, silence and second half of every choice: int32 (n, 3, 4)."""
+    rows = [[[_NONE] * 4 if choice is None else _row(choice) for choice in unit] for unit in units]
+    return torch.tensor(rows, dtype=torch.int32).reshape(-1, 3, 4)
+
+
+def _row(choice: UnitChoice) -> list[int]:
+    return [choice.source, choice.shift, choice.silent, _NONE if choice.second is None else choice.second]
+
+
 def restore(pointer: Pointer, codec: "Codec", state: StreamState) -> "BeatStream":
     """Build the stream again. Errors: RequestError when the state is damaged or does not fit this model."""
-    from melformer.generate.stream import BeatStream, LoopStems
+    from melformer.generate.stream import BeatStream
 
     if state.facts.get("kind") != "stems":
         raise wrong("it is of another kind")
@@ -105,13 +119,14 @@ def restore(pointer: Pointer, codec: "Codec", state: StreamState) -> "BeatStream
         or not all(map(_is_number, lines))
     ):
         raise wrong("its bars are unclear")
-    stream.line_nats = lines
+    stream.line_nats = list(lines)
     if asked is not None:
         if not isinstance(asked, list) or len(asked) != 2 or not isinstance(asked[0], int):
             raise wrong("its bar is unclear")
-        stream.asked = (asked[0], _read(asked[1], PlanOptions))
+        options = _read(asked[1], PlanOptions)
+        stream.asked = (asked[0], replace(options, draws=check_draws(options.draws)))
     if stream.index:
-        shape = (stream.n_join, prompt.waveform.n_channels)
+        shape = (stream.mixer.n_join, prompt.waveform.n_channels)
         stream.join = check_tensor("join", take(tensors, "join"), shape).numpy()
     return stream
 
@@ -140,22 +155,38 @@ def _read_stems(tensors: dict[str, Tensor], prompt: Prompt) -> Stems:
 def _restore_choices(stream: "BeatStream", tensors: dict[str, Tensor]) -> None:
     choices, kept = take(tensors, "choices"), take(tensors, "kept")
     n, per_beat = len(choices), stream.loop.units_per_beat
-    check_tensor("choices", choices, (n, 3, 3), torch.int32)
+    check_tensor("choices", choices, (n, 3, 4), torch.int32)
     check_tensor("kept", kept, (n, 3), torch.bool)
     least, most = stream.index * per_beat, (stream.index + 2) * per_beat + 64
     if not (least <= n <= most) or (stream.index and n < least + 1):
         raise wrong("it holds too few choices, or too many")
-    source, shift, silent = choices.unbind(dim=2)
-    inside = (source >= 0) & (source < stream.loop.n_units) & (shift.abs() <= UNSHIFTED) & (silent >= 0) & (silent <= 1)
-    if not bool(inside.all()):
+    if not bool(_are_inside(choices, stream.loop.n_units).all()):
         raise wrong("its choices point outside its loop")
-    stream.choices = read_choices(choices)
-    stream.kept = [tuple(unit) for unit in kept.tolist()]
+    stream.choices.extend(read_choices(choices))
+    stream.kept.extend(tuple(unit) for unit in kept.tolist())
+    held = take(tensors, "held")
+    check_tensor("held", held, (len(held), 3, 4), torch.int32)
+    free = (held == _NONE).all(dim=2)
+    if len(held) > MAX_HELD or not bool((free | _are_inside(held, stream.loop.n_units)).all()):
+        raise wrong("what its stems hold is unclear")
+    stream.held.extend(
+        tuple(None if is_free else choice for choice, is_free in zip(unit, marks))
+        for unit, marks in zip(read_choices(held), free.tolist())
+    )
+
+
+def _are_inside(choices: Tensor, n_units: int) -> Tensor:
+    source, shift, silent, second = choices.unbind(dim=2)
+    is_half = (second >= _NONE) & (second < 2 * n_units)
+    return (source >= 0) & (source < n_units) & (shift.abs() <= UNSHIFTED) & (silent >= 0) & (silent <= 1) & is_half
 
 
 def read_choices(choices: Tensor) -> list[tuple[UnitChoice, ...]]:
     """What `capture` wrote of a stream's choices."""
-    return [tuple(UnitChoice(source, shift, bool(silent)) for source, shift, silent in u) for u in choices.tolist()]
+    return [
+        tuple(UnitChoice(i, shift, bool(silent), None if half == _NONE else half) for i, shift, silent, half in unit)
+        for unit in choices.tolist()
+    ]
 
 
 def _restore_planner(stream: "BeatStream", tensors: dict[str, Tensor]) -> None:
@@ -169,7 +200,9 @@ def _restore_planner(stream: "BeatStream", tensors: dict[str, Tensor]) -> None:
         return
     config = stream.planner.pointer.config
     state.last = check_tensor("last", take(tensors, "last"), (1, 1, config.dim))
-    state.keys = check_tensor("keys", take(tensors, "keys"), (1, 3, stream.loop.n_units, config.key_dim))
+    n_units = stream.loop.n_units
+    state.keys = check_tensor("keys", take(tensors, "keys"), (1, 3, n_units, config.key_dim))
+    state.half_keys = check_tensor("half_keys", take(tensors, "half_keys"), (1, 2 * n_units, config.key_dim))
     chosen = np.array([[[choice.source, choice.shift] for choice in unit] for unit in stream.choices], np.int64)
     kept = stream.loop.bar + len(state.sources)
     state.n_planned = n

@@ -1,10 +1,9 @@
 """A loop continued beat by beat: the pointer plans half beats of its stems, the renderer plays them."""
 
 import time
-import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,55 +12,19 @@ from melformer.audio.grid import BeatGrid
 from melformer.audio.io import Waveform
 from melformer.codec.codec import Codec
 from melformer.generate.bridge import Bridge, best_bridge
-from melformer.generate.generation_config import GenerationConfig
-from melformer.generate.planner import Planner, PlanOptions
-from melformer.generate.prompt import Prompt
+from melformer.generate.generation_config import PHRASE_BARS, GenerationConfig
+from melformer.generate.joint_planning import advance_together
+from melformer.generate.loop_stems import LoopStems
+from melformer.generate.plan_options import FREE, Choices, Given, PlanOptions
+from melformer.generate.planner import Planner
 from melformer.generate.state import StreamState, capture
-from melformer.render.crossfade import crossfade
-from melformer.render.limiter import limit
-from melformer.render.stem_renderer import StemRenderer
-from melformer.stems.stems import STEMS, Stems
-from melformer.stems.units import UNITS_PER_BEAT, UnitChoice, unit_pictures
+from melformer.generate.stem_mixer import StemMixer
+from melformer.stems.stems import STEMS
+from melformer.stems.units import UnitChoice
 from melformer.transformer.pointer import Pointer
 
-JOIN_S, LIMITER_S, RAMP_S = 0.030, 0.005, 0.010
-LOUDER = 10 ** (2.5 / 10)
-"""Power of a beat over that of the loop's loudest at which stems are turned down; 3 dB are the limit."""
 AHEAD = 2
 """Units that are planned beyond a beat: the join before the next one and the limiter's view reach into it."""
-Choices = tuple[UnitChoice, ...]
-
-
-class LoopStems:
-    """A prompt and its stems, ready to be continued any number of times: what all takes of it share."""
-
-    def __init__(self, prompt: Prompt, stems: Stems) -> None:
-        self.prompt, self.stems = prompt, stems
-        self.grid = BeatGrid(prompt.bpm, prompt.waveform.sample_rate)
-        self.units_per_beat = int(UNITS_PER_BEAT * prompt.model_beats_per_beat)
-        self.n_units = prompt.n_units
-        self.bar = max(1, prompt.beats_per_bar * self.units_per_beat)
-        self.present = tuple(name in stems.present for name in STEMS)
-        mono = np.stack([stem.samples.mean(axis=1) for stem in stems])
-        self.pictures = unit_pictures(mono, self.grid, self.n_units)
-        self.renderer = StemRenderer(prompt.waveform, stems, self.grid, self.n_units)
-        self.fingerprint = zlib.crc32(np.rint(prompt.waveform.samples * 2**15).astype("<i4").tobytes())
-        edges = self.grid.edges(prompt.n_beats)
-        self.loudest = max(_power(prompt.waveform.samples[a:b]) for a, b in zip(edges[:-1], edges[1:]))
-        units = self.renderer.edges
-        self.powers = np.array([[_power(s.samples[a:b]) for s in stems] for a, b in zip(units[:-1], units[1:])])
-        peak = float(np.abs(prompt.waveform.samples).max(initial=0.0))
-        self.ceiling = max(peak, min(1.0, 10 ** (3 / 20) * peak))
-
-    def planner(self, pointer: Pointer, seed: int) -> Planner:
-        """One that begins behind the loop."""
-        return Planner(pointer, self.pictures, self.prompt.model_bpm, self.bar, self.present, seed)
-
-    def edges(self, beat: int) -> tuple[int, int]:
-        """First and last sample of new beat `beat`, counted from the first new one."""
-        edges = self.grid.edges(self.prompt.n_beats + beat + 1)
-        end = self.prompt.waveform.n_samples
-        return int(edges[-2]) - end, int(edges[-1]) - end
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +56,7 @@ class Closing:
 
 class BeatStream(Iterator[Beat]):
     """New beats one at a time, endless if `n_beats` is None. The same seed gives the same beats; `config` may be
-    replaced between two of them, and is heard from the next bar on.
+    replaced between two of them, and is heard from the next bar on, its `draws` from the next beat.
 
     `join` float32 (n, channels) is there once beat 0 is: it replaces the prompt's last 30 ms.
     """
@@ -103,12 +66,14 @@ class BeatStream(Iterator[Beat]):
         closing: Closing | None = None, planner: Planner | None = None,
     ) -> None:  # fmt: skip
         self.loop, self.prompt, self.codec = loop, loop.prompt, codec
-        self.config, self.n_beats, self.seed, self.closing = config, n_beats, seed, closing
+        self._config, self.n_beats, self.seed, self.closing = config, n_beats, seed, closing
         self.planner = planner or loop.planner(pointer, seed)
         self.choices: list[Choices] = []  # of all units planned so far
         self.kept: list[tuple[bool, ...]] = []  # which stems were kept in each
+        self.mixer = StemMixer(loop, self.choices, self.kept)
         self.asked: tuple[int, PlanOptions] | None = None  # of the bar in the making
-        self.decided: deque[tuple[UnitChoice | None, ...]] = deque()  # units of which some stems are given
+        self.decided: deque[Given] = deque()  # units of which some stems are given
+        self.held: deque[Given] = deque()  # what stems go on with while another is drawn anew
         self.line_nats: list[float] = []  # of the units of every bar that was drawn
         self.ending: Bridge | None = None
         self.index = 0
@@ -119,39 +84,82 @@ class BeatStream(Iterator[Beat]):
             raise StopIteration
         begun, per_beat = time.perf_counter(), self.loop.units_per_beat
         first, last = self.index * per_beat, (self.index + 1) * per_beat
-        ahead = AHEAD + (0 if per_beat > 1 else 1)  # above 180 BPM two beats share their codes
-        while len(self.choices) < last + ahead:
+        while self.lacks_units:
             self.plan()
         start, stop = self.loop.edges(self.index)
-        sounds = self.sounds(start, stop)
+        sounds = self.mixer.sounds(start, stop)
         if self.index == 0:
-            self.join = self.new_join()
-        waveform = Waveform(self.mix(sounds, start), self.prompt.waveform.sample_rate)
+            self.join = self.mixer.new_join()
+        waveform = Waveform(self.mixer.mix(sounds, start), self.prompt.waveform.sample_rate)
         index, chosen = self.index, tuple(self.choices[first:last])
         self.index += 1
         seconds = time.perf_counter() - begun
         return Beat(index, waveform, sounds, chosen, seconds, lambda: self.codes(index, waveform))
 
+    @property
+    def lacks_units(self) -> bool:
+        """Whether more has to be planned before the next beat sounds."""
+        per_beat = self.loop.units_per_beat
+        ahead = AHEAD + (0 if per_beat > 1 else 1)  # above 180 BPM two beats share their codes
+        return len(self.choices) < (self.index + 1) * per_beat + ahead
+
     def plan(self) -> None:
         """One unit more."""
+        plan_together([self])
+
+    def ask(self) -> tuple[PlanOptions, Given, Choices | None]:
+        """What is asked of the next unit, which choices are given, and which are avoided."""
         unit = len(self.choices)
         bar = unit // self.loop.bar
+        avoided = None
+        if self.config.draws != self.draws and self.ending is None:
+            avoided = self._draw_anew(unit)
         if self.asked is None or self.asked[0] != bar:
             self.asked = (bar, self.options_of(bar)(self.seed))
         options = self.asked[1]
         if self.closing is not None and unit == self.n_before_ending:
             self._close(bar)
-        given = self.decided.popleft() if self.decided else (None, None, None)
-        choices, nats = self.planner.advance(options, given)
-        if unit % self.loop.bar == 0:
+        given = _first_of(self.decided.popleft() if self.decided else FREE, self.held.popleft() if self.held else FREE)
+        return options, given, avoided
+
+    def accept(self, choices: Choices, nats: float, kept: tuple[bool, ...]) -> None:
+        """Take the next unit's choices, their nats, and which of its stems were kept."""
+        if len(self.choices) % self.loop.bar == 0:
             self.line_nats.append(0.0)
         self.line_nats[-1] += nats
         self.choices.append(choices)
-        self.kept.append(options.keep)
+        self.kept.append(kept)
 
     def options_of(self, bar: int) -> Callable[[int], PlanOptions]:
         """What is asked of a bar, by seed."""
         return lambda seed: self.config.of_bar(seed, bar, self.loop.fingerprint)
+
+    @property
+    def draws(self) -> tuple[int, ...]:
+        """Which draw of each stem plays."""
+        return (0,) * len(STEMS) if self.asked is None else self.asked[1].draws
+
+    def _draw_anew(self, unit: int) -> Choices:
+        """From `unit` on, another draw of the stems whose number of draws has changed. What the others would have
+        played in the next bars is planned with the old draws and held: they would follow the new line otherwise.
+
+        Gives what all stems would have played at `unit`, so that the new line begins with something else.
+        """
+        changed = [new != old for new, old in zip(self.config.draws, self.draws)]
+        before, old, bar = replace(self.config, draws=self.draws), self.asked, unit // self.loop.bar
+        fork, held = self.planner.fork(self.seed), []
+        for i in range(unit, unit + PHRASE_BARS * self.loop.bar):
+            if old is None or old[0] != i // self.loop.bar:
+                old = (i // self.loop.bar, before.of_bar(self.seed, i // self.loop.bar, self.loop.fingerprint))
+            known = [line[i - unit] if i - unit < len(line) else FREE for line in (self.decided, self.held)]
+            held.append(advance_together([fork], [old[1]], [_first_of(*known)])[0][0])
+        self.held = deque(_without(unit, changed) for unit in held)
+        self.decided = deque(_without(unit, changed) for unit in self.decided)
+        options = self.options_of(bar)(self.seed)
+        if self.asked is not None and self.asked[0] == bar:
+            options = self.asked[1].with_stems_of(options, changed)
+        self.asked = (bar, options)
+        return held[0]
 
     @property
     def n_ending(self) -> int:
@@ -171,74 +179,20 @@ class BeatStream(Iterator[Beat]):
         if self.closing.only_new:
             head = self.choices[: self.loop.bar]
         lines = self.line_nats[: len(self.choices) // self.loop.bar]
-        self.ending = best_bridge(self.planner, self.options_of(bar), [(None, None, None)] * self.n_ending, head, lines)
+        self.ending = best_bridge(self.planner, self.options_of(bar), [FREE] * self.n_ending, head, lines)
         self.decided.extend(self.ending.choices)
         self.decided.extend(head * (1 + (AHEAD + 1) // len(head)))
 
-    def sounds(self, start: int, stop: int) -> np.ndarray:
-        """Samples of the stems as they are heard, counted from the first new one: float32 (3, stop - start, channels).
-
-        Whatever stretch is asked for, its samples are the same.
-        """
-        reach = round(LIMITER_S * self.prompt.waveform.sample_rate)
-        low, high = max(0, start - 2 * reach), stop + 2 * reach
-        sounds = self.loop.renderer.render(self.choices, low, high)
-        for beat in range(self._beat_at(low), self._beat_at(stop - 1) + 1):
-            self._turn_down(sounds, beat, self.loop.edges(beat)[0] - low)
-        limited = limit(sounds, self._kept(self._beat_at(start)), self.loop.ceiling, reach)
-        return np.ascontiguousarray(limited[:, start - low : start - low + stop - start])
-
-    def mix(self, sounds: np.ndarray, start: int) -> np.ndarray:
-        """The sum of stems (3, n, channels) from sample `start` on; where all come from one place of the prompt its own
-        samples, which float32 does not always add up to."""
-        total, n = sounds.sum(axis=0), sounds.shape[1]
-        for own, place in self.loop.renderer.whole_stretches(self.choices, start, start + n):
-            part = slice(place - start, place - start + len(own))
-            if np.allclose(total[part], own, rtol=0.0, atol=1e-6):
-                total[part] = own
-        return np.ascontiguousarray(total)
-
-    def _beat_at(self, sample: int) -> int:
-        beat = max(0, int(sample / self.loop.grid.samples_per_beat) - 1)
-        while self.loop.edges(beat)[1] <= sample:
-            beat += 1
-        return beat
-
-    def _kept(self, beat: int) -> np.ndarray:
-        """Which stems play the loop on in a beat: they are never turned down."""
-        per_beat = self.loop.units_per_beat
-        return np.any(self.kept[beat * per_beat : (beat + 1) * per_beat], axis=0)
-
-    def _gain(self, beat: int) -> float:
-        """What the stems of a beat that are not kept are turned down by, so that it is not much louder than the loop's
-        loudest."""
-        per_beat, kept = self.loop.units_per_beat, self._kept(beat)
-        units = self.choices[beat * per_beat : (beat + 1) * per_beat]
-        power = np.zeros(3)
-        for unit in units:
-            for k, choice in enumerate(unit):
-                power[k] += 0.0 if choice.silent else self.loop.powers[choice.source, k] / per_beat
-        most, fixed, free = LOUDER * self.loop.loudest, power[kept].sum(), power[~kept].sum()
-        if fixed + free <= most or free <= 0.0 or _is_of_the_loop(units):
-            return 1.0
-        return float(np.sqrt(max(0.0, most - fixed) / free))
-
-    def _turn_down(self, sounds: np.ndarray, beat: int, begin: int) -> None:
-        """Apply a beat's gain, which is reached within 10 ms, to the sounds from `begin` on, in place."""
-        before, after = self._gain(beat - 1) if beat else 1.0, self._gain(beat)
-        if before == after == 1.0:
-            return
-        ramp = round(RAMP_S * self.prompt.waveform.sample_rate)
-        length = self.loop.edges(beat)[1] - self.loop.edges(beat)[0]
-        gain = np.interp(np.arange(length), [0, ramp], [before, after]).astype(np.float32)
-        low, high = max(0, begin), min(sounds.shape[1], begin + length)
-        for k in np.flatnonzero(~self._kept(beat)):
-            sounds[k, low:high] *= gain[low - begin : high - begin, None]
-
     @property
-    def n_join(self) -> int:
-        """Samples of the prompt that the join replaces."""
-        return min(round(JOIN_S * self.prompt.waveform.sample_rate), self.prompt.waveform.n_samples // 2)
+    def config(self) -> GenerationConfig:
+        """What is asked from the next bar on."""
+        return self._config
+
+    @config.setter
+    def config(self, config: GenerationConfig) -> None:
+        if replace(config, draws=self._config.draws) != self._config:
+            self.held.clear()  # it was planned for what was asked before
+        self._config = config
 
     @property
     def settings(self) -> GenerationConfig:
@@ -253,19 +207,22 @@ class BeatStream(Iterator[Beat]):
         """All that is needed to go on later, bit for bit; a copy that the stream no longer touches."""
         return capture(self)
 
-    def new_join(self) -> np.ndarray:
-        """The prompt's last 30 ms fading into what precedes the first unit's sources."""
-        before = self.loop.renderer.lead_in(self.choices, self.n_join)
-        return crossfade(self.prompt.waveform.samples[-self.n_join :], before)
-
     def codes(self, index: int, waveform: Waveform) -> np.ndarray:
         """Codes of new beat `index`, which sounds like `waveform`; see `Beat.codes`."""
         if self.loop.units_per_beat > 1:
             return codes_of(self.codec, waveform, self.prompt.bpm, 1)
         even = index - index % 2
         start, stop = self.loop.edges(even)[0], self.loop.edges(even + 1)[1]
-        pair = Waveform(self.mix(self.sounds(start, stop), start), waveform.sample_rate)
+        pair = Waveform(self.mixer.mix(self.mixer.sounds(start, stop), start), waveform.sample_rate)
         return np.split(codes_of(self.codec, pair, self.prompt.bpm, 2), 2, axis=1)[index % 2]
+
+
+def plan_together(streams: Sequence[BeatStream]) -> None:
+    """One unit more of streams of one loop that have planned as many."""
+    options, given, avoided = zip(*(stream.ask() for stream in streams))
+    made = advance_together([stream.planner for stream in streams], options, given, avoided)
+    for stream, (choices, nats), asked in zip(streams, made, options):
+        stream.accept(choices, nats, asked.keep)
 
 
 def codes_of(codec: Codec, waveform: Waveform, bpm: float, n_beats: int) -> np.ndarray:
@@ -277,11 +234,10 @@ def codes_of(codec: Codec, waveform: Waveform, bpm: float, n_beats: int) -> np.n
         return codec.encode(torch.from_numpy(beats)).numpy()
 
 
-def _is_of_the_loop(units: list[Choices]) -> bool:
-    """Whether a beat's stems all come from one place of the prompt, as they are."""
-    sounding = [{choice for choice in unit if not choice.silent} for unit in units]
-    return all(len(unit) <= 1 and not any(choice.shift for choice in unit) for unit in sounding)
+def _first_of(first: Given, second: Given) -> Given:
+    return tuple(a or b for a, b in zip(first, second))
 
 
-def _power(samples: np.ndarray) -> float:
-    return float(np.square(samples, dtype=np.float64).mean()) if len(samples) else 0.0
+def _without(unit: Given, stems: Sequence[bool]) -> Given:
+    """A unit without what is given of the marked stems."""
+    return tuple(None if marked else choice for choice, marked in zip(unit, stems))

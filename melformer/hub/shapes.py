@@ -1,4 +1,4 @@
-"""What tensors a configuration needs, without making any."""
+"""Modules without their first weights: what tensors a configuration needs, and what is about to be loaded."""
 
 from typing import Any
 
@@ -28,6 +28,13 @@ class _WithoutWeights(TorchFunctionMode):
             kwargs["device"] = "meta"
             func = torch.empty if func is torch.randn else func
         return func(*args, **kwargs)
+
+
+class WithoutDrawing(TorchFunctionMode):
+    """Modules made here have weights of any value, for them to be loaded: drawing takes half as long as loading."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func in (Tensor.uniform_, Tensor.normal_) else func(*args, **(kwargs or {}))
 
 
 def expected_shapes(config: Config) -> dict[str, tuple[int, ...]]:

@@ -1,6 +1,7 @@
 """Planned units as sound: stretches of the player's own stems, joined without a click."""
 
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
@@ -13,6 +14,7 @@ from melformer.stems.stems import Stems
 from melformer.stems.units import UNITS_PER_BEAT, UnitChoice, unit_edges
 
 JOIN_S = 0.010
+HALF = Fraction(1, 2)
 SHIFTED_S, MARGIN_S = 1.0, 0.1
 """Stems are transposed in blocks of about a second, each with so much of its neighbours as the vocoder hears."""
 
@@ -32,10 +34,12 @@ class StemRenderer:
         self.edges[-1] = waveform.n_samples
         self.fade = round(JOIN_S * waveform.sample_rate)
         self.tapes = [stem.samples for stem in stems]
-        self.rough = _is_rough(waveform.samples, round(0.003 * waveform.sample_rate))
+        reach = round(0.003 * waveform.sample_rate)
+        self.rough, self.rough_stems = _is_rough(waveform.samples, reach), [_is_rough(t, reach) for t in self.tapes]
         n_blocks = max(1, round(waveform.duration_s / SHIFTED_S))
         self.blocks = np.arange(n_blocks + 1) * waveform.n_samples // n_blocks
         self.shifted = lru_cache(maxsize=64)(self._shifted)
+        self.edge = lru_cache(maxsize=256)(self._edge)
 
     def _shifted(self, stem: int, shift: int, block: int) -> np.ndarray:
         """A block of a transposed stem, and the join before it: only what is played is ever transposed."""
@@ -43,12 +47,11 @@ class StemRenderer:
         margin = round(MARGIN_S * self.waveform.sample_rate)
         tape = self.tapes[stem]
         if stop - start + 2 * margin >= len(tape):
-            whole = pitch_shift(tape, shift, self.waveform.sample_rate)
-            return whole[np.arange(start, stop) % len(tape)]
-        piece = tape[np.arange(start - margin, stop + margin) % len(tape)]
+            return played_round(pitch_shift(tape, shift, self.waveform.sample_rate), start, stop)
+        piece = played_round(tape, start - margin, stop + margin)
         return pitch_shift(piece, shift, self.waveform.sample_rate)[margin:-margin]
 
-    def edge(self, unit: int) -> int:
+    def _edge(self, unit: int) -> int:
         """The sample at which new unit `unit` begins, counted from the first new one."""
         return round(self.per_unit * (self.n_units + unit)) - int(self.edges[-1])
 
@@ -92,12 +95,12 @@ class StemRenderer:
             first = self._begin(choice.source, unit) + max(start - low, 0)
             n = min(high, stop) - max(low, start)
             if n > 0:
-                yield self.waveform.samples[np.arange(first, first + n) % self.waveform.n_samples], max(low, start)
+                yield played_round(self.waveform.samples, first, first + n), max(low, start)
 
     def _unit(self, k: int, choices: Sequence[tuple[UnitChoice, ...]], unit: int) -> np.ndarray:
         """One unit of a stem, its end leading over into the next one."""
         low, high = self.edge(unit), self.edge(unit + 1)
-        sound = self._stretch(k, choices, unit, low, high)
+        sound = self._stretch(k, choices[unit][k], unit, low, high)
         if not self._runs_on(k, choices, unit + 1):
             fade = min(self.fade, high - low)
             before = self._before(k, choices, unit + 1, fade)
@@ -117,15 +120,25 @@ class StemRenderer:
         before = choices[unit - 1][k] if unit else UnitChoice(self.n_units - 1)
         if now.silent or before.silent:
             return now.silent and before.silent
-        follows = now.source == (before.source + 1) % self.n_units and now.shift == before.shift
+        follows = 2 * now.source == (before.halves[1] + 1) % (2 * self.n_units) and now.shift == before.shift
         return follows and not (now.source == 0 and self.rough)
 
-    def _stretch(self, k: int, choices: Sequence[tuple[UnitChoice, ...]], unit: int, low: int, high: int) -> np.ndarray:
-        choice = choices[unit][k]
+    def _stretch(self, k: int, choice: UnitChoice, unit: int, low: int, high: int) -> np.ndarray:
+        """One unit of a stem as it was chosen, `high` − `low` samples, without the joins around it."""
         if choice.silent:
             return np.zeros((high - low, self.waveform.n_channels), np.float32)
         begin = self._begin(choice.source, unit)
-        return self._read(k, choice.shift, begin, begin + high - low)
+        sound = self._read(k, choice.shift, begin, begin + high - low)
+        if choice.second is None:
+            return sound
+        middle = round(self.per_unit * (self.n_units + unit + HALF)) - int(self.edges[-1])
+        lag = round(self.per_unit * (self.n_units + unit + HALF - HALF * choice.second)) - int(self.edges[-1])
+        second, fade = middle - lag, min(self.fade, middle - low)
+        before = self._read(k, choice.shift, second - fade, second)
+        joined = crossfade(sound[middle - low - fade : middle - low], before)
+        return np.concatenate(
+            [sound[: middle - low - fade], joined, self._read(k, choice.shift, second, second + high - middle)]
+        )
 
     def _begin(self, source: int, unit: int) -> int:
         """The sample of the prompt that new unit `unit` begins with, where it plays unit `source`.
@@ -141,7 +154,7 @@ class StemRenderer:
         if choice.silent:
             return np.zeros((fade, self.waveform.n_channels), np.float32)
         begin = self._begin(choice.source, unit)
-        if choice.source == 0 and self.rough:  # before the loop's beginning stands its beginning, turned round
+        if choice.source == 0 and self.rough_stems[k]:  # before the loop's beginning stands its beginning, turned round
             head = self._read(k, choice.shift, 0, fade + 1)
             return 2.0 * head[:1] - head[1:][::-1]
         return self._read(k, choice.shift, begin - fade, begin)
@@ -150,7 +163,7 @@ class StemRenderer:
         """Samples of a stem, or of its transposition, played round."""
         n = len(self.tapes[k])
         if not shift:
-            return self.tapes[k][np.arange(start, stop) % n]
+            return played_round(self.tapes[k], start, stop)
         parts = []
         while start < stop:
             block = int(np.searchsorted(self.blocks, start % n, side="right")) - 1
@@ -169,6 +182,15 @@ class StemRenderer:
             before = self.shifted(k, shift, (block + 1) % (len(self.blocks) - 1))[: self.fade]
             sound = np.concatenate([sound[: -self.fade], crossfade(sound[-self.fade :], before)])
         return sound
+
+
+def played_round(tape: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Samples `start` to `stop` of a tape (n, channels) that is played round and round; a view where they are whole."""
+    n = len(tape)
+    begin, count = start % n, stop - start
+    if begin + count <= n:
+        return tape[begin : begin + count]
+    return tape[np.arange(begin, begin + count) % n]
 
 
 def _is_rough(samples: np.ndarray, reach: int) -> bool:

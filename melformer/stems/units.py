@@ -22,11 +22,19 @@ _CHROMA_HZ = ((32.0, 500.0), (120.0, 3_000.0))
 
 @dataclass(frozen=True)
 class UnitChoice:
-    """What a stem plays for half a beat: unit `source` of the prompt, `shift` semitones up, or nothing."""
+    """What a stem plays for half a beat: unit `source` of the prompt, `shift` semitones up, or nothing. Drums may be
+    cut in the middle: their second half is then half unit `second` of the prompt, counted from 0 (None: it runs on)."""
 
     source: int
     shift: int = 0
     silent: bool = False
+    second: int | None = None
+
+    @property
+    def halves(self) -> tuple[int, int]:
+        """The half units of the prompt that it plays, one after the other."""
+        first = 2 * self.source
+        return first, first + 1 if self.second is None else self.second
 
 
 @dataclass(frozen=True)

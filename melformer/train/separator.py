@@ -141,7 +141,7 @@ def _gain(rng: np.random.Generator, together: bool) -> np.ndarray:
 
 
 class SeparatorTask:
-    """The separator's loss, validation and way out; see `melformer.train.loop.Task`."""
+    """The separator's loss, validation and way out; see `melformer.train.trainer.Task`."""
 
     def __init__(self, clips: list[StemClip], options: TrainOptions, config: SeparatorConfig) -> None:
         torch.manual_seed(options.seed)

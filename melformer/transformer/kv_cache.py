@@ -1,5 +1,6 @@
 """Keys and values of what a layer has seen, in a ring of fixed size."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,12 @@ class KVCache:
         self.keys[:, :, kept % self.capacity] = keys[:, :, kept]
         self.values[:, :, kept % self.capacity] = values[:, :, kept]
 
+    def copy_step(self, joint: "KVCache", row: int, position: int) -> None:
+        """Store what row `row` of a joint cache holds at `position`."""
+        slot = position % self.capacity
+        self.keys[:, :, slot] = joint.keys[row, :, slot]
+        self.values[:, :, slot] = joint.values[row, :, slot]
+
     def append(self, keys: Tensor, values: Tensor, position: int) -> tuple[Tensor, Tensor]:
         """Store one step (B, n_kv_heads, 1, head_dim) at `position`; give all that is held, oldest slots first."""
         slot = position % self.capacity
@@ -41,3 +48,8 @@ class KVCache:
         self.values[:, :, slot : slot + 1] = values
         held = min(position + 1, self.capacity)
         return self.keys[:, :, :held], self.values[:, :, :held]
+
+
+def join_caches(caches: Sequence[KVCache]) -> KVCache:
+    """One cache with the rows of several; a copy."""
+    return KVCache(torch.cat([cache.keys for cache in caches]), torch.cat([cache.values for cache in caches]))

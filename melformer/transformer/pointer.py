@@ -2,7 +2,8 @@
 
 A pointer network (Vinyals et al. 2015) on LLaMA blocks. Units of the prompt are the memory; each new unit draws one
 choice a stem, in the order other, bass, drums, each seeing what was chosen before it. A choice is a unit of the prompt
-with a shift in semitones, silence, or "new".
+with a shift in semitones, silence, or "new". Drums may also be cut in the middle of a unit: which half unit of the
+prompt their second half is comes last.
 """
 
 import math
@@ -18,9 +19,8 @@ from melformer.transformer.block import TransformerStack
 ORDER = (2, 1, 0)
 """Stems in the order of choosing: other, bass, drums (indices into `melformer.stems.STEMS`)."""
 N_SHIFTS, UNSHIFTED = 15, 7
-N_RELATIONS, N_SHIFT_RELATIONS = 24, 6
-_CONTEXT = 4
-"""Units before a candidate that are compared with those before the new unit."""
+N_RELATIONS, N_SHIFT_RELATIONS, N_HALF_RELATIONS = 26, 6, 8
+DRUMS = 0
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class UnitMemory:
 
     `stems` (B, P, 3, stem_dim) embeds each stem's units, `silence` (3, stem_dim) a silent one; `distance` (B, 5, P, P)
     compares units: level pictures of the three stems, chroma of bass and other; `chroma` (B, P, 2, 12) of bass and
-    other, unit length; `level` (B, P, 3) in dB over 60; `bar` (B,) units in a bar.
+    other, unit length; `level` (B, P, 3) in dB over 60; `bar` (B,) units in a bar. Of the halves of its units of
+    drums `halves` (B, 2P, stem_dim) are embeddings, `half_distance` (B, 2P, 2P) compares them, `half_level` (B, 2P).
     """
 
     n: Tensor
@@ -75,11 +76,23 @@ class UnitMemory:
     distance: Tensor
     chroma: Tensor
     level: Tensor
+    halves: Tensor
+    half_distance: Tensor
+    half_level: Tensor
     keys: Tensor | None = None
+    half_keys: Tensor | None = None
 
     @property
     def size(self) -> int:
         return self.stems.shape[1]
+
+    def repeated(self, batch: int) -> "UnitMemory":
+        """One prompt as a batch of the same, without copies and keys."""
+        parts = (
+            self.n, self.bar, self.stems, self.distance, self.chroma, self.level, self.halves, self.half_distance,
+            self.half_level,
+        )  # fmt: skip
+        return UnitMemory(*[part.expand(batch, *part.shape[1:]) for part in parts])
 
 
 class Pointer(nn.Module):
@@ -108,6 +121,12 @@ class Pointer(nn.Module):
         )
         self.weigh = nn.ModuleList(nn.Linear(dim, N_RELATIONS) for _ in range(3))
         self.special = nn.ModuleList(nn.Sequential(nn.Linear(dim, 64), nn.GELU(), nn.Linear(64, 2)) for _ in range(3))
+        self.embed_half = nn.Sequential(
+            nn.Linear(n_mel * n_frames // 2, 64), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(64, stem)
+        )
+        self.half_query, self.half_key = nn.Linear(dim, key), nn.Linear(dim + stem, key)
+        self.half_relation = nn.Sequential(nn.Linear(N_HALF_RELATIONS, 16), nn.GELU(), nn.Linear(16, 1))
+        self.half_weigh = nn.Linear(dim, N_HALF_RELATIONS)
         self.shift = nn.ModuleList(nn.Linear(dim, N_SHIFTS) for _ in range(2))
         self.shift_relation = nn.ModuleList(
             nn.Sequential(nn.Linear(N_SHIFT_RELATIONS, 16), nn.GELU(), nn.Linear(16, 1)) for _ in range(2)
@@ -127,7 +146,12 @@ class Pointer(nn.Module):
         tones = whole.permute(0, 2, 1, 3)
         distance = torch.cat([apart / pictures.shape[-1] / 8.0, 1.0 - tones @ tones.transpose(2, 3)], dim=1)
         level = (10 ** (mel_db / 10)).mean(dim=(3, 4)).clamp(min=1e-6).log10().div(6.0)
-        return UnitMemory(n, bar, stems, distance, whole, level)
+        halves = mel_db[:, :, DRUMS].unflatten(3, (2, -1)).permute(0, 1, 3, 2, 4).flatten(1, 2)  # (B, 2P, n_mel, 3)
+        flat = halves.flatten(2)
+        half_distance = torch.cdist(flat, flat, p=1) / flat.shape[-1] / 8.0
+        half_level = (10 ** (halves / 10)).mean(dim=(2, 3)).clamp(min=1e-6).log10().div(6.0)
+        embedded = self.embed_half(flat / 30.0 + 1.0)
+        return UnitMemory(n, bar, stems, distance, whole, level, embedded, half_distance, half_level)
 
     def _embed(self, mel_db: Tensor, chroma: Tensor) -> Tensor:
         pictures = (mel_db / 30.0 + 1.0).flatten(3)
@@ -171,89 +195,18 @@ class Pointer(nn.Module):
         """Logits (B, T, N, 15) of the shifts of N candidates; relations (B, T, N, 15, N_SHIFT_RELATIONS)."""
         return self.shift[k - 1](queries)[:, :, None] + self.shift_relation[k - 1](relations)[..., 0]
 
+    def half_scores(self, queries: Tensor, memory: UnitMemory, relations: Tensor) -> Tensor:
+        """Logits (B, T, 2P) of the half units that drums may go on with in a unit's middle; queries (B, T, dim)."""
+        assert memory.half_keys is not None
+        match = self.half_query(queries) @ memory.half_keys.transpose(1, 2) / math.sqrt(self.config.key_dim)
+        weighed = (relations @ self.half_weigh(queries)[..., None])[..., 0]
+        scores = match + self.half_relation(relations)[..., 0] + weighed
+        beyond = torch.arange(2 * memory.size, device=scores.device)[None] >= 2 * memory.n[:, None]
+        return scores.masked_fill(beyond[:, None], -1e9)
+
     def with_keys(self, memory: UnitMemory, hidden: Tensor) -> UnitMemory:
         """Add the keys of the prompt's units: `hidden` (B, P, dim) are the stack's outputs over the prompt."""
         keys = [self.key[k](torch.cat([hidden, memory.stems[:, :, k]], dim=-1)) for k in range(3)]
         memory.keys = torch.stack(keys, dim=1)
+        memory.half_keys = self.half_key(torch.cat([hidden.repeat_interleave(2, dim=1), memory.halves], dim=-1))
         return memory
-
-
-def gather_units(table: Tensor, index: Tensor) -> Tensor:
-    """Rows of `table` (B, P, …) at `index` (B, T): (B, T, …)."""
-    flat = index.reshape(*index.shape, *([1] * (table.dim() - 2))).expand(-1, -1, *table.shape[2:])
-    return table.gather(1, flat)
-
-
-def relations(k: int, memory: UnitMemory, time: Tensor, sources: Tensor, here: Tensor) -> Tensor:
-    """How each unit of the prompt stands to the unit to be chosen: (B, T, P, N_RELATIONS).
-
-    `time` (T,) counts units from the first new one. `sources` int64 (B, H + T, 3): what was chosen in the H units
-    before `time[0]` and since, entry `H + i` belonging to `time[i]`; `here` (B, T, 3) the sources already chosen in the
-    same unit, -1 where none is yet.
-    """
-    n, bar, size = memory.n[:, None, None], memory.bar[:, None, None], memory.size
-    history = sources.shape[1] - len(time)
-    j = torch.arange(size, device=sources.device)[None, None]
-    place = (time[None, :, None] + n) % n  # where the loop played round would be
-    at = lambda back: sources[:, history - back : history - back + len(time)]  # noqa: E731
-    before = at(1)[:, :, k, None]
-    lag = (place - j) % n
-    flags = [
-        j == (before + 1) % n, j == place, lag % 2 == 0, lag % bar == 0, lag % (2 * bar) == 0, lag % (4 * bar) == 0,
-    ]  # fmt: skip
-    a_bar_ago = _a_bar_ago(k, memory, sources, len(time))
-    flags.append(j == (a_bar_ago + bar) % n)
-    for other in range(3):
-        if other != k:
-            flags += [j == here[:, :, other, None], j == (at(1)[:, :, other, None] + 1) % n]
-    contexts = []
-    for back in range(1, _CONTEXT + 1):
-        earlier = (j - back) % n
-        past = at(back)
-        rows = [_rows(memory.distance[:, c], past[:, :, (0, 1, 2, 1, 2)[c]]) for c in range(5)]
-        contexts.append(torch.stack([row.gather(2, earlier.expand_as(row)) for row in rows], dim=-1))
-    recent, mean = contexts[0], torch.stack(contexts).mean(dim=0)
-    level = memory.level[:, None, :, k].expand(-1, len(time), -1)
-    at_place = gather_units(memory.level[:, :, k : k + 1], place[:, :, 0])
-    numbers = [level, level - at_place, (lag.float() / 64.0)]
-    parts = [torch.stack([f.float().expand(-1, len(time), size) for f in flags], dim=-1), recent, mean,
-             torch.stack([v.expand(-1, len(time), size) for v in numbers], dim=-1)]  # fmt: skip
-    return torch.cat(parts, dim=-1)
-
-
-def _rows(table: Tensor, index: Tensor) -> Tensor:
-    return table.gather(1, index[..., None].expand(-1, -1, table.shape[2]))
-
-
-def _a_bar_ago(k: int, memory: UnitMemory, sources: Tensor, count: int) -> Tensor:
-    """What stem `k` played a bar before each unit, (B, T, 1); bars differ from clip to clip."""
-    history = sources.shape[1] - count
-    index = history + torch.arange(count, device=sources.device)[None] - memory.bar[:, None]
-    return sources[:, :, k].gather(1, index.clamp(min=0))[..., None]
-
-
-def shift_relations(
-    k: int, memory: UnitMemory, candidates: Tensor, sources: Tensor, shifts: Tensor, here: Tensor, here_shift: Tensor,
-    harmony: Tensor, key: Tensor,
-) -> Tensor:  # fmt: skip
-    """How each shift of candidates (B, T, N) suits: (B, T, N, 15, N_SHIFT_RELATIONS).
-
-    `sources` and `shifts` (B, T, 3) are those of the unit before; `harmony` (B, T, 12) what other stems play in this
-    unit, `key` (B, 12) what the prompt plays on the whole; `here` and `here_shift` (B, T, 3) what is chosen already.
-    """
-    n = memory.n[:, None, None]
-    steps = torch.arange(N_SHIFTS, device=candidates.device)
-    tones = memory.chroma[:, :, k - 1]
-    own = gather_units(tones, candidates.flatten(1)).unflatten(1, candidates.shape[1:])
-    pitch = (torch.arange(12, device=candidates.device)[None] - (steps[:, None] - UNSHIFTED)) % 12
-    moved = own[..., pitch]  # (B, T, N, 15, 12)
-    fits = (moved * harmony[:, :, None, None]).sum(dim=-1)
-    in_key = (moved * key[:, None, None, None]).sum(dim=-1)
-    runs = (candidates == (sources[:, :, k, None] + 1) % n)[..., None]
-    as_before = steps == shifts[:, :, k, None, None]
-    other = 2 if k == 1 else 1
-    follows = (candidates == here[:, :, other, None])[..., None] & (steps == here_shift[:, :, other, None, None])
-    unshifted = (steps == UNSHIFTED).expand_as(fits)
-    far = ((steps - UNSHIFTED).abs() / 7.0).expand_as(fits)
-    stacked = [unshifted.float(), (runs & as_before).float(), follows.expand_as(fits).float(), fits, in_key, far]
-    return torch.stack(stacked, dim=-1)

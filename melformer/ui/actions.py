@@ -42,7 +42,7 @@ class Actions:
         """`{"ok": answer}` or `{"error": sentence}`; never an exception, since the page could not show it."""
         try:
             if not isinstance(data, dict):
-                raise RequestError("A request must be an object.")
+                raise RequestError("A request must be a JSON object.")
             if data.get("do") == "hello":
                 return {"ok": self.hello(data)}
             session = self._find(data)
@@ -64,7 +64,7 @@ class Actions:
         token = data.get("token")
         try:
             session = self.sessions.find(token)
-            session.settle()
+            session.runs.settle()
         except RequestError:
             token, session = self.sessions.open(paced=True)
         limits = asdict(self.sessions.limits)
@@ -84,7 +84,7 @@ class Actions:
             path = Path(str(value)).resolve()
             if path.is_relative_to(self.uploads.resolve()) and path.is_file():
                 return path
-        raise RequestError("The file did not arrive. Please choose it again.")
+        raise RequestError("The upload didn't arrive. Please choose the file again.")
 
     def example(self, session: Session, name: Any, beats_per_bar: int) -> PromptLoop:
         """An example's loop, opened once for all. Errors: RequestError when there is none of this name."""
@@ -124,7 +124,7 @@ def _load(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
 def _load_stems(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
     files = data.get("paths")
     if not isinstance(files, dict) or not files or not set(files) <= set(STEMS):
-        raise RequestError(f"Give a file for each stem; a stem is one of {', '.join(STEMS)}.")
+        raise RequestError(f"Give one file per stem, named {', '.join(STEMS)}.")
     paths = {name: actions.uploaded(files[name]) for name in STEMS if name in files}
     name, beats_per_bar = str(data.get("name") or "stems"), check_beats_per_bar(data.get("beats_per_bar", 4))
     return session.load_stems(paths, name, beats_per_bar)
@@ -173,16 +173,16 @@ def _mark(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
 def _beats(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
     first = whole_number(data.get("first"), "A beat", 0, 1_000_000)
     last = whole_number(data.get("last"), "A beat", first, 1_000_000)
-    return session.beats(_take(data), first, min(last, first + MAX_BEATS_AT_ONCE))
+    return session.need_take(_take(data)).packed(first, min(last, first + MAX_BEATS_AT_ONCE))
 
 
 def _steer(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
-    session.steer(data)
+    session.runs.steer(data)
     return True
 
 
 def _stop(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
-    session.stop()
+    session.runs.stop()
     return True
 
 

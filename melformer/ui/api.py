@@ -19,7 +19,7 @@ from melformer.ui.sessions import Sessions
 from melformer.ui.stem_jobs import PcmStems
 from melformer.ui.wire import Messages
 
-SETTINGS = ("n_beats", "seed", "temperature", "variation", "close_loop", "top_k", "top_p", "density")
+SETTINGS = ("n_beats", "seed", "temperature", "variation", "close_loop", "top_k", "top_p", "density", "draws")
 STEMS_WAIT_S = 120.0
 
 
@@ -54,13 +54,14 @@ class Endpoints:
         keep: list[str] | None = None,
         mute: list[str] | None = None,
         beats_per_bar: int = 4,
+        draws: dict[str, int] | None = None,
     ) -> Iterator[dict]:
         """Continue a loop: the format, one object a beat with samples and codes as base64, and an end."""
         settings = _request(locals())
         with self._session(keep_files=False) as session:
             self._load(session, request, loop, bpm, beats_per_bar)
             yield _format(session)
-            made = session.play(settings)
+            made = session.runs.play(settings)
             with closing(made), closing(self.outbox.bounded(made, request.session_hash or "")) as bounded:
                 for message in bounded:
                     if message["kind"] in ("waiting", "beat"):
@@ -86,12 +87,13 @@ class Endpoints:
         keep: list[str] | None = None,
         mute: list[str] | None = None,
         beats_per_bar: int = 4,
+        draws: dict[str, int] | None = None,
     ) -> dict:
         """Continue a loop and give the file, with the loop or only the new part: wav, wav24, flac, tiaf."""
         settings = _request(locals())
         with self._session(keep_files=True) as session:
             self._load(session, request, loop, bpm, beats_per_bar)
-            self._make(session.play(settings), request)
+            self._make(session.runs.play(settings), request)
             with self.actions.work.turn():
                 return _file(export_take(session.need_take(1), session.folder, kind, part))
 
@@ -113,12 +115,13 @@ class Endpoints:
         keep: list[str] | None = None,
         mute: list[str] | None = None,
         beats_per_bar: int = 4,
+        draws: dict[str, int] | None = None,
     ) -> dict:
         """Several takes with seeds that follow each other: a ZIP of WAV files, and `takes.json` about them."""
         settings = {**_request(locals()), "n_takes": n_takes}
         with self._session(keep_files=True) as session:
             self._load(session, request, loop, bpm, beats_per_bar)
-            self._make(session.choose(settings), request)
+            self._make(session.runs.choose(settings), request)
             with self.actions.work.turn():
                 return _file(export_all(list(session.takes.values()), session.folder, part))
 
@@ -128,7 +131,7 @@ class Endpoints:
             self._load(session, request, loop, bpm, 4)
             stems = session.stems_of(None, wait_s=STEMS_WAIT_S)
             if not isinstance(stems, PcmStems):
-                raise RequestError("This server has no model that separates stems, or it took too long.")
+                raise RequestError("Stems aren't available on this server, or took too long. Try again later.")
             prompt_loop = session.need_loop()
             with self.actions.work.turn():
                 return _file(export_stems(stems, loop_file_name(prompt_loop), session.folder, prompt_loop))
@@ -166,7 +169,7 @@ API: dict[str, Callable[..., Any]] = {
 
 def _request(values: dict[str, Any]) -> dict[str, Any]:
     if values["n_beats"] is None:
-        raise gr.Error("n_beats must be given: only the page plays endlessly.", print_exception=False)
+        raise gr.Error("n_beats is required: only the page can stream endlessly.", print_exception=False)
     return {name: values[name] for name in SETTINGS} | {"kept": values["keep"], "muted": values["mute"]}
 
 

@@ -28,8 +28,8 @@ from melformer.ui.memory import return_freed_memory, use_one_heap
 from melformer.ui.middleware import UPLOAD, Guard
 from melformer.ui.outbox import Outbox
 from melformer.ui.page_head import PageHead
+from melformer.ui.runs import Runs
 from melformer.ui.server import PageServer, bind
-from melformer.ui.session import Session
 from melformer.ui.sessions import Sessions
 from melformer.ui.uploads import FORM_BYTES, Uploads
 from melformer.ui.wire import Messages
@@ -42,7 +42,7 @@ TITLE = "Melformer: drop in a loop, hear what comes next"
 DESCRIPTION = "It plays the next bars with the sounds of your loop, locked to your tempo."
 WARM_UP_BEATS = 8
 MAX_EVENTS = 100
-"""Streams that Gradio may have in hand before the desk has seen them."""
+"""Streams that Gradio may have in hand before the scheduler has seen them."""
 SWEEP_S = 5.0
 
 
@@ -81,13 +81,13 @@ def build_page(model: Any, limits: Limits | None = None, examples: list[Path] | 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as blocks:
         outbox = Outbox(blocks)
         instrument = make_instrument(actions.call)
-        for event, stream in (("play", Session.play), ("choose", Session.choose)):
+        for event, stream in (("play", Runs.play), ("choose", Runs.choose)):
             getattr(instrument, event)(
                 _streaming(sessions, outbox, stream),
                 outputs=instrument,
                 show_progress="hidden",
                 trigger_mode="multiple",
-                concurrency_limit=None,  # the desk decides who plays, and shows the others their place
+                concurrency_limit=None,  # the scheduler decides who plays, and shows the others their place
                 api_visibility="private",
             )
         add_api(sessions, actions, outbox)
@@ -102,12 +102,12 @@ def make_workspace(limits: Limits) -> Workspace:
         return Workspace(root, limits.disk_mb)
     except OSError as error:
         raise ConfigError(
-            f"No files can be kept in {root} ({reason(error)}): set GRADIO_TEMP_DIR to a folder that can be written."
+            f"Can't write to {root} ({reason(error)}): set GRADIO_TEMP_DIR to a writable folder."
         ) from None
 
 
 def _streaming(
-    sessions: Sessions, outbox: Outbox, stream: Callable[[Session, dict[str, Any]], Messages]
+    sessions: Sessions, outbox: Outbox, stream: Callable[[Runs, dict[str, Any]], Messages]
 ) -> Callable[..., Messages]:
     """An event's messages, each marked with the run the page gave it; a mistake becomes a message too."""
 
@@ -115,7 +115,7 @@ def _streaming(
         data = event._data if isinstance(event._data, dict) else {}
         run = data.get("run")
         try:
-            made = stream(sessions.find(data.get("token")), data)
+            made = stream(sessions.find(data.get("token")).runs, data)
             with closing(made), closing(outbox.bounded(made, request.session_hash or "")) as bounded:
                 for message in bounded:
                     yield {"run": run, **message}
@@ -212,10 +212,10 @@ def serve(name: str | None = None) -> None:
 
 
 def warm_up(sessions: Sessions, examples: list[Path]) -> None:
-    """Make a few beats before anybody asks: the first ones are slow, and the desk learns the machine's speed."""
+    """Make a few beats before anybody asks: the first ones are slow, and the scheduler learns the machine's speed."""
     if not examples:
         return
     with suppress(PageStopped), sessions.visit() as session:
         session.load(examples[0])
-        for _ in session.play({"n_beats": WARM_UP_BEATS}):
+        for _ in session.runs.play({"n_beats": WARM_UP_BEATS}):
             pass

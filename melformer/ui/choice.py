@@ -33,9 +33,6 @@ class Choice:
     def stop(self, reason: str = "stopped") -> None:
         self.reason = self.reason or reason
 
-    def steer(self, settings: Any) -> None:
-        """Takes that are compared keep the settings they began with."""
-
     def messages(self, model: Any, open_batch: Callable[[], Any]) -> Messages:
         """Places in the queue, then a message a beat; at the end `made` has the takes, `best` which is the best."""
         assert self.request.n_beats is not None
@@ -85,6 +82,6 @@ def check_size(loop: PromptLoop, n_beats: int, n_takes: int, limits: Limits) -> 
     if n_beats > most:
         what, fewer = ("A take", "") if n_takes == 1 else (f"{n_takes} takes together", " or fewer takes")
         raise RequestError(
-            f"{what} of {n_beats} beats would have {n_beats * n_takes * beat_bytes / 1e6:,.0f} MB; at most "
-            f"{limits.take_mb} MB are made here. Ask for at most {max(1, most)} beats{fewer}."
+            f"{what} of {n_beats} beats would take {n_beats * n_takes * beat_bytes / 1e6:,.0f} MB; the limit is "
+            f"{limits.take_mb} MB. Ask for at most {max(1, most)} beats{fewer}."
         )

@@ -1,7 +1,7 @@
 """What a session asks of the model about its loops and takes: stems, streams, states, and parts composed anew."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from melformer.generate.generated import Continuation
 from melformer.stems import STEMS, Stems
+from melformer.ui.found_stems import FoundStems
 from melformer.ui.loops import PromptLoop
 from melformer.ui.requests import GenerationRequest
 from melformer.ui.scheduler import Scheduler
@@ -26,12 +27,17 @@ hold the machine up for others."""
 
 @dataclass(frozen=True)
 class Host:
-    """What all sessions share: the model, whose turn it is, the memory for loops, and room on the disk."""
+    """What all sessions share: the model, whose turn it is, the memory for loops, their stems, and room on the disk."""
 
     model: Any
     scheduler: Scheduler
     spool: Spool
     check_room: Callable[[], None]
+    separated: FoundStems = field(default_factory=FoundStems)
+
+    def use(self, loop: PromptLoop) -> None:
+        """A loop is about to be read, with its stems where they were found."""
+        self.spool.use((loop, self.separated.of(loop)))
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Composing:
         state = self.state_of(take)
         with turn():
             stream = model.resume(state, n_beats=request.n_beats)
-        stream.settings = request.settings
+        stream.settings = replace(request.settings, draws=stream.settings.draws)
         return stream
 
     def state_of(self, take: Take) -> Any:
@@ -79,13 +85,13 @@ class Composing:
 
         It is a copy, since the model notes on a prompt what it finds out for a stream: that goes with the stream.
         """
-        prompt = loop.prompt
-        if prompt.stems is None:
-            stems = self.host.model.stems(replace(prompt))
+        found = self.host.separated
+        if found.of(loop) is None:
+            stems = self.host.model.stems(replace(loop.prompt))
             with self.store.lock:  # nothing is swept away before it is needed
-                object.__setattr__(prompt, "stems", self.host.spool.keep(stems, self.store.folder))
-        self.host.spool.use(loop)
-        return replace(prompt)
+                found.put(loop, self.host.spool.keep(stems, self.store.folder))
+        self.host.use(loop)
+        return replace(loop.prompt, stems=found.of(loop))
 
     def loop_stems(self, loop: PromptLoop) -> PcmStems:
         stems = self.separated(loop).stems

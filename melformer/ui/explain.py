@@ -56,7 +56,7 @@ def decode_rewritten(model: Any, loop: PromptLoop, folder: Path, order: Any) -> 
     """The loop with beat `order[k]["from"]` at place k, reversed in time where asked. Errors: RequestError."""
     n_beats = loop.prompt.n_beats
     if not isinstance(order, list) or len(order) != n_beats or not all(isinstance(item, dict) for item in order):
-        raise RequestError(f"A rewritten loop needs its {n_beats} beats in order.")
+        raise RequestError(f"A rewritten loop is a list of {n_beats} of its beats.")
     codes = np.asarray(loop.prompt.codes)
     if codes.shape[0] % n_beats:
         raise RequestError("At this tempo two beats share their tokens. Halve the BPM to rewrite them.")

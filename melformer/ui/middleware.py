@@ -89,9 +89,9 @@ class Guard:
             return
         except TooLong:
             what = "An upload" if path == UPLOAD else "A request"
-            await sent.refuse(413, f"{what} may have {limit:,} bytes here.")
+            await sent.refuse(413, f"{what} can be up to {limit:,} bytes.")
         except TimeoutError:
-            await sent.refuse(408, f"The rest of the request did not come within {self.idle_s:g} seconds.")
+            await sent.refuse(408, f"The request stalled for more than {self.idle_s:g} seconds. Please send it again.")
         finally:
             if seats is not None:
                 seats.free()
@@ -106,12 +106,12 @@ class Guard:
         try:
             data = json.loads(body)
         except (ValueError, RecursionError):
-            await send.refuse(400, "The request is no JSON.")
+            await send.refuse(400, "The request isn't valid JSON.")
             return
         if not isinstance(data, dict):
             await send.refuse(400, "The request must be a JSON object.")
         elif names_a_foreign_file(data, self.uploads):
-            await send.refuse(403, "Upload the loop first: no other file is opened, and nothing is fetched.")
+            await send.refuse(403, "Upload the file first: other paths and web addresses aren't accepted.")
         else:
             await self.app(scope, _Replay(body, receive), send)
 
@@ -121,11 +121,11 @@ def why_refused(scope: Message) -> tuple[int, str] | None:
     method, path = scope["method"], scope["path"]
     headers = dict(scope.get("headers", ()))
     if method in ("GET", "HEAD"):
-        return None if _GET.fullmatch(path) else (404, "There is nothing here.")
+        return None if _GET.fullmatch(path) else (404, "Not found.")
     if method != "POST" or not _POST.fullmatch(path):
-        return 404, "There is nothing here."
+        return 404, "Not found."
     if headers.get(b"sec-fetch-site") == b"cross-site":
-        return 403, "Another site's page may not use this one."
+        return 403, "Requests from other sites aren't allowed."
     kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
     if kind != (b"multipart/form-data" if path == UPLOAD else b"application/json"):
         return 415, "Send a loop as multipart/form-data, everything else as application/json."

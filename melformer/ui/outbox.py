@@ -64,7 +64,7 @@ class Outbox:
             if not self.n_waiting(reader):
                 since_s = time.monotonic()
             elif time.monotonic() - since_s > UNHEARD_S:
-                raise RequestError(f"Nobody asked for the answer within {UNHEARD_S:g} seconds.")
+                raise RequestError(f"The answer wasn't fetched within {UNHEARD_S:g} seconds.")
 
     def check_heard(self, reader: str, asked_s: float) -> None:
         """Before something costly that had to wait since `asked_s`: whether its reader has come meanwhile.
@@ -72,7 +72,7 @@ class Outbox:
         now_s = time.monotonic()
         while now_s - asked_s > UNHEARD_S and self.n_waiting(reader) and not self._closed:
             if time.monotonic() - now_s > FETCHED_S:
-                raise RequestError(f"Nobody asked for the answer within {UNHEARD_S:g} seconds.")
+                raise RequestError(f"The answer wasn't fetched within {UNHEARD_S:g} seconds.")
             time.sleep(NAP_S)
 
     def sweep(self, now_s: float | None = None) -> None:

@@ -69,7 +69,25 @@ def read_settings(data: dict[str, Any]) -> GenerationConfig:
         if not isinstance(stems, (list, tuple)) or len(stems) > len(STEMS):
             raise RequestError(f"{name} must be a list of stems, not {str(stems)[:40]}.")
         values[name] = tuple(str(stem)[:40] for stem in stems)
+    values["draws"] = _read_draws(data.get("draws"))
     return GenerationConfig(**values)
+
+
+def _read_draws(draws: Any) -> tuple[int, ...]:
+    """Of drums, bass and other, from a number for each stem that has another line than the seed's own."""
+    if draws is None:
+        return (0,) * len(STEMS)
+    if not isinstance(draws, dict) or not set(draws) <= set(STEMS):
+        raise RequestError(f"draws must be a number for each stem of {', '.join(STEMS)}, not {str(draws)[:40]}.")
+    return tuple(whole_number(draws.get(name, 0), f"The draw of {name}", 0, MAX_SEED) for name in STEMS)
+
+
+def read_redrawn(data: dict[str, Any]) -> str | None:
+    """The stem that plays another line from now on, if one does. Errors: RequestError."""
+    stem = data.get("redraw")
+    if stem is not None and stem not in STEMS:
+        raise RequestError(f"A stem is one of {', '.join(STEMS)}, not {str(stem)[:40]}.")
+    return None if stem is None else str(stem)
 
 
 def read_request(data: dict[str, Any], limits: Limits) -> GenerationRequest:
@@ -99,5 +117,5 @@ def _read_vary(vary: Any, keep: Any, close_loop: bool) -> tuple[int, str] | None
     if not isinstance(vary, dict) or vary.get("stem") not in STEMS:
         raise RequestError(f"vary must name a take and a stem of {', '.join(STEMS)}, not {str(vary)[:40]}.")
     if keep is not None or close_loop:
-        raise RequestError("A varied take is a new one, and is not closed.")
+        raise RequestError("vary makes a new take: it goes with neither keep nor close_loop.")
     return whole_number(vary.get("take"), "The take", 1, 1_000_000), str(vary["stem"])

@@ -108,9 +108,7 @@ class Scheduler:
         """
         with self._changed:
             if self.n_playing + self.n_waiting >= self.max_people:
-                raise RequestError(
-                    f"{self.max_people} people are playing or waiting already. Please try again in a minute."
-                )
+                raise RequestError(f"The queue is full ({self.max_people} people). Please try again in a minute.")
             self._waiting.append(player)
         while not self._admit(player):
             if self._closed:

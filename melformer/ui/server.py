@@ -155,8 +155,8 @@ def bind(environment: Mapping[str, str] | None = None) -> socket.socket:
         family, kind, protocol, _, address = found[0]
     except (OSError, UnicodeError) as error:
         raise ConfigError(
-            f"GRADIO_SERVER_NAME is {name!r}, which is no address of this machine ({error}): "
-            "give 127.0.0.1 for this machine alone, 0.0.0.0 for every way in."
+            f"GRADIO_SERVER_NAME is {name!r}, which isn't an address of this machine ({error}): "
+            "use 127.0.0.1 for this machine only, 0.0.0.0 for every network."
         ) from None
     bound = socket.socket(family, kind, protocol)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -172,7 +172,7 @@ def bind(environment: Mapping[str, str] | None = None) -> socket.socket:
 def _why_not_bound(name: str, port: str, error: OSError) -> str:
     words = (error.strerror or str(error)).lower()
     if isinstance(error, PermissionError):
-        return f"Port {port} needs more rights ({words}): set GRADIO_SERVER_PORT to one from 1024."
+        return f"Port {port} needs administrator rights ({words}): set GRADIO_SERVER_PORT to 1024 or higher."
     if "in use" in words:
         return f"Port {port} is taken; set GRADIO_SERVER_PORT to another one."
     return f"The page cannot be served at {name}, port {port} ({words}): see GRADIO_SERVER_NAME."

@@ -1,4 +1,4 @@
-"""What one visitor has on the desk: a loop, its takes, what can be undone, and the stream that plays."""
+"""What one visitor has: a loop, its takes, what can be undone, and what runs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from melformer.errors import RequestError
-from melformer.ui.choice import Choice, check_size
 from melformer.ui.composing import Composing, Host, has_stems
 from melformer.ui.limits import Limits
 from melformer.ui.loops import (
@@ -20,20 +19,16 @@ from melformer.ui.loops import (
     retime_loop,
     snap_bpm,
 )
-from melformer.ui.requests import MAX_SEED, GenerationRequest, read_request, read_settings, whole_number
+from melformer.ui.requests import whole_number
+from melformer.ui.runs import Runs
 from melformer.ui.scheduler import Scheduler
-from melformer.ui.stem_jobs import WAIT_S, PcmStems, Preparation, StemJobs
-from melformer.ui.stream_run import StreamRun
+from melformer.ui.stem_jobs import WAIT_S, PcmStems, StemJobs
 from melformer.ui.take_store import TakeStore
 from melformer.ui.takes import Take
-from melformer.ui.tape import Tape
-from melformer.ui.view import end_sentence, view_loop, view_of
-from melformer.ui.wire import Messages, pack_beat, write_pcm16
+from melformer.ui.view import view_loop, view_of
+from melformer.ui.wire import write_pcm16
 
-STOP_WAIT_S = 2.0
 MAX_NAME = 60
-MAX_ANSWER_BYTES = 2**20
-"""Of samples in one answer: beyond it a page asks again."""
 
 
 class Session:
@@ -47,11 +42,10 @@ class Session:
     ) -> None:
         self.host = host
         self.limits = limits
-        self.paced = paced
-        self.store = TakeStore(folder, limits.kept_takes)
+        self.store = TakeStore(folder, limits.kept_takes, host.separated)
         self.composing = Composing(host, self.store)
-        self._running: StreamRun | Choice | None = None
         self.stem_jobs = stem_jobs or StemJobs()
+        self.runs = Runs(self, paced)
         self._n_calls = 0
 
     @property
@@ -75,13 +69,9 @@ class Session:
         return self.store.takes
 
     @property
-    def is_running(self) -> bool:
-        return self._running is not None
-
-    @property
     def is_busy(self) -> bool:
         """Whether a stream plays or a call is being answered."""
-        return self.is_running or self._n_calls > 0
+        return self.runs.is_running or self._n_calls > 0
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -104,16 +94,12 @@ class Session:
     ) -> dict[str, Any]:
         """Take a file as the loop; earlier takes stay in the list. Errors: AudioError, TempoError, RequestError."""
         self.check_disk()
-        return self._put(open_loop(self.model, path, self.limits, beats_per_bar, bpm, start_s))
+        return self.open(open_loop(self.model, path, self.limits, beats_per_bar, bpm, start_s))
 
     def load_stems(self, paths: dict[str, Path], name: str, beats_per_bar: int = 4) -> dict[str, Any]:
         """Take several files, a stem each, as the loop. Errors: as `load`."""
         self.check_disk()
-        return self._put(open_stems(self.model, paths, " ".join(name.split())[:MAX_NAME], self.limits, beats_per_bar))
-
-    def open(self, loop: PromptLoop) -> dict[str, Any]:
-        """Take a loop that is ready, such as an example's."""
-        return self._put(loop)
+        return self.open(open_stems(self.model, paths, " ".join(name.split())[:MAX_NAME], self.limits, beats_per_bar))
 
     def retime(
         self, bpm: float, beats_per_bar: int, shift_s: float = 0.0, n_bars: int | None = None, tapped: bool = False
@@ -127,18 +113,18 @@ class Session:
             seconds = loop.raw.duration_s - loop.start_s
             bpm = snap_bpm(bpm, seconds, beats_per_bar, self.limits.prompt_beats)
         self.check_disk()
-        return self._put(retime_loop(self.model, loop, bpm, beats_per_bar, self.limits, shift_s))
+        return self.open(retime_loop(self.model, loop, bpm, beats_per_bar, self.limits, shift_s))
 
     def crop(self, first: int, last: int) -> dict[str, Any]:
         loop = self.need_loop()
         self.check_disk()
-        return self._put(crop_loop(self.model, loop, first, last))
+        return self.open(crop_loop(self.model, loop, first, last))
 
     def use_take(self, number: int) -> dict[str, Any]:
         """Make a take the loop that is continued from now on."""
         take = self.need_take(number)
         self.check_disk()
-        return self._put(loop_of_take(self.model, take.loop, take.whole(), take.number, self.limits))
+        return self.open(loop_of_take(self.model, take.loop, take.whole(), take.number, self.limits))
 
     def remove_take(self, number: int) -> dict[str, Any]:
         self.need_take(number)
@@ -161,9 +147,9 @@ class Session:
         """
         take = self.need_take(number)
         if not has_stems(take):
-            raise RequestError("This take is too long for a part of it to be composed again. Continue from it instead.")
+            raise RequestError("This take is too long to redo a part of it. Continue from it instead.")
         self.check_disk()
-        self.settle()
+        self.runs.settle()
         store = self.store
         with store.lock:
             number, path = store.next_number(), store.next_tape()
@@ -175,19 +161,19 @@ class Session:
 
     def undo(self) -> dict[str, Any]:
         """Go back to the loop and the takes before the last change. Errors: RequestError when there is none."""
-        self.stop()
+        self.runs.stop()
         self.store.undo()
         return self.view()
 
     def redo(self) -> dict[str, Any]:
         """Take back the last undo. Errors: RequestError when there is none."""
-        self.stop()
+        self.runs.stop()
         self.store.redo()
         return self.view()
 
     def reopen(self, key: str) -> dict[str, Any]:
         """Go back to the loop of an earlier take."""
-        self.stop()
+        self.runs.stop()
         self.store.reopen(key)
         return self.view()
 
@@ -217,87 +203,11 @@ class Session:
         name = f"{take.loop.key} {take.tape.path.name} {take.n_beats}"
         return self.stem_jobs.wait(name, lambda: self.composing.take_stems(take), wait_s)
 
-    def play(self, data: dict[str, Any]) -> Messages:
-        """Continue the loop, or keep going after a take: messages for the page, a beat at a time."""
-        request = read_request(data, self.limits)
-        performance = self._prepare(request)
-        try:
-            varied = None if request.vary is None else self.need_take(request.vary[0])
-            yield from performance.messages(lambda: self.composing.open_stream(request, performance.take, varied))
-        finally:
-            performance.stop("left")
-            with self.store.lock:
-                if self._running is performance:
-                    self._running = None
-        words = end_sentence(performance)
-        end = {"reason": performance.reason, "take": performance.take.number, "message": words}
-        yield {"kind": "end", **end, "view": self.view()}
-
-    def steer(self, data: dict[str, Any]) -> None:
-        """Change the knobs of the running stream, from the next beat on. Errors: RequestError."""
-        settings = read_settings(data)
-        if isinstance(self._running, StreamRun):
-            self._running.steer(settings)
-
-    def stop(self) -> None:
-        if self._running is not None:
-            self._running.stop()
-
-    def choose(self, data: dict[str, Any]) -> Messages:
-        """Several takes at once, with seeds that follow each other: places in the queue, then all takes, the best
-        one first."""
-        request = read_request(data, self.limits)
-        n_takes = whole_number(data.get("n_takes", 2), "The number of takes", 1, self.limits.batch)
-        if request.n_beats is None:
-            raise RequestError("Choose a number of bars or beats: endless is for one take.")
-        loop = self.need_loop()
-        check_size(loop, request.n_beats, n_takes, self.limits)
-        self.check_disk()
-        self.settle()
-        seeds = [(request.seed + k) % (MAX_SEED + 1) for k in range(n_takes)]
-        choice = Choice(self.scheduler, request, n_takes, self._preparation(loop))
-        self._running = choice
-        try:
-            yield from choice.messages(self.model, lambda: self.model.stream_takes(
-                self.composing.separated(loop), request.n_beats, seeds=seeds, config=request.settings,
-                close_loop=request.close_loop,
-            ))  # fmt: skip
-        finally:
-            choice.stop("left")
-            numbers = self.store.keep_whole(loop, choice.made) if choice.made else []
-            with self.store.lock:
-                if self._running is choice:
-                    self._running = None
-        if numbers:
-            numbers.insert(0, numbers.pop(choice.best))  # the page offers the first
-        words = "" if numbers else "Stopped: no takes were generated."
-        yield {"kind": "end", "reason": "chosen", "message": words, "takes": numbers, "view": self.view()}
-
-    def settle(self) -> None:
-        """Stop the stream and wait until its take is whole; a reloaded page begins with this."""
-        running = self._running
-        if running is not None:
-            running.stop("left")
-            running.finished.wait(STOP_WAIT_S)
-
-    def beats(self, number: int, first: int, last: int) -> list[dict[str, Any]]:
-        """Beats [first, last) of a take once more, for a page that missed some: as many as fit into an answer."""
-        take = self.need_take(number)
-        packed: list[dict[str, Any]] = []
-        n_bytes = 0
-        for k in range(max(0, first), min(last, take.n_beats)):
-            samples = take.beat(k)
-            n_bytes += samples.nbytes // 2
-            if packed and n_bytes > MAX_ANSWER_BYTES:
-                break
-            packed.append(pack_beat(k, samples, take.codes[k], take.join if k == 0 else None, take.sources[k]))
-        return packed
-
     def need_take(self, number: int) -> Take:
         take = self.takes.get(number)
         if take is None:
             raise RequestError(f"Take {number} is gone.")
-        self.host.spool.use(take.loop)
+        self.host.use(take.loop)
         return take
 
     def loop_view(self, key: str) -> dict[str, Any]:
@@ -315,73 +225,25 @@ class Session:
     def view(self) -> dict[str, Any]:
         with self.store.lock:
             store = self.store
-            return view_of(self.loop, self.takes.values(), store.can_undo, store.can_redo, self.is_running)
+            return view_of(self.loop, self.takes.values(), store.can_undo, store.can_redo, self.runs.is_running)
 
     def need_loop(self) -> PromptLoop:
         if self.loop is None:
             raise RequestError("Choose a loop first: drop in a file, or try one of the examples.")
-        self.host.spool.use(self.loop)
+        self.host.use(self.loop)
         return self.loop
 
-    def _put(self, loop: PromptLoop) -> dict[str, Any]:
-        """Make a loop the one at hand: its samples go to disk, and another file has them as a browser plays them."""
-        self.stop()
+    def open(self, loop: PromptLoop) -> dict[str, Any]:
+        """Take a loop that is ready, such as an example's: its samples go to disk, and another file has them as a
+        browser plays them."""
+        self.runs.stop()
         with self.store.lock:  # nothing is swept away before it is needed
             loop = self.host.spool.keep(loop, self.folder)
             write_pcm16(self.store.pcm_path(loop), loop.prompt.waveform.samples)
             self.store.put(loop)
         return self.view()
 
-    def _prepare(self, request: GenerationRequest) -> StreamRun:
-        loop = self.need_loop() if request.vary is None else self.need_take(request.vary[0]).loop
-        n_kept = 0 if request.keep is None else self.need_take(request.keep).n_beats
-        if request.n_beats is not None:
-            check_size(loop, n_kept + request.n_beats, 1, self.limits)
-        self.check_disk()
-        self.settle()  # a take must have its state before another begins
-        store = self.store
-        with store.lock:
-            store.sweep()
-            if request.keep is None:
-                waveform = loop.prompt.waveform
-                tape = Tape(store.next_tape(), waveform.n_channels, waveform.sample_rate)
-                take = Take(
-                    store.next_number(), loop, request.seed, request.settings, tape, [], closed=request.close_loop,
-                    edited=request.vary is not None,
-                )  # fmt: skip
-            else:
-                take = self._extendable(self.need_take(request.keep))
-            is_new = request.vary is None and request.keep is None  # else what was saved of it has the stems
-            preparation = self._preparation(loop) if is_new else Preparation(self.stem_jobs, None)
-            self._running = StreamRun(
-                self.scheduler, self.limits, request, take, self._keep_playing, preparation, self.paced
-            )
-            return self._running
-
     def check_disk(self) -> None:
-        used_mb = self.store.used_mb()
-        if used_mb > self.limits.session_mb:
-            raise RequestError(
-                f"Your takes fill {used_mb:.0f} MB; the limit is {self.limits.session_mb} MB. "
-                "Save what you like as a ZIP, then delete takes."
-            )
+        """Errors: RequestError where this visitor's files, or all together, leave no room."""
+        self.store.check_room(self.limits.session_mb)
         self.host.check_room()
-
-    def _extendable(self, take: Take) -> Take:
-        if len(take.codes) == take.n_beats:
-            return take
-        tape = take.tape.fork(self.store.next_tape(), take.n_new_samples)  # an undone extension stays as it was
-        return replace(take, tape=tape, codes=take.codes[: take.n_beats], sources=take.sources[: take.n_beats])
-
-    def _preparation(self, loop: PromptLoop) -> Preparation:
-        """What a stream of a loop needs."""
-        todo = None if loop.prompt.stems is not None else lambda: self.composing.separated(loop)
-        return Preparation(self.stem_jobs, todo)
-
-    def _keep_playing(self, performance: StreamRun) -> None:
-        with self.store.lock:
-            if not performance.kept:
-                self.store.remember()
-                performance.kept = True
-            self.store.keep(performance.take)
-            self.host.spool.use(performance.take.loop)

@@ -70,7 +70,7 @@ class Sessions:
                 last = min(self._sessions, key=self._worth)  # who has nothing goes first
                 if self._sessions[last][0].is_busy:
                     raise RequestError(
-                        f"All {self.limits.sessions} places of this host are in use. Please try again in a minute."
+                        f"The server is full ({self.limits.sessions} sessions). Please try again in a minute."
                     )
                 self._forget(last)
             folder = self.folder / secrets.token_hex(16)
@@ -125,7 +125,7 @@ class Sessions:
         with self._lock:
             sessions = [session for session, _ in self._sessions.values()]
         for session in sessions:
-            session.stop()
+            session.runs.stop()
 
     def close(self) -> None:
         """Forget everybody and remove every file."""
@@ -150,5 +150,5 @@ class Sessions:
 
     def _forget(self, token: str) -> None:
         session, _ = self._sessions.pop(token)
-        session.stop()
+        session.runs.stop()
         shutil.rmtree(session.folder, ignore_errors=True)

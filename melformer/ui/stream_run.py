@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from melformer.generate import GenerationConfig
+from melformer.stems import STEMS
 from melformer.ui.limits import Limits
 from melformer.ui.memory import return_freed_memory
 from melformer.ui.requests import GenerationRequest
@@ -33,8 +35,9 @@ class StreamRun:
     preparation: Preparation
     paced: bool = True
     reason: str = ""
-    settings: Any = None
+    settings: GenerationConfig | None = None
     kept: bool = False
+    draws: tuple[int, ...] = GenerationConfig.draws
     finished: threading.Event = field(default_factory=threading.Event)
     _heard_from_s: float = 0.0
     _made_s: float = 0.0
@@ -42,9 +45,11 @@ class StreamRun:
     def stop(self, reason: str = "stopped") -> None:
         self.reason = self.reason or reason
 
-    def steer(self, settings: Any) -> None:
-        """Take effect from the next beat that is made."""
-        self.settings = settings
+    def steer(self, settings: GenerationConfig, redrawn: str | None = None) -> None:
+        """Take effect from the next beat that is made; the stem that is `redrawn` plays another line from then on."""
+        if redrawn is not None:
+            self.draws = tuple(n + (name == redrawn) for n, name in zip(self.draws, STEMS))
+        self.settings = replace(settings, draws=self.draws)
 
     def messages(self, open_stream: Callable[[], Any]) -> Messages:
         """Places in the queue, the start, then beats. The take is kept after each, with its state at the end."""
@@ -111,6 +116,7 @@ class StreamRun:
             "variation": stream.settings.variation,
             "density": stream.settings.density,
             "keep": list(stream.settings.keep),
+            "draws": list(stream.settings.draws),
             **packed,
             **({"stems": pack_stems(beat)} if self.request.with_stems else {}),
         }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from melformer.errors import RequestError
+from melformer.ui.found_stems import FoundStems
 from melformer.ui.loops import PromptLoop
 from melformer.ui.spool import PREFIX, SUFFIX, files_of
 from melformer.ui.takes import Take, whole_take
@@ -20,9 +21,10 @@ class TakeStore:
     Safe to use from several threads; `lock` holds several changes together.
     """
 
-    def __init__(self, folder: Path, kept_takes: int) -> None:
+    def __init__(self, folder: Path, kept_takes: int, separated: FoundStems) -> None:
         self.folder = folder
         self.kept_takes = kept_takes
+        self.separated = separated
         self.loop: PromptLoop | None = None
         self.takes: dict[int, Take] = {}
         self.lock = threading.RLock()
@@ -123,7 +125,7 @@ class TakeStore:
             loops = {loop for loop, _ in past if loop is not None} | {take.loop for take in kept}
             needed: set[Path | None] = {path for take in kept for path in (take.tape.path, take.state)}
             for loop in loops:
-                needed |= files_of(loop) | {self.pcm_path(loop)}
+                needed |= files_of((loop, self.separated.of(loop))) | {self.pcm_path(loop)}
             for pattern in ("tape*.f32", "tape*.state", "*.pcm16", f"{PREFIX}*{SUFFIX}"):
                 for path in self.folder.glob(pattern):
                     if path not in needed:
@@ -137,6 +139,15 @@ class TakeStore:
     def used_mb(self) -> float:
         """Disk that all files of the visitor fill, MB."""
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file()) / 1e6
+
+    def check_room(self, limit_mb: float) -> None:
+        """Errors: RequestError."""
+        used_mb = self.used_mb()
+        if used_mb > limit_mb:
+            raise RequestError(
+                f"Your takes fill {used_mb:.0f} MB; the limit is {limit_mb:g} MB. "
+                "Save what you like as a ZIP, then delete takes."
+            )
 
     def next_number(self) -> int:
         self._n_takes += 1

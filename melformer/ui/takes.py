@@ -1,6 +1,7 @@
 """A take: a loop, a seed, and the beats that were made after it."""
 
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 from melformer.audio.io import Waveform
 from melformer.ui.loops import PromptLoop
 from melformer.ui.tape import Tape
-from melformer.ui.wire import beat_sources, code_columns
+from melformer.ui.wire import beat_sources, code_columns, pack_beat
 
+MAX_ANSWER_BYTES = 2**20
+"""Of samples in one answer: beyond it a page asks again."""
 JOIN_S = 0.03  # a whole take says where its loop ends; so much before it was joined
 
 
@@ -42,6 +45,18 @@ class Take:
     edited: bool = False
 
     @property
+    def n_unlike(self) -> int | None:
+        """New beats in which a stem plays something from elsewhere in the loop, or transposed; None where nobody knows
+        what they play."""
+        sources, n = self.sources[: self.n_beats], self.loop.prompt.n_beats
+        if None in sources or len(sources) < self.n_beats:
+            return None
+        return sum(
+            any(part["from"] not in (None, k % n) or part["shift"] or part["moved"] for part in chain(*beat.values()))
+            for k, beat in enumerate(sources)
+        )
+
+    @property
     def state_path(self) -> Path:
         """Where the state after the last beat belongs: takes that share a tape differ in length."""
         return self.tape.path.with_suffix(f".{self.n_beats}.state")
@@ -56,6 +71,18 @@ class Take:
         edges = self.loop.edges(index + 1)
         start = int(edges[self.loop.prompt.n_beats])
         return self.tape.read(int(edges[-2]) - start, int(edges[-1]) - start)
+
+    def packed(self, first: int, last: int) -> list[dict[str, Any]]:
+        """Beats [first, last) once more, for a page that missed some: as many as fit into an answer."""
+        packed: list[dict[str, Any]] = []
+        n_bytes = 0
+        for k in range(max(0, first), min(last, self.n_beats)):
+            samples = self.beat(k)
+            n_bytes += samples.nbytes // 2
+            if packed and n_bytes > MAX_ANSWER_BYTES:
+                break
+            packed.append(pack_beat(k, samples, self.codes[k], self.join if k == 0 else None, self.sources[k]))
+        return packed
 
     def new(self) -> Waveform:
         """Only the new beats."""

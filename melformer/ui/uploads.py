@@ -39,9 +39,9 @@ class Uploads:
         except RequestError as error:
             return _failed(folder, 507, str(error))
         except FormParserError:
-            return _failed(folder, 400, "The form is damaged.")
+            return _failed(folder, 400, "The upload is damaged. Please send it again.")
         except FileNotFoundError:  # the page ends, and its folder is gone
-            return _failed(folder, 503, "The page is closing.")
+            return _failed(folder, 503, "The server is restarting. Please try again in a minute.")
         except BaseException:  # broken off, too slow, too long: whoever waits for it is told by the guard
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -73,13 +73,13 @@ async def _receive(
         async for chunk in stream:
             await asyncio.to_thread(parser.write, chunk)
             if form.n_bytes > max_bytes:
-                return 413, f"A file may have {max_bytes / 1e6:g} MB here; cut out the loop first."
+                return 413, f"The file is over the limit of {max_bytes / 1e6:g} MB. Trim it, or use FLAC."
             if form.n_files > 1:
                 return 400, "Send one file at a time."
     finally:
         form.close()
     if form.path is None or not form.is_whole:
-        return 400, f"The form has no whole file named {FIELD!r}."
+        return 400, f"The form has no complete file in the field {FIELD!r}."
     return form.path
 
 

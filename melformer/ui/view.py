@@ -51,6 +51,7 @@ def view_take(take: Take) -> dict[str, Any]:
         "favourite": take.favourite,
         "seed": take.seed,
         "n_beats": take.n_beats,
+        "n_unlike": take.n_unlike,
         "temperature": take.settings.temperature,
         "variation": take.settings.variation,
         "density": take.settings.density,

@@ -55,23 +55,25 @@ def beat_sources(beat: Any) -> dict[str, list[dict[str, Any]]] | None:
     """Where a new beat came from: for each stem its parts in order of time; None where the model does not say.
 
     A part has its `share` of the beat, the beat that it was copied `from` (None: silent), the `shift` in semitones, and
-    whether it was `moved` within the beat. Half beats (`UnitChoice` of drums, bass and other each) that follow each
-    other in one beat are one part.
+    whether it was `moved` within the beat. What follows each other in one beat is one part; half beats are `UnitChoice`
+    of drums, bass and other each, and drums may be cut in their middle.
     """
     units: Sequence[Sequence[Any]] | None = getattr(beat, "sources", None)
     if not units:
         return None
+    n = 2 * len(units)
     sources: dict[str, list[dict[str, Any]]] = {name: [] for name in STEMS}
     for place, unit in enumerate(units):
         for name, choice in zip(STEMS, unit):
-            moved = not choice.silent and (choice.source - place) % len(units) != 0
-            origin = None if choice.silent else int(choice.source // len(units))
-            part = {"from": origin, "shift": int(choice.shift), "moved": bool(moved), "silent": bool(choice.silent)}
-            parts = sources[name]
-            if parts and {key: parts[-1][key] for key in part} == part:
-                parts[-1]["share"] = round(parts[-1]["share"] + 1 / len(units), 4)
-            else:
-                parts.append({**part, "share": round(1 / len(units), 4)})
+            for half, source in enumerate(choice.halves):
+                moved = not choice.silent and (source - 2 * place - half) % n != 0
+                origin = None if choice.silent else int(source // n)
+                part = {"from": origin, "shift": int(choice.shift), "moved": bool(moved), "silent": bool(choice.silent)}
+                parts = sources[name]
+                if parts and {key: parts[-1][key] for key in part} == part:
+                    parts[-1]["share"] = round(parts[-1]["share"] + 1 / n, 4)
+                else:
+                    parts.append({**part, "share": round(1 / n, 4)})
     return sources
 
 

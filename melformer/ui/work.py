@@ -21,15 +21,15 @@ class PageStopped(RequestError):
     """The server ends: nothing is begun any more."""
 
     def __init__(self) -> None:
-        super().__init__("The page is being restarted. Please try again in a minute.")
+        super().__init__("The server is restarting. Please try again in a minute.")
 
 
 class WorkQueue:
     """Whoever asked first is first. At most `max_waiting` wait, each in a thread that others would need.
 
-    It stands beside the desk: a loop is read and written in codes on one core while beats are made on another, so
-    that nobody who listens waits for somebody who loads. Where the machine is too busy for both, `keeps_up` says so,
-    and the next call begins when streams have caught up, after 5 s at the latest.
+    It stands beside the scheduler of streams: a loop is read and written in codes on one core while beats are made on
+    another, so that nobody who listens waits for somebody who loads. Where the machine is too busy for both, `keeps_up`
+    says so, and the next call begins when streams have caught up, after 5 s at the latest.
     """
 
     def __init__(self, max_waiting: int, keeps_up: Callable[[], bool] = lambda: True) -> None:
@@ -52,7 +52,7 @@ class WorkQueue:
         with self._changed:
             if len(self._line) > self.max_waiting:
                 raise RequestError(
-                    f"{len(self._line)} others have asked for something that takes a while. "
+                    f"Server busy: {len(self._line)} requests are ahead of yours. "
                     f"Please try again in {max(5, round(self.wait_s))} seconds."
                 )
             self._line.append(mine)

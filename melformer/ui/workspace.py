@@ -49,8 +49,8 @@ class Workspace:
             self.sweep()
             if self.used_bytes() + n_bytes > self.limit_bytes:
                 raise RequestError(
-                    f"The files of all visitors fill the {self.limit_bytes / 1e6:,.0f} MB that this host gives them. "
-                    "Please try again in 10 minutes: files that nobody uses are removed."
+                    f"The server's disk is full ({self.limit_bytes / 1e6:,.0f} MB). "
+                    "Please try again in 10 minutes: unused files are deleted by then."
                 )
 
     def sweep(self) -> None:

@@ -64,7 +64,7 @@ class Page:
         token = self.sessions.create(paced=False)
         session = self.sessions.find(token)
         session.load(self.path)
-        for _ in session.play({"n_beats": 2}):
+        for _ in session.runs.play({"n_beats": 2}):
             pass
         return token
 

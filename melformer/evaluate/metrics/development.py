@@ -60,9 +60,16 @@ def _class_of_sources(sources: np.ndarray, shifts: np.ndarray, place: int, units
         return TRANSPOSED
     if whole and not moved:
         return IN_ORDER if sources[0] // units_per_beat == place else OTHER_BEAT
-    if units_per_beat == 2:
+    if all(_is_intact(half) for half in sources.reshape(2, -1)):
         return HALVES_TRANSPOSED if moved else HALVES
     return QUARTERS_TRANSPOSED if moved else QUARTERS
+
+
+def _is_intact(half: np.ndarray) -> bool:
+    """Whether half a beat is half a beat of the prompt, or silent."""
+    if (half == SILENT_UNIT).all():
+        return True
+    return bool(half[0] >= 0 and half[0] % len(half) == 0 and (np.diff(half) == 1).all())
 
 
 def classify_choices(choices: Sequence[Sequence["UnitChoice"]], n_units: int) -> dict[str, list[str]]:
@@ -73,9 +80,9 @@ def classify_choices(choices: Sequence[Sequence["UnitChoice"]], n_units: int) ->
     whole = len(choices) // UNITS_PER_BEAT * UNITS_PER_BEAT
     classes = {}
     for name, stem in zip(STEMS, zip(*choices[:whole], strict=True), strict=True):
-        sources = np.array([SILENT_UNIT if choice.silent else choice.source for choice in stem])
-        shifts = np.array([choice.shift for choice in stem])
-        classes[name] = classify_sources(sources, shifts, n_units // UNITS_PER_BEAT, UNITS_PER_BEAT)
+        sources = np.array([half for c in stem for half in ((SILENT_UNIT,) * 2 if c.silent else c.halves)])
+        shifts = np.repeat([choice.shift for choice in stem], 2)
+        classes[name] = classify_sources(sources, shifts, n_units // UNITS_PER_BEAT, 2 * UNITS_PER_BEAT)
     return classes
 
 

@@ -1,5 +1,7 @@
 """A trained model as systems that continue prompts: alone, and speaking the true codes."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain, repeat
 
 import numpy as np
@@ -13,17 +15,23 @@ from melformer.generate.pipeline import Melformer
 from melformer.generate.prompt import Prompt
 
 
-def model_systems(model: Melformer, seed: int = 0, settings: GenerationConfig | None = None) -> dict[str, System]:
-    """The model itself; the true continuation's codes in the player's own sound; and by the decoder alone."""
+def model_systems(
+    model: Melformer, seed: int = 0, settings: GenerationConfig | None = None, variations: Sequence[float] = ()
+) -> dict[str, System]:
+    """The model itself, and at other `variations`; the true continuation's codes in the player's own sound; and by the
+    decoder alone."""
     settings = settings or GenerationConfig()
 
     def prompt_of(case: Case) -> Prompt:
         return model.prompt(case.prompt, bpm=case.bpm, start_s=0.0, beats_per_bar=case.beats_per_bar)
 
-    def continued(case: Case) -> Answer:
-        made = model.generate(prompt_of(case), case.n_new, seed=seed + case.take, config=settings)
-        played = made.waveform.slice(0, made.prompt.waveform.n_samples)
-        return Answer(made.new, 1.0, played, classify_choices(made.sources, made.prompt.n_units))
+    def continued(config: GenerationConfig) -> System:
+        def system(case: Case) -> Answer:
+            made = model.generate(prompt_of(case), case.n_new, seed=seed + case.take, config=config)
+            played = made.waveform.slice(0, made.prompt.waveform.n_samples)
+            return Answer(made.new, 1.0, played, classify_choices(made.sources, made.prompt.n_units))
+
+        return system
 
     def of_mixes(case: Case) -> Answer:
         prompt = prompt_of(case)
@@ -41,7 +49,8 @@ def model_systems(model: Melformer, seed: int = 0, settings: GenerationConfig | 
         return system
 
     return {
-        MELFORMER: continued,
+        MELFORMER: continued(settings),
+        **{f"{MELFORMER}, variation {v:g}": continued(replace(settings, variation=v)) for v in variations},
         OF_MIXES: of_mixes,
         "true codes, own sound": recited(1.0),
         "true codes, decoder alone": recited(0.0),

@@ -79,7 +79,8 @@ def _of_loop(loop: OwnLoop, folder: Path, separator: Separator, cache: Path) -> 
         pictures = unit_pictures(np.stack([s.samples.mean(axis=1) for s in stems]), grid, n_units)
         alike, silent = alikeness_of_sound(pictures)
         mel, chroma = pictures.mel.astype(np.float16)[None], pictures.chroma[None]
-        return UnitClip(mel, chroma, alike, silent, grid.model_bpm, bar)
+        halves = np.zeros((2 * n_units, 2 * n_units), np.int8)  # their sound tells too little
+        return UnitClip(mel, chroma, alike, silent, halves, grid.model_bpm, bar)
 
     path = folder / loop.file
     clip = _kept(cache, [loop.file, loop.bpm, loop.start_s, loop.beats_per_bar, *_stamp(path)], make)

@@ -60,7 +60,7 @@ async function listenTo(what, data) {
   codesStatus(decoded.words);
   const store = new Store(loop, 0);
   const pcm = await fetchPcm(decoded.pcm_path);
-  if (!pcm) return codesStatus("That did not work.");
+  if (!pcm) return codesStatus("That didn't work. Try again.");
   store.beats.forEach((beat) => { beat.pcm = pcm.subarray(beat.start * store.channels, (beat.start + beat.frames) * store.channels); });
   player.play(store, 0);
 }

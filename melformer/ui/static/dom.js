@@ -43,6 +43,12 @@ const trim = (x) => String(Math.round(x * 100) / 100);
 
 /** `4 bars`, or `15 beats` where they are no whole bars. */
 function barsOrBeats(n, perBar) { return n > 0 && n % perBar === 0 ? plural(n / perBar, "bar") : plural(n, "beat"); }
+/** What a take adds: `4 new bars`, or `4 bars, 69% new` where some of its beats are the loop's own. */
+function added(take) {
+  const n = take.n_beats, unlike = take.n_unlike;
+  if (unlike === null || unlike === n) return newPart(n, take.beats_per_bar);
+  return `${barsOrBeats(n, take.beats_per_bar)}, ${unlike ? `${Math.max(1, Math.round((100 * unlike) / n))}% new` : "the loop again"}`;
+}
 function newPart(n, perBar) { return n > 0 && n % perBar === 0 ? plural(n / perBar, "new bar") : plural(n, "new beat"); }
 function barAndBeat(k, perBar) { return `${Math.floor(k / perBar) + 1}.${(k % perBar) + 1}`; }
 

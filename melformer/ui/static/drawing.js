@@ -141,9 +141,9 @@ function drawOutline(g, view, outline, x, row, zoom) {
 
 function hatch(g, view, x, row) {
   g.strokeStyle = view.colours.card;
-  g.lineWidth = 1.5;
+  g.lineWidth = 1.5 * view.scale;
   g.beginPath();
-  for (let at = -row.height; at < view.beatWidth; at += HATCH_PX) {
+  for (let at = -row.height; at < view.beatWidth; at += HATCH_PX * view.scale) {
     g.moveTo(x + at, row.top + row.height);
     g.lineTo(x + at + row.height, row.top);
   }
@@ -164,11 +164,13 @@ function drawLine(g, view, k) {
   if (isBar && k < view.total && view.beatWidth * bar > 24) {
     g.fillStyle = colours.mark;
     g.font = `${12 * view.scale}px ${colours.font}`;
-    g.fillText(String(k / bar + 1), x + 5, 16 * view.scale);
+    g.fillText(String(k / bar + 1), x + 13 * view.scale, 16 * view.scale); // a brace may stand at the line
   }
   if (view.marks.has(k)) {
     g.fillStyle = colours.accent;
-    g.fillRect(x - 2, rows.ruler - 5, 5, 5);
+    const redrawn = rows.lanes.filter((row) => view.marks.get(k).includes(row.name));
+    for (const row of redrawn) g.fillRect(x - 1, row.top, 3 * view.scale, row.height);
+    if (!redrawn.length) g.fillRect(x - 2, rows.ruler - 5 * view.scale, 5 * view.scale, 5 * view.scale);
   }
 }
 
@@ -183,13 +185,13 @@ function drawOrigins(g, view, k) {
       if (part.from === null || part.share < 0.05) continue;
       const from = (part.from + 0.5) * view.beatWidth, to = (k + 0.5) * view.beatWidth, y = row.top + row.height / 2;
       g.strokeStyle = colourOf(view, k, part);
-      g.lineWidth = 2;
+      g.lineWidth = 2 * view.scale;
       g.beginPath();
       g.moveTo(to, y);
       g.bezierCurveTo(to, row.top - 4, from, row.top - 4, from, y);
       g.stroke();
       g.beginPath();
-      g.arc(from, y, 4, 0, 7);
+      g.arc(from, y, 4 * view.scale, 0, 7);
       g.fillStyle = g.strokeStyle;
       g.fill();
       g.lineWidth = 1;

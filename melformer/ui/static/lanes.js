@@ -1,6 +1,6 @@
 // Drums, bass and the rest: one row each under the waveform, with mute, solo, level and a file of its own.
 const LANE_NAMES = { drums: "Drums", bass: "Bass", other: "Other" };
-const NEW_WORDS = { drums: "new drums", bass: "a new bass line", other: "new other parts" };
+const NEW_WORDS = { drums: "new drums", bass: "a new bass line", other: "a new Other part" };
 const PENDING_MS = 1500;
 const lanes = { muted: new Set(), soloed: new Set(), kept: new Set(), levels: { drums: 1, bass: 1, other: 1 }, asked: new Map() };
 
@@ -28,6 +28,7 @@ async function fetchStems(store) {
   });
   store.loop.stemsKnown = true;
   store.shareStems();
+  if (state.store && state.store.loop === store.loop) state.store.shareStems(); // what plays by now may be another store
   showLanes();
   const bare = store.beats.findIndex((beat) => !beat.stems);
   if (store.take < 1 || !store.complete || bare < store.loop.n_beats || !store.loop.present.length) return;
@@ -84,11 +85,18 @@ function laneHead(name) {
     },
   }, label);
   const level = make("input", { type: "range", min: 0, max: 1, step: 0.01, value: lanes.levels[name], "aria-label": `${words} level`, oninput: (event) => { lanes.levels[name] = Number(event.target.value); mixLanes(); } });
-  const vary = make("button", { type: "button", class: "mf-tool", "data-vary": name, "aria-label": `New ${words.toLowerCase()}`, title: `This take with ${NEW_WORDS[name]}; the rest stays`, onclick: () => varyLane(name) });
+  const vary = make("button", { type: "button", class: "mf-tool", "data-vary": name, "aria-label": `New ${words.toLowerCase()}`, title: `Play ${NEW_WORDS[name]}; the rest stays`, onclick: () => varyLane(name) });
   vary.append(icon("dice"), "New");
-  const file = make("button", { type: "button", class: "mf-tool", "data-file": name, "aria-label": `Download ${words.toLowerCase()}`, title: `Download ${words.toLowerCase()} as WAV`, onclick: () => saveStem(name) });
+  const file = make("button", { type: "button", class: "mf-tool", "data-file": name, "aria-label": `Download ${words.toLowerCase()}`, title: `Download ${words.toLowerCase()} as WAV, or drag it to your desktop or DAW`, draggable: "true", onclick: () => saveStem(name) });
+  dragOut(file, () => name, (store) => hasStems(store) && writeStem(name));
   file.append(icon("download"));
   return make("div", { class: "mf-lane", "data-lane": name }, make("span", { class: "mf-lane-name" }, words), toggle("M", "Mute", lanes.muted), toggle("S", "Solo", lanes.soloed), toggle("Keep", "Keep", lanes.kept, steer), vary, level, file);
+}
+
+/** A lane that is to play something new is not kept as it is. */
+function releaseLane(name) {
+  if (!lanes.kept.delete(name)) return;
+  find(`[aria-label="Keep ${name}"]`).setAttribute("aria-pressed", "false");
 }
 
 function placeLaneHeads() {
@@ -99,9 +107,10 @@ function placeLaneHeads() {
   }
 }
 
+function writeStem(name) { return call("export_stem", { stem: name, take: state.store.take > 0 ? state.store.take : null }); }
+
 async function saveStem(name) {
-  const store = state.store;
-  const path = await call("export_stem", { stem: name, take: store.take > 0 ? store.take : null });
+  const path = await writeStem(name);
   if (path) download(path);
 }
 

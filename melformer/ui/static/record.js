@@ -6,7 +6,7 @@ const recording = { stream: null, context: null, chunks: [], timer: 0 };
 
 function openRecorder() {
   const dialog = find("[data-record]");
-  setText(find("[data-record-status]"), "Four clicks, then play. Wear headphones, so that the clicks are not recorded.");
+  setText(find("[data-record-status]"), "You get four clicks, then play. Wear headphones so the clicks aren't recorded.");
   act("record-start").disabled = false;
   dialog.onclose = endRecording;
   dialog.showModal();
@@ -19,7 +19,7 @@ async function startRecording() {
   try {
     recording.stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
   } catch (error) {
-    const framed = window.top !== window ? ` Inside another page it may not be allowed: open ${location.href} itself.` : "";
+    const framed = window.top !== window ? ` It may be blocked inside another page: open ${location.href} directly.` : "";
     return setText(find("[data-record-status]"), `The microphone can't be used. Allow it in your browser's settings for this page.${framed}`);
   }
   act("record-start").disabled = true;

@@ -60,16 +60,24 @@ function anotherTake() {
   continueLoop("bar");
 }
 
-/** The shown take, also one that is still growing, with one stem drawn anew: a take of its own, from the loop's last bar on. */
+/** Another line of one stem while the rest stays: of the stream from its next beat on, else of the shown take, as a take of its own. */
 function varyLane(stem) {
-  const source = state.store, run = state.run, first = source && source.take > 0 && source.nNew > 0;
-  if (!first || state.loading || (run && run.choosing)) return showError(`Press Continue first: then a take can have ${NEW_WORDS[stem]}.`);
-  const taken = takeOf(source.take), n_beats = !run ? taken.n_beats : run.asked.n_beats === null ? null : run.first + run.asked.n_beats;
-  const store = new Store(source.loop, -1);
+  const source = state.store, run = state.run;
+  if (state.loading || (run && run.choosing) || (!run && !(source && source.take > 0 && source.nNew > 0))) return showError(`Press Continue first, then ask for ${NEW_WORDS[stem]}.`);
+  if (knobs().variation === 0) return showError("At variation 0% every stem repeats the loop. Turn it up first.");
+  releaseLane(stem);
+  if (run) return redrawLane(stem);
+  const taken = takeOf(source.take), store = new Store(source.loop, -1);
   store.shareStems();
   const from = leadFrom(store, "bar");
-  const seed = freshSeed(source.loop.key, run ? run.asked.seed : taken.seed);
-  begin(store, from, { ...knobs(), n_beats, seed, vary: { take: source.take, stem }, lead_in_s: secondsOf(source.loop, store.frames - from) });
+  begin(store, from, { ...knobs(), n_beats: taken.n_beats, seed: freshSeed(source.loop.key, taken.seed), vary: { take: source.take, stem }, lead_in_s: secondsOf(source.loop, store.frames - from) });
+}
+
+function redrawLane(stem) {
+  clearTimeout(steerTimer);
+  call("steer", { ...knobs(), redraw: stem });
+  const words = NEW_WORDS[stem];
+  showNote(`${words[0].toUpperCase()}${words.slice(1)} coming up. The rest stays.`);
 }
 
 /** Sound may only begin inside a click, and not every browser plays every rate. */
@@ -201,10 +209,13 @@ async function fetchMissing(current, message) {
   timeline.layout();
 }
 
+/** Where settings changed while it played: a mark above the timeline, or in the lane that has another line from here on. */
 function markChange(store, message) {
-  const knob = `${message.temperature} ${message.variation} ${message.density} ${message.keep}`;
-  if (store.knob !== undefined && store.knob !== knob) timeline.marks.set(store.beats.length - 1, knob);
-  store.knob = knob;
+  const knob = `${message.temperature} ${message.variation} ${message.density} ${message.keep}`, draws = message.draws || [];
+  const old = store.settings, at = store.beats.length - 1;
+  const redrawn = STEMS.filter((name, k) => old && old.draws[k] !== draws[k]);
+  if (old && (old.knob !== knob || redrawn.length)) timeline.marks.set(at, redrawn);
+  store.settings = { knob, draws };
 }
 
 async function finish(current, message) {
@@ -218,7 +229,7 @@ async function finish(current, message) {
   if (state.loading || state.store !== current.store) return refresh(); // another loop is on its way, and its view with it
   if (!current.store.nNew) current.store.take = 0; // stopped before the first beat: nothing was kept
   state.note = message.message;
-  announce(message.message || `Take ${current.store.take} is ready: ${newPart(current.store.nNew, current.store.loop.beats_per_bar)}.`);
+  announce(message.message || `Take ${current.store.take} is ready: ${taken ? added(taken) : newPart(current.store.nNew, current.store.loop.beats_per_bar)}.`);
   await adopt(message.view);
   timeline.show(current.store);
   fetchStems(current.store);

@@ -11,7 +11,7 @@ function showTakes() {
 
 function takeWords(take) {
   const knob = (name, show) => (take.steered && take.steered[name] !== take[name] ? `${show(take.steered[name])} → ${show(take[name])}` : show(take[name]));
-  const words = [newPart(take.n_beats, take.beats_per_bar), `seed ${take.seed}${take.edited ? ", partly redone" : ""}`, `variation ${knob("variation", (v) => `${Math.round(v * 100)}%`)}`, `temperature ${knob("temperature", trim)}`];
+  const words = [added(take), `seed ${take.seed}${take.edited ? ", partly redone" : ""}`, `variation ${knob("variation", (v) => `${Math.round(v * 100)}%`)}`, `temperature ${knob("temperature", trim)}`];
   if (state.loop && take.loop_key !== state.loop.key) words.unshift(`${take.loop_name}, ${trim(take.bpm)} BPM`);
   return words.join(" · ");
 }
@@ -108,7 +108,7 @@ function showResult(take) {
   find("[data-mf]").classList.toggle("mf-has-result", !box.hidden);
   if (box.hidden) return;
   setText(find("[data-result-name]"), takeName(take));
-  setText(find("[data-result-facts]"), `${newPart(take.n_beats, take.beats_per_bar)} · seed ${take.seed}`);
+  setText(find("[data-result-facts]"), `${added(take)} · seed ${take.seed}`);
   act("stems-zip").hidden = !hasStems(state.store);
 }
 
@@ -126,15 +126,20 @@ async function saveAll() {
   if (path) download(path);
 }
 
-/** Dragged out of the page, the take is a file; it has to exist before the drag begins. */
+/** The take leaves the page as a file. */
 function wireDragOut() {
-  const handle = act("drag");
-  const name = () => `${state.store && state.store.take} ${state.store && state.store.nNew} ${part()}`;
+  dragOut(act("drag"), part, (store) => store.take > 0 && call("export", { take: store.take, kind: "wav", part: part() }));
+  act("drag").addEventListener("click", () => state.store && save(state.store.take, "wav"));
+}
+
+/** What is dragged out of the page by `handle` is a file; it has to exist before the drag begins. `what` names it among those of a store. */
+function dragOut(handle, what, write) {
+  const name = () => `${state.store && state.store.loop.key} ${state.store && state.store.take} ${state.store && state.store.nNew} ${what()}`;
   const ready = { name: "", path: null };
   const prepare = async () => {
-    if (!state.store || state.store.take < 1 || ready.name === name() || state.run) return;
+    if (!state.store || ready.name === name() || state.run) return;
     Object.assign(ready, { name: name(), path: null });
-    ready.path = await call("export", { take: state.store.take, kind: "wav", part: part() });
+    ready.path = await write(state.store);
   };
   for (const event of ["pointerenter", "focus", "pointerdown"]) handle.addEventListener(event, prepare);
   handle.addEventListener("dragstart", (event) => {
@@ -144,7 +149,6 @@ function wireDragOut() {
     event.dataTransfer.setData("DownloadURL", `audio/wav:${ready.path.split("/").pop()}:${address}`);
     event.dataTransfer.setData("text/uri-list", address);
   });
-  handle.addEventListener("click", () => state.store && save(state.store.take, "wav"));
 }
 
 function renameTake(take) {
@@ -199,7 +203,7 @@ async function savePicture(number) {
 function chooseTakes() {
   if (!state.loop || state.busy || state.loading) return;
   const asked = readRequest();
-  if (asked.n_beats === null) return showError("Choose a number of bars or beats: endless is for one take.", find("[data-unit]"));
+  if (asked.n_beats === null) return showError("Set a length in bars or beats: endless works for a single take only.", find("[data-unit]"));
   if (!checkRequest(asked)) return;
   showError("");
   stopSound();

@@ -28,7 +28,7 @@ function showProgress() {
   if (!store || player.store !== store || (state.run && !state.run.started)) return;
   const k = store.beatAt(player.at), perBar = store.loop.beats_per_bar;
   const parts = [`${k < store.loop.n_beats ? "Your loop" : "New part"} · bar ${barAndBeat(k, perBar)}${lengthOf(store)}`];
-  if (state.run && state.run.costs.length) {
+  if (state.run && state.run.costs.length && !window.matchMedia("(max-width: 640px)").matches) {
     const beat = 60 / store.loop.bpm, cost = state.run.costs.slice(-16).reduce((a, b) => a + b, 0) / Math.min(16, state.run.costs.length);
     parts.push(`${Math.max(0, player.aheadSeconds()).toFixed(1)} s ahead`);
     if (cost > 0) parts.push(`${(beat / cost).toFixed(cost > beat / 10 ? 1 : 0)}× real time`);

@@ -1,4 +1,4 @@
-"""The desk: who plays, who waits, whose turn it is."""
+"""The scheduler: who plays, who waits, whose turn it is."""
 
 import threading
 import weakref
@@ -11,7 +11,7 @@ from melformer.ui.scheduler import QueuedStream, Scheduler
 
 @pytest.fixture
 def scheduler() -> Scheduler:
-    """A desk where a beat takes 0.1 s to make."""
+    """A scheduler for which a beat takes 0.1 s to make."""
     scheduler = Scheduler()
     for _ in range(8):
         scheduler.note_cost(0.1)

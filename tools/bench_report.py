@@ -1,19 +1,24 @@
-"""Where the time of a beat goes, beside the least that this processor could need.
+"""`melformer bench` several times, the medians, and where the time of a beat goes, beside the least that it could take.
 
-python tools/bench_limit.py [--model DIR|REPO] [--beats 32]
+python tools/bench_report.py [--model DIR|REPO] [--runs 3] [-o docs/results/bench.json]
 """
 
 import argparse
+import statistics
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from melformer.bench import loop_at
+from melformer.bench import bench, loop_at
+from melformer.evaluate.results import write_results
+from melformer.generate.joint_planning import advance_together
+from melformer.generate.plan_options import FREE
 
 if TYPE_CHECKING:
     from melformer.generate import BeatStream, Melformer
@@ -44,7 +49,7 @@ class Peak:
 def measure_parts(model: "Melformer", stream: "BeatStream", n_beats: int) -> list[TimedPart]:
     """Time planning, rendering and encoding over `n_beats` of a stream, and set each beside its limit."""
     clocks = {
-        "planning": _timed(stream.planner, "advance"), "rendering": _timed(stream, "sounds"),
+        "planning": _timed(stream, "plan"), "rendering": _timed(stream.mixer, "sounds"),
         "encoding": _timed(model.codec, "encode"),
     }  # fmt: skip
     needs = {"planning": _planning(model, stream), "encoding": _encoding(model)}
@@ -104,7 +109,7 @@ def _linear(*modules: nn.Module) -> list[nn.Linear]:
 def _planning(model: "Melformer", stream: "BeatStream") -> tuple[int, int]:
     """Of one unit: every linear layer of the pointer, with the rows that it is given."""
     planner, options = stream.planner.fork(0), stream.config.of_bar(0, 0)
-    return _counted(model.pointer, lambda: planner.next_unit(options))
+    return _counted(model.pointer, lambda: advance_together([planner], [options], [FREE]))
 
 
 @torch.inference_mode()
@@ -128,22 +133,42 @@ def _counted(module: nn.Module, work: Callable[[], Any]) -> tuple[int, int]:
     return sum(4 * layer.weight.numel() for layer, _ in rows), sum(n * layer.weight.numel() for layer, n in rows)
 
 
+def medians(runs: Sequence[Any]) -> Any:
+    """Of dictionaries, lists and numbers of one shape, the median of each number; of all else the first."""
+    first = runs[0]
+    if isinstance(first, dict):
+        return {key: medians([run[key] for run in runs]) for key in first}
+    if isinstance(first, list):
+        return [medians(values) for values in zip(*runs, strict=True)]
+    return statistics.median(runs) if isinstance(first, float) else first
+
+
 def main() -> int:
-    """Print the table."""
+    """Print the tables."""
     from melformer.generate import Melformer
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model")
-    parser.add_argument("--beats", type=int, default=32)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--beats", type=int, default=32, help="beats whose parts are timed (default 32)")
+    parser.add_argument("-o", dest="output", type=Path, metavar="RESULT.json")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    runs = []
+    for _ in range(args.runs):
+        runs.append(bench(args.model))
+        print(runs[-1].to_text(), "\n")
     model = Melformer.from_pretrained(args.model)
     stream = model.stream(model.prompt(loop_at(120.0), bpm=120.0, start_s=0.0))
     next(stream)
     print(f"{'of a beat at 120 BPM':20}{'share':>8}{'ms':>8}{'least to read':>16}{'to multiply':>14}")
-    for part in measure_parts(model, stream, args.beats):
+    parts = measure_parts(model, stream, args.beats)
+    for part in parts:
         limits = f"{part.reading_ms:13.2f} ms{part.multiplying_ms:11.2f} ms" if part.reading_ms else ""
         print(f"{part.name:20}{part.share:8.0%}{part.beat_ms:8.1f}{limits}")
+    if args.output:
+        values = {"bench": medians([asdict(run) for run in runs]), "parts": [asdict(part) for part in parts]}
+        write_results(args.output, f"python tools/bench_report.py --runs {args.runs}", values)
     return 0
 
 
