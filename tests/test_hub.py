@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from melformer.config import PRESETS
 from melformer.errors import CheckpointError, FormatError
+from melformer.generate import Melformer
 from melformer.hub import find_bundle, load_bundle, remote, save_bundle
 from melformer.hub.bundle import MAX_CONFIG_BYTES, read_bundle
 from melformer.hub.shapes import expected_shapes
@@ -138,6 +139,12 @@ def test_checking_does_not_load_the_compiler(folder: Path) -> None:
     program += "; print('torch._dynamo' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout == "False\n"
+
+
+def test_loading_draws_no_random_numbers(folder: Path) -> None:
+    before = torch.get_rng_state()
+    Melformer.from_pretrained(folder)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_large_legal_sizes_cost_no_memory(folder: Path) -> None:

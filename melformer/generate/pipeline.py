@@ -71,7 +71,8 @@ class Melformer(nn.Module):
         with WithoutDrawing():
             model = cls(bundle.config)
         model.folder = bundle.path
-        model.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in bundle.tensors.items()})
+        weights = {n: t.float() if t.is_floating_point() else t for n, t in bundle.tensors.items()}
+        model.load_state_dict(weights, assign=True)  # as they are: a copy takes longer than all the rest
         try:
             model.transformer.to(device)
         except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA

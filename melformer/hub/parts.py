@@ -66,7 +66,7 @@ def _load(folder: Path, file: str, kind: type[T], config_kind: type) -> T:
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise CheckpointError(f"{path}: {name} holds NaN or infinite numbers; the checkpoint is damaged.")
-    part.load_state_dict(tensors)
+    part.load_state_dict(tensors, assign=True)
     return _ready(part)
 
 

@@ -9,6 +9,7 @@ from torch.overrides import TorchFunctionMode
 from melformer.config import Config
 
 _MAKERS = {torch.empty, torch.ones, torch.zeros, torch.full, torch.randn}
+_DRAWERS = {Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_}
 _SHAPE_KEEPERS = {Tensor.normal_, nn.init.normal_, Tensor.mul, Tensor.__mul__, Tensor.div, Tensor.__truediv__}
 
 
@@ -31,10 +32,18 @@ class _WithoutWeights(TorchFunctionMode):
 
 
 class WithoutDrawing(TorchFunctionMode):
-    """Modules made here have weights of any value, for them to be loaded: drawing takes half as long as loading."""
+    """Modules made here have weights of any value, for them to be loaded: drawing takes longer than loading.
+
+    What `nn.init` does reaches this as one call: inside it nothing is seen any more.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if func in (Tensor.uniform_, Tensor.normal_) else func(*args, **(kwargs or {}))
+        kwargs = dict(kwargs or {})
+        if func in _DRAWERS:
+            return args[0] if args else kwargs["tensor"]
+        if func is torch.randn and kwargs.get("generator") is None:
+            func = torch.empty
+        return func(*args, **kwargs)
 
 
 def expected_shapes(config: Config) -> dict[str, tuple[int, ...]]:
