@@ -106,8 +106,8 @@ def by_rate(model: Melformer, rates: list[int], n_beats: int) -> list[Row]:
 
 def by_users(model: Melformer, numbers: list[int], n_beats: int) -> list[Row]:
     """Visitors of the page who all ask at once: through its sessions and its queue, made as fast as can be."""
-    from melformer.ui.limits import Limits
-    from melformer.ui.sessions import Sessions
+    from melformer.ui.host.limits import Limits
+    from melformer.ui.session.sessions import Sessions
 
     rows = []
     with tempfile.TemporaryDirectory() as folder:

@@ -85,8 +85,8 @@ class Server:
 @contextmanager
 def serving(model: Model, examples: list[Path] | None = None, **limits: Any) -> Iterator[Server]:
     from melformer.ui.app import build_page, make_app
-    from melformer.ui.limits import Limits
-    from melformer.ui.server import PageServer, bind
+    from melformer.ui.host.limits import Limits
+    from melformer.ui.host.server import PageServer, bind
 
     page = build_page(model, Limits(**limits), examples or [])
     app = make_app(page)
@@ -124,7 +124,7 @@ def browsing() -> Iterator[Any]:
 
 def open_page(browser: Any, url: str, tap: bool = False, **options: Any) -> Any:
     """A fresh visitor with a session of its own. Requests that leave this machine are listed in `page.left`, those
-    that the server does not let in (melformer/ui/middleware.py) in `page.refused`.
+    that the server does not let in (melformer/ui/host/middleware.py) in `page.refused`.
 
     `tap`: record what reaches the sound output, for `read_tap`; it costs a slow machine much.
     """

@@ -6,9 +6,9 @@ from typing import Any
 from page_double import Model, loop_samples
 
 from melformer.audio.io import write_waveform
-from melformer.ui.limits import Limits
-from melformer.ui.session import Session
-from melformer.ui.sessions import Sessions
+from melformer.ui.host.limits import Limits
+from melformer.ui.session.session import Session
+from melformer.ui.session.sessions import Sessions
 
 
 def write_loop(folder: Path) -> Path:

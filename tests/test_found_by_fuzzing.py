@@ -18,7 +18,7 @@ from melformer.data.token_dataset import TokenDataset
 from melformer.errors import CheckpointError, ConfigError, MelformerError, RequestError
 from melformer.generate import GenerationConfig, Melformer, StreamState
 from melformer.hub.bundle import read_config
-from melformer.ui.exports import export_take
+from melformer.ui.takes.exports import export_take
 
 ENTRY = {"name": "a.npy", "bpm": 120.0, "beats_per_bar": 4, "n_beats": 6}
 LINES = [

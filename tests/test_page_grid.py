@@ -6,7 +6,7 @@ import pytest
 from page_moves import beat_width, load, notice
 
 from melformer.errors import RequestError
-from melformer.ui.loops import snap_bpm
+from melformer.ui.takes.loops import snap_bpm
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_a_tapped_tempo_snaps_to_the_length(tapped: float, seconds: float, expec
 def test_impossible_bars_are_refused() -> None:
     from types import SimpleNamespace
 
-    from melformer.ui.loops import bpm_of_bars
+    from melformer.ui.takes.loops import bpm_of_bars
 
     loop: Any = SimpleNamespace(raw=SimpleNamespace(duration_s=8.0), start_s=0.0)
     assert bpm_of_bars(loop, 4, 4) == 120.0

@@ -17,8 +17,8 @@ from page_server import Server, serving
 from starlette.routing import Mount
 
 from melformer.audio.io import write_waveform
-from melformer.ui.middleware import API, UPLOAD, why_refused
-from melformer.ui.outbox import KEPT_S, MAX_MESSAGES
+from melformer.ui.host.middleware import API, UPLOAD, why_refused
+from melformer.ui.host.outbox import KEPT_S, MAX_MESSAGES
 
 WISH = [1, 0, None, 1.0, 0.5, "whole", "wav", False]
 

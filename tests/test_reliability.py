@@ -29,8 +29,8 @@ from melformer.errors import AudioError, RequestError
 from melformer.evaluate.sets import folder_clips
 from melformer.generate import Melformer
 from melformer.hub.bundle import save_bundle
-from melformer.ui.limits import Limits
-from melformer.ui.sessions import Sessions
+from melformer.ui.host.limits import Limits
+from melformer.ui.session.sessions import Sessions
 
 ROOT = Path(__file__).resolve().parents[1]
 

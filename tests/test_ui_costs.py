@@ -13,12 +13,12 @@ from page_sessions import files, make, visitor, write_loop
 
 from melformer.audio.io import write_waveform
 from melformer.errors import AudioError, RequestError
-from melformer.ui.limits import Limits
-from melformer.ui.sessions import Sessions
-from melformer.ui.spool import files_of, maps_of
-from melformer.ui.stem_jobs import PcmStems
-from melformer.ui.take_store import UNDO_STEPS
-from melformer.ui.takes import MAX_ANSWER_BYTES
+from melformer.ui.host.limits import Limits
+from melformer.ui.session.sessions import Sessions
+from melformer.ui.session.stem_jobs import PcmStems
+from melformer.ui.takes.spool import files_of, maps_of
+from melformer.ui.takes.take import MAX_ANSWER_BYTES
+from melformer.ui.takes.take_store import UNDO_STEPS
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_stems_lie_on_disk_and_are_found_once(tmp_path: Path, loop_path: Path) -
 
 def test_stems_wait_without_taking_memory_and_are_kept_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sound is read when its turn comes; more than a few in the line are asked to come back; old ones go by bytes."""
-    from melformer.ui import stem_jobs
+    from melformer.ui.session import stem_jobs
 
     monkeypatch.setattr(stem_jobs, "KEPT_BYTES", 1_000_000)
     jobs, read, leave = stem_jobs.StemJobs(), [], threading.Event()

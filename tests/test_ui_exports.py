@@ -14,10 +14,10 @@ from melformer.audio.io import read_bpm_tag, write_waveform
 from melformer.audio.sniff import chunks
 from melformer.audio.tiaf import read_tiaf
 from melformer.errors import RequestError
-from melformer.ui.exports import export_all, export_take, part_of
-from melformer.ui.limits import Limits
-from melformer.ui.session import Session
-from melformer.ui.sessions import Sessions
+from melformer.ui.host.limits import Limits
+from melformer.ui.session.session import Session
+from melformer.ui.session.sessions import Sessions
+from melformer.ui.takes.exports import export_all, export_take, part_of
 from melformer.ui.wire import pcm16
 
 

@@ -10,9 +10,9 @@ from page_double import Model
 from page_sessions import make, visitor, write_loop
 
 from melformer.errors import RequestError
-from melformer.ui.limits import Limits
-from melformer.ui.runs import Runs
-from melformer.ui.sessions import Sessions
+from melformer.ui.host.limits import Limits
+from melformer.ui.session.runs import Runs
+from melformer.ui.session.sessions import Sessions
 
 
 @pytest.fixture

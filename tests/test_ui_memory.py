@@ -12,7 +12,7 @@ from melformer.ui import app
 PROGRAM = """
 import threading, numpy as np
 from pathlib import Path
-from melformer.ui.memory import return_freed_memory, use_one_heap
+from melformer.ui.host.memory import return_freed_memory, use_one_heap
 
 def resident_mb():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6

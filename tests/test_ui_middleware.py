@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from melformer.ui import middleware
-from melformer.ui.middleware import API, PIECE_BYTES, UPLOAD, Guard, names_a_foreign_file
+from melformer.ui.host import middleware
+from melformer.ui.host.middleware import API, PIECE_BYTES, UPLOAD, Guard, names_a_foreign_file
 
 UPLOADS = Path("/srv/uploads")
 JSON = ((b"content-type", b"application/json"),)

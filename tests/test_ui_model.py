@@ -12,9 +12,9 @@ from melformer.config import PRESETS
 from melformer.errors import AudioError
 from melformer.generate import Melformer
 from melformer.ui.explain import codebook_usage, decode_rewritten, decode_with
-from melformer.ui.limits import Limits
-from melformer.ui.session import Session
-from melformer.ui.sessions import Sessions
+from melformer.ui.host.limits import Limits
+from melformer.ui.session.session import Session
+from melformer.ui.session.sessions import Sessions
 from melformer.ui.wire import code_columns
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from melformer.errors import RequestError
-from melformer.ui import outbox as outbox_module
-from melformer.ui.outbox import KEPT_S, MAX_BYTES, MAX_MESSAGES, Outbox
+from melformer.ui.host import outbox as outbox_module
+from melformer.ui.host.outbox import KEPT_S, MAX_BYTES, MAX_MESSAGES, Outbox
 
 
 class Line:

@@ -6,7 +6,7 @@ import weakref
 import pytest
 
 from melformer.errors import RequestError
-from melformer.ui.scheduler import QueuedStream, Scheduler
+from melformer.ui.session.scheduler import QueuedStream, Scheduler
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from melformer.errors import ConfigError
-from melformer.ui.server import PORT, BoundedProtocol, PageServer, bind
+from melformer.ui.host.server import PORT, BoundedProtocol, PageServer, bind
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 N_BYTES = 64 * 2**20

@@ -14,10 +14,10 @@ from page_double import Model, loop_samples
 from melformer.audio.io import write_waveform
 from melformer.errors import ConfigError, RequestError
 from melformer.ui.actions import Actions
-from melformer.ui.limits import Limits, limits_table
-from melformer.ui.session import Session
-from melformer.ui.sessions import Sessions
-from melformer.ui.take_store import UNDO_STEPS
+from melformer.ui.host.limits import Limits, limits_table
+from melformer.ui.session.session import Session
+from melformer.ui.session.sessions import Sessions
+from melformer.ui.takes.take_store import UNDO_STEPS
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from melformer.audio.waveform import Waveform
-from melformer.ui.spool import LARGE_BYTES, Spool, files_of, map_behind, maps_of
+from melformer.ui.takes.spool import LARGE_BYTES, Spool, files_of, map_behind, maps_of
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise OSError(28, "no space left on device")
 
     monkeypatch.setattr(np.memmap, "__new__", full)
-    monkeypatch.setattr("melformer.ui.spool.np.ascontiguousarray", full)
+    monkeypatch.setattr("melformer.ui.takes.spool.np.ascontiguousarray", full)
     with pytest.raises(OSError, match="no space"):
         Spool(10**9).keep(nested(), tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -83,7 +83,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import numpy as np
-from melformer.ui.spool import Spool
+from melformer.ui.takes.spool import Spool
 
 def resident_mb():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6

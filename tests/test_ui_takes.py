@@ -14,11 +14,11 @@ from melformer.audio.io import Waveform, read_waveform, write_waveform
 from melformer.errors import CheckpointError, RequestError, TempoError
 from melformer.stems.units import UnitChoice
 from melformer.ui.actions import Actions, sentence
-from melformer.ui.exports import export_stem, export_stems
-from melformer.ui.limits import Limits
-from melformer.ui.session import Session
-from melformer.ui.sessions import Sessions
-from melformer.ui.stem_jobs import PcmStems, StemJobs
+from melformer.ui.host.limits import Limits
+from melformer.ui.session.session import Session
+from melformer.ui.session.sessions import Sessions
+from melformer.ui.session.stem_jobs import PcmStems, StemJobs
+from melformer.ui.takes.exports import export_stem, export_stems
 from melformer.ui.wire import beat_sources, pcm16
 
 

@@ -11,8 +11,8 @@ from page_sessions import files, make, visitor, write_loop
 
 from melformer.errors import RequestError
 from melformer.ui.actions import Actions
-from melformer.ui.session import Session
-from melformer.ui.take_store import UNDO_STEPS
+from melformer.ui.session.session import Session
+from melformer.ui.takes.take_store import UNDO_STEPS
 
 
 @pytest.fixture

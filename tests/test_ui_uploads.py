@@ -12,9 +12,9 @@ from filelock import FileLock, Timeout
 from starlette.requests import ClientDisconnect, Request
 
 from melformer.errors import ConfigError, RequestError
-from melformer.ui.limits import Limits
-from melformer.ui.uploads import MAX_NAME, Uploads, plain_name
-from melformer.ui.workspace import LOCK, PREFIX, UPLOAD_LIFE_S, Workspace
+from melformer.ui.host.limits import Limits
+from melformer.ui.host.uploads import MAX_NAME, Uploads, plain_name
+from melformer.ui.host.workspace import LOCK, PREFIX, UPLOAD_LIFE_S, Workspace
 
 SOUND = bytes(range(256)) * 40
 

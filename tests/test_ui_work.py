@@ -6,7 +6,7 @@ import time
 import pytest
 
 from melformer.errors import RequestError
-from melformer.ui.work import UNKNOWN_S, PageStopped, WorkQueue
+from melformer.ui.host.work import UNKNOWN_S, PageStopped, WorkQueue
 
 
 def test_one_works_at_a_time_and_in_order() -> None:
@@ -56,7 +56,7 @@ def test_who_would_wait_too_long_is_told_for_how_long() -> None:
 
 def test_nothing_is_begun_while_streams_fall_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """But not for ever: a machine that is too slow for one stream still loads."""
-    from melformer.ui import work
+    from melformer.ui.host import work
 
     behind, begun = threading.Event(), threading.Event()
     behind.set()

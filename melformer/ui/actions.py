@@ -13,12 +13,12 @@ from melformer.generate import GenerationConfig
 from melformer.stems import STEMS
 from melformer.ui.example_cards import ExampleLoops
 from melformer.ui.explain import codebook_usage, decode_rewritten, decode_with, spectrum
-from melformer.ui.exports import export_all, export_stem, export_stems, export_take, file_name, loop_file_name
-from melformer.ui.loops import PromptLoop, check_beats_per_bar, open_loop
-from melformer.ui.requests import MAX_SEED, real_number, whole_number
-from melformer.ui.session import Session
-from melformer.ui.sessions import Sessions
-from melformer.ui.stem_jobs import PcmStems
+from melformer.ui.session.requests import MAX_SEED, real_number, whole_number
+from melformer.ui.session.session import Session
+from melformer.ui.session.sessions import Sessions
+from melformer.ui.session.stem_jobs import PcmStems
+from melformer.ui.takes.exports import export_all, export_stem, export_stems, export_take, file_name, loop_file_name
+from melformer.ui.takes.loops import PromptLoop, check_beats_per_bar, open_loop
 
 logger = logging.getLogger(__name__)
 SURPRISE = "Something went wrong on the server. Your loop and takes are safe: try again."

@@ -11,12 +11,12 @@ import gradio as gr
 from melformer.errors import MelformerError, RequestError
 from melformer.generate import GenerationConfig
 from melformer.ui.actions import Actions, sentence
-from melformer.ui.exports import export_all, export_stems, export_take, loop_file_name
-from melformer.ui.loops import check_beats_per_bar
-from melformer.ui.outbox import Outbox
-from melformer.ui.session import Session
-from melformer.ui.sessions import Sessions
-from melformer.ui.stem_jobs import PcmStems
+from melformer.ui.host.outbox import Outbox
+from melformer.ui.session.session import Session
+from melformer.ui.session.sessions import Sessions
+from melformer.ui.session.stem_jobs import PcmStems
+from melformer.ui.takes.exports import export_all, export_stems, export_take, loop_file_name
+from melformer.ui.takes.loops import check_beats_per_bar
 from melformer.ui.wire import Messages
 
 SETTINGS = ("n_beats", "seed", "temperature", "variation", "close_loop", "top_k", "top_p", "density", "draws")

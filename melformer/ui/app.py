@@ -23,18 +23,18 @@ from melformer.ui.actions import SURPRISE, Actions, sentence
 from melformer.ui.api import API, add_api
 from melformer.ui.api_calls import ApiCalls
 from melformer.ui.component import STATIC, make_instrument, page_styles
-from melformer.ui.limits import Limits
-from melformer.ui.memory import return_freed_memory, use_one_heap
-from melformer.ui.middleware import UPLOAD, Guard
-from melformer.ui.outbox import Outbox
+from melformer.ui.host.limits import Limits
+from melformer.ui.host.memory import return_freed_memory, use_one_heap
+from melformer.ui.host.middleware import UPLOAD, Guard
+from melformer.ui.host.outbox import Outbox
+from melformer.ui.host.server import PageServer, bind
+from melformer.ui.host.uploads import FORM_BYTES, Uploads
+from melformer.ui.host.work import PageStopped
+from melformer.ui.host.workspace import Workspace
 from melformer.ui.page_head import PageHead
-from melformer.ui.runs import Runs
-from melformer.ui.server import PageServer, bind
-from melformer.ui.sessions import Sessions
-from melformer.ui.uploads import FORM_BYTES, Uploads
+from melformer.ui.session.runs import Runs
+from melformer.ui.session.sessions import Sessions
 from melformer.ui.wire import Messages
-from melformer.ui.work import PageStopped
-from melformer.ui.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 EXAMPLES = shipped_folder("examples")

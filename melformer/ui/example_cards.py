@@ -10,7 +10,7 @@ import numpy as np
 
 from melformer.audio.io import read_waveform
 from melformer.errors import MelformerError
-from melformer.ui.loops import PromptLoop
+from melformer.ui.takes.loops import PromptLoop
 
 COLUMNS = 56
 _BPM = re.compile(r"(\d+(?:\.\d+)?)[ _-]*bpm", re.IGNORECASE)

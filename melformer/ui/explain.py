@@ -9,8 +9,8 @@ import numpy as np
 
 from melformer.audio.io import Waveform
 from melformer.errors import RequestError
-from melformer.ui.loops import PromptLoop
-from melformer.ui.requests import whole_number
+from melformer.ui.session.requests import whole_number
+from melformer.ui.takes.loops import PromptLoop
 from melformer.ui.wire import code_columns, text, write_pcm16
 
 N_FFT = 2048

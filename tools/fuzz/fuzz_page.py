@@ -18,9 +18,9 @@ from melformer.generate import GenerationConfig
 from melformer.ui import actions as page_actions
 from melformer.ui.actions import ACTIONS, Actions
 from melformer.ui.api import Endpoints
-from melformer.ui.limits import PREFIX, Limits
-from melformer.ui.outbox import Outbox
-from melformer.ui.sessions import Sessions
+from melformer.ui.host.limits import PREFIX, Limits
+from melformer.ui.host.outbox import Outbox
+from melformer.ui.session.sessions import Sessions
 
 LIMITS = Limits(beats=4, endless_beats=16, shared_beats=4, batch=2, kept_takes=2, sessions=4, prompt_beats=8)
 WISH = {"n_beats": 2, "seed": 7, "keep": 1, "lead_in_s": 0.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0,

@@ -10,12 +10,12 @@ import numpy as np
 
 from melformer.generate import GenerationConfig
 from melformer.stems import STEMS
-from melformer.ui.limits import Limits
-from melformer.ui.memory import return_freed_memory
-from melformer.ui.requests import GenerationRequest
-from melformer.ui.scheduler import QueuedStream, Scheduler
-from melformer.ui.stem_jobs import Preparation
-from melformer.ui.takes import Take
+from melformer.ui.host.limits import Limits
+from melformer.ui.host.memory import return_freed_memory
+from melformer.ui.session.requests import GenerationRequest
+from melformer.ui.session.scheduler import QueuedStream, Scheduler
+from melformer.ui.session.stem_jobs import Preparation
+from melformer.ui.takes.take import Take
 from melformer.ui.wire import Messages, beat_sources, code_columns, pack_beat, pack_stems
 
 # A machine that needs more than this share of real time uses the whole lead-in to get ahead.

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from melformer.ui.loops import PromptLoop
-from melformer.ui.takes import Take
+from melformer.ui.takes.loops import PromptLoop
+from melformer.ui.takes.take import Take
 from melformer.ui.wire import code_columns, pack_codes
 
 END_SENTENCES = {

@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from melformer.errors import RequestError
-from melformer.ui.composing import Composing, Host, has_stems
-from melformer.ui.limits import Limits
-from melformer.ui.loops import (
+from melformer.ui.host.limits import Limits
+from melformer.ui.session.composing import Composing, Host, has_stems
+from melformer.ui.session.requests import whole_number
+from melformer.ui.session.runs import Runs
+from melformer.ui.session.scheduler import Scheduler
+from melformer.ui.session.stem_jobs import WAIT_S, PcmStems, StemJobs
+from melformer.ui.session.view import view_loop, view_of
+from melformer.ui.takes.loops import (
     PromptLoop,
     bpm_of_bars,
     crop_loop,
@@ -19,13 +24,8 @@ from melformer.ui.loops import (
     retime_loop,
     snap_bpm,
 )
-from melformer.ui.requests import whole_number
-from melformer.ui.runs import Runs
-from melformer.ui.scheduler import Scheduler
-from melformer.ui.stem_jobs import WAIT_S, PcmStems, StemJobs
-from melformer.ui.take_store import TakeStore
-from melformer.ui.takes import Take
-from melformer.ui.view import view_loop, view_of
+from melformer.ui.takes.take import Take
+from melformer.ui.takes.take_store import TakeStore
 from melformer.ui.wire import write_pcm16
 
 MAX_NAME = 60

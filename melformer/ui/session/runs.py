@@ -4,18 +4,25 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from melformer.errors import RequestError
-from melformer.ui.choice import Choice, check_size
-from melformer.ui.loops import PromptLoop
-from melformer.ui.requests import MAX_SEED, GenerationRequest, read_redrawn, read_request, read_settings, whole_number
-from melformer.ui.stem_jobs import Preparation
-from melformer.ui.stream_run import StreamRun
-from melformer.ui.takes import Take
-from melformer.ui.tape import Tape
-from melformer.ui.view import end_sentence
+from melformer.ui.session.choice import Choice, check_size
+from melformer.ui.session.requests import (
+    MAX_SEED,
+    GenerationRequest,
+    read_redrawn,
+    read_request,
+    read_settings,
+    whole_number,
+)
+from melformer.ui.session.stem_jobs import Preparation
+from melformer.ui.session.stream_run import StreamRun
+from melformer.ui.session.view import end_sentence
+from melformer.ui.takes.loops import PromptLoop
+from melformer.ui.takes.take import Take
+from melformer.ui.takes.tape import Tape
 from melformer.ui.wire import Messages
 
 if TYPE_CHECKING:
-    from melformer.ui.session import Session
+    from melformer.ui.session.session import Session
 
 STOP_WAIT_S = 2.0
 

@@ -5,14 +5,31 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from melformer.errors import RequestError
-from melformer.ui.found_stems import FoundStems
-from melformer.ui.loops import PromptLoop
-from melformer.ui.spool import PREFIX, SUFFIX, files_of
-from melformer.ui.takes import Take, whole_take
+from melformer.ui.takes.loops import PromptLoop
+from melformer.ui.takes.spool import PREFIX, SUFFIX, files_of
+from melformer.ui.takes.take import Take, whole_take
 
 UNDO_STEPS = 8
+
+
+class FoundStems:
+    """The stems that loops were separated into, by loop: shared by all who play it, kept as long as one does.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._found: WeakKeyDictionary[PromptLoop, Any] = WeakKeyDictionary()
+
+    def of(self, loop: PromptLoop) -> Any:
+        """The loop's stems: its player's own, or those that were found; None before."""
+        return self._found.get(loop) if loop.prompt.stems is None else loop.prompt.stems
+
+    def put(self, loop: PromptLoop, stems: Any) -> None:
+        self._found[loop] = stems
 
 
 class TakeStore:

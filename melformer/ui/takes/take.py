@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from melformer.audio.io import Waveform
-from melformer.ui.loops import PromptLoop
-from melformer.ui.tape import Tape
+from melformer.ui.takes.loops import PromptLoop
+from melformer.ui.takes.tape import Tape
 from melformer.ui.wire import beat_sources, code_columns, pack_beat
 
 MAX_ANSWER_BYTES = 2**20

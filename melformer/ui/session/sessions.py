@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from melformer.errors import RequestError
-from melformer.ui.composing import Host
-from melformer.ui.limits import Limits
-from melformer.ui.scheduler import Scheduler
-from melformer.ui.session import Session
-from melformer.ui.spool import Spool
-from melformer.ui.stem_jobs import StemJobs
-from melformer.ui.work import WorkQueue
+from melformer.ui.host.limits import Limits
+from melformer.ui.host.work import WorkQueue
+from melformer.ui.session.composing import Host
+from melformer.ui.session.scheduler import Scheduler
+from melformer.ui.session.session import Session
+from melformer.ui.session.stem_jobs import StemJobs
+from melformer.ui.takes.spool import Spool
 
 YOUNG_S = 60.0
 """A file that was made for a script stays for so long, however many there are."""

@@ -15,9 +15,9 @@ import numpy as np
 
 from melformer.audio.io import Waveform
 from melformer.errors import MelformerError
-from melformer.ui.memory import return_freed_memory
+from melformer.ui.host.memory import return_freed_memory
+from melformer.ui.host.work import PageStopped
 from melformer.ui.wire import pcm16
-from melformer.ui.work import PageStopped
 
 logger = logging.getLogger(__name__)
 KEPT = 12

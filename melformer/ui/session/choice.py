@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from melformer.errors import RequestError
-from melformer.ui.limits import Limits
-from melformer.ui.loops import PromptLoop
-from melformer.ui.requests import GenerationRequest
-from melformer.ui.scheduler import QueuedStream, Scheduler
-from melformer.ui.stem_jobs import Preparation
+from melformer.ui.host.limits import Limits
+from melformer.ui.session.requests import GenerationRequest
+from melformer.ui.session.scheduler import QueuedStream, Scheduler
+from melformer.ui.session.stem_jobs import Preparation
+from melformer.ui.takes.loops import PromptLoop
 from melformer.ui.wire import Messages
 
 UNKNOWN_BEAT_S = 0.1

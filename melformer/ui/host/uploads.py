@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from melformer.errors import RequestError
-from melformer.ui.workspace import Workspace
+from melformer.ui.host.workspace import Workspace
 
 FIELD = "files"
 FORM_BYTES = 16_384

@@ -7,7 +7,7 @@ from typing import Any
 from melformer.errors import RequestError
 from melformer.generate import GenerationConfig
 from melformer.stems import STEMS
-from melformer.ui.limits import Limits
+from melformer.ui.host.limits import Limits
 
 MAX_SEED = 2**31 - 1
 KNOBS = ("temperature", "top_k", "top_p", "min_p", "variation", "density")

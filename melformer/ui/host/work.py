@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from statistics import median
 
 from melformer.errors import RequestError
-from melformer.ui.memory import return_freed_memory
+from melformer.ui.host.memory import return_freed_memory
 
 UNKNOWN_S = 3.0
 """How long a call is taken to last before any was timed."""

@@ -9,15 +9,14 @@ import numpy as np
 
 from melformer.generate.generated import Continuation
 from melformer.stems import STEMS, Stems
-from melformer.ui.found_stems import FoundStems
-from melformer.ui.loops import PromptLoop
-from melformer.ui.requests import GenerationRequest
-from melformer.ui.scheduler import Scheduler
-from melformer.ui.spool import Spool
-from melformer.ui.stem_jobs import PcmStems
-from melformer.ui.take_store import TakeStore
-from melformer.ui.takes import Take, joined_end
-from melformer.ui.tape import Tape
+from melformer.ui.session.requests import GenerationRequest
+from melformer.ui.session.scheduler import Scheduler
+from melformer.ui.session.stem_jobs import PcmStems
+from melformer.ui.takes.loops import PromptLoop
+from melformer.ui.takes.spool import Spool
+from melformer.ui.takes.take import Take, joined_end
+from melformer.ui.takes.take_store import FoundStems, TakeStore
+from melformer.ui.takes.tape import Tape
 from melformer.ui.wire import beat_sources, code_columns, pcm16
 
 MAX_STEMS_VALUES = 16_000_000

@@ -13,7 +13,7 @@ from melformer.audio.io import Waveform, read_beginning
 from melformer.audio.tempo import Tempo, find_tempo, fit_loop
 from melformer.errors import AudioError, RequestError, TempoError
 from melformer.stems import STEMS, Stems
-from melformer.ui.limits import Limits
+from melformer.ui.host.limits import Limits
 
 BEATS_PER_BAR = (2, 3, 4, 5, 6, 7, 8, 9, 12)
 READ_AT_MOST_S = 600.0

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from melformer.errors import RequestError
-from melformer.ui.memory import return_freed_memory
-from melformer.ui.work import PageStopped
+from melformer.ui.host.memory import return_freed_memory
+from melformer.ui.host.work import PageStopped
 
 # What streams may use of the machine together: the rest is for encoding, resampling and the page itself.
 MAX_LOAD = 0.7

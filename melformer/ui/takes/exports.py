@@ -16,9 +16,9 @@ from melformer.errors import RequestError
 from melformer.files import atomic_path
 from melformer.render.crossfade import crossfade
 from melformer.stems import STEMS
-from melformer.ui.loops import PromptLoop
-from melformer.ui.stem_jobs import PcmStems
-from melformer.ui.takes import Take
+from melformer.ui.session.stem_jobs import PcmStems
+from melformer.ui.takes.loops import PromptLoop
+from melformer.ui.takes.take import Take
 
 ENCODINGS = {
     "wav": (".wav", "pcm16"),

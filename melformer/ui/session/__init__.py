@@ -1,0 +1,1 @@
+"""One visitor: what was asked for, what is composed, which stream computes next."""
