@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import make_clips
 import make_reference
 import pytest
 from huggingface_hub import SpaceCard
@@ -74,6 +75,14 @@ def test_other_commands_name_what_there_is(path: Path) -> None:
 def test_references_are_those_of_the_code(name: str) -> None:
     written = (make_reference.FOLDER / name).read_text(encoding="utf-8")
     assert make_reference.TEXTS[name]() == written, "run `make reference`"
+
+
+def test_the_clips_are_those_that_are_written_about() -> None:
+    assert (make_clips.FOLDER / "README.md").read_text(encoding="utf-8") == make_clips.page(), "run `make clips`"
+    assert make_clips.table() in (ROOT / "README.md").read_text(encoding="utf-8"), "run `make clips`"
+    files = {f"{clip.name}{suffix}" for clip in make_clips.CLIPS for suffix in (".ogg", ".webp")}
+    assert {path.name for path in make_clips.FOLDER.iterdir()} == {*files, "README.md"}
+    assert sum(path.stat().st_size for path in make_clips.FOLDER.iterdir()) <= make_clips.MAX_BYTES
 
 
 def test_every_document_can_be_found() -> None:

@@ -1,57 +1,132 @@
-"""What the shipped checkpoint makes of the example loops: clips to hear and a picture, by `make clips`.
+"""Six continuations of the shipped checkpoint, to hear and to see: docs/clips, by `make clips`.
 
-Each clip is the last bars of a loop and its continuation as `melformer continue` gives it with this seed, unedited but
-for the cut and the coding as Ogg Vorbis.
+Each is what `melformer continue` writes for the loop with this seed, unedited, coded as Ogg Vorbis; with it a picture,
+its line in README.md and its part of docs/clips/README.md. What is said of a clip is checked against its sources, so
+that another checkpoint needs other clips. The recorded loops are those of Debian's sonic-pi-samples (`apt-get install
+sonic-pi-samples`; `dpkg -x` and --samples do as well).
 """
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+from clip_picture import draw_continuation
+from make_results import put
 
 from melformer import Melformer
-from melformer.audio.grid import BeatGrid
-from melformer.audio.io import Waveform
-from melformer.evaluate.plots import draw_sources
+from melformer.audio.waveform import Waveform
+from melformer.generate.generated import Continuation
+from melformer.stems import STEMS
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "clips"
-NAMES = ("house_122bpm", "funk_100bpm", "drum_and_bass_178bpm", "lo-fi_81bpm")
-RECORDED = ("loop_garzul_120bpm", "loop_compus_148bpm", "loop_tabla_89.94bpm", "loop_electric_97bpm")
-SEED, N_BEATS, PROMPT_BEATS = 7, 16, 8
-MAX_BYTES = 1_000_000  # of all clips: a repository is not a record shop
+SONIC_PI = Path("/usr/share/sonic-pi/samples")
+MAX_BYTES = 2_500_000  # of all clips and pictures: a repository is not a record shop
+Claim = tuple[int, str, str | int]
+"""Of a new bar and a stem: "cut" twice or more, half of it from "elsewhere" in the loop, or by so many semitones."""
+
+
+INTRODUCTION = """# Clips
+
+What the embedded checkpoint made of six loops: the loop, then its continuation, unedited, with default settings. The
+seeds were chosen from the first twelve of each loop, because something happens soon. Bars are counted from the end of
+the loop. In the pictures the hue is the place in the loop that half a beat of a stem comes from; what is hatched is
+transposed, by the semitones written there. `make clips` makes clips, pictures and this page again."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A loop, how it is continued, what happens then, and the claims that this rests on."""
+
+    title: str
+    loop: str  # a file of examples/ or of sonic-pi-samples
+    n_beats: int
+    seed: int
+    happens: str
+    claims: tuple[Claim, ...]
+    bpm: float | None = None  # of a recorded loop, whose name does not say it
+    author: str = ""  # of a recorded loop
+    source: str = ""
+
+    @property
+    def name(self) -> str:
+        return Path(self.loop).stem + f"_seed{self.seed}"
+
+    def path(self, samples: Path) -> Path:
+        return (samples if self.author else ROOT / "examples") / self.loop
+
+    @property
+    def command(self) -> str:
+        loop = f"{SONIC_PI}/{self.loop} --bpm {self.bpm:g}" if self.author else f"examples/{self.loop}"
+        return f"melformer continue {loop} --beats {self.n_beats} --seed {self.seed} -o out.wav"
+
+
+CLIPS = (
+    Clip("Safari, 120 BPM, recorded", "loop_safari.flac", 24, 12,
+         "Bars 1, 3 and 5 have new bass notes; bars 2 and 4 add hits of the kick.",
+         ((1, "bass", 7), (2, "drums", "cut"), (3, "bass", 4), (4, "drums", "cut"), (5, "bass", 4)),
+         bpm=119.92, author="nemaavla", source="https://freesound.org/people/nemaavla/sounds/318759/"),
+    Clip("Compus, 148 BPM, recorded drums", "loop_compus.flac", 32, 4,
+         "Bar 4 is a fill with twice as many hits; bars 6 and 7 roll once more.",
+         ((4, "drums", "cut"), (4, "drums", "elsewhere"), (6, "drums", "cut"), (7, "drums", "elsewhere")),
+         bpm=148.0, author="godspine", source="https://freesound.org/people/godspine/sounds/212288/"),
+    Clip("Funk, 100 BPM", "funk_100bpm.flac", 24, 8,
+         "In bar 3 bass and chords go up a whole tone together; bar 4 brings the bass back on another line.",
+         ((2, "other", "elsewhere"), (3, "bass", 2), (3, "other", 2), (4, "bass", -7))),
+    Clip("Drum and bass, 178 BPM", "drum_and_bass_178bpm.flac", 20, 3,
+         "The chords change at bar 2, and the drums break up through bars 2 and 3.",
+         ((2, "other", "elsewhere"), (2, "drums", "cut"), (3, "drums", "cut"), (3, "drums", "elsewhere"))),
+    Clip("Trap, 150 BPM", "trap_150bpm.flac", 32, 8,
+         "Bar 2 ends in a drum fill; bar 3 answers with the chords a fourth up over the old bass.",
+         ((2, "drums", "cut"), (3, "other", 5), (3, "drums", "cut"))),
+    Clip("Bossa nova, 120 BPM", "bossa_nova_120bpm.flac", 20, 11,
+         "In bars 2 and 3 the bass plays another line, a fifth up, under chords of the loop.",
+         ((1, "other", "elsewhere"), (2, "bass", 7), (3, "bass", 7))),
+)  # fmt: skip
 
 
 def main() -> None:
-    """Write docs/clips/*.ogg and docs/clips/clips.jpg, or the picture of recorded loops."""
+    """Write docs/clips and the table of README.md."""
     parser = argparse.ArgumentParser(description="Clips and pictures of what the embedded checkpoint makes.")
-    parser.add_argument("--recorded", type=Path, metavar="DIR", help="set (a) of tools/evaluation_sets.py")
-    recorded = parser.parse_args().recorded
+    parser.add_argument("--samples", type=Path, default=SONIC_PI, metavar="DIR", help="the loops of sonic-pi-samples")
+    samples = parser.parse_args().samples
+    missing = [str(clip.path(samples)) for clip in CLIPS if not clip.path(samples).exists()]
+    if missing:
+        parser.error(f"{missing[0]} is not there: apt-get install sonic-pi-samples, or name its folder with --samples")
     model = Melformer.from_pretrained()
-    if recorded:
-        takes = [(n, model.generate(recorded / f"{n}.flac", N_BEATS, seed=SEED)) for n in RECORDED]
-        figure = picture([(name, take, last_bars(take)) for name, take in takes])
-        figure.savefig(FOLDER.parent / "continuations.png", dpi=80)
-        return
     FOLDER.mkdir(exist_ok=True)
-    made = []
-    for name in NAMES:
-        continuation = model.generate(ROOT / "examples" / f"{name}.flac", N_BEATS, seed=SEED)
-        clip = last_bars(continuation)
-        write_ogg(FOLDER / f"{name}_seed{SEED}.ogg", clip)
-        made.append((name, continuation, clip))
-    picture(made).savefig(FOLDER / "clips.jpg", dpi=80, pil_kwargs={"quality": 80})
-    size = sum(path.stat().st_size for path in FOLDER.glob("*.ogg"))
-    assert size < MAX_BYTES, f"the clips have {size:,} bytes; at most {MAX_BYTES:,} are kept"
+    for old in [*FOLDER.glob("*.ogg"), *FOLDER.glob("*.webp")]:
+        old.unlink()
+    for clip in CLIPS:
+        made = model.generate(clip.path(samples), clip.n_beats, seed=clip.seed, bpm=clip.bpm)
+        check(clip, made)
+        write_ogg(FOLDER / f"{clip.name}.ogg", made.waveform)
+        picture = draw_continuation(made, model.stems(made.prompt), f"{clip.title}, seed {clip.seed}")
+        picture.savefig(FOLDER / f"{clip.name}.webp", dpi=100, pil_kwargs={"quality": 80})
+    (FOLDER / "README.md").write_text(page(), encoding="utf-8")
+    readme = ROOT / "README.md"
+    readme.write_text(put(readme.read_text(encoding="utf-8"), "clips", table(), "clips"), encoding="utf-8")
+    size = sum(path.stat().st_size for path in FOLDER.iterdir())
+    assert size < MAX_BYTES, f"docs/clips has {size:,} bytes; at most {MAX_BYTES:,} are kept"
+    print(f"{len(CLIPS)} clips and their pictures, {size:,} bytes")
 
 
-def last_bars(continuation: Any) -> Waveform:
-    """The loop's last bars and all that is new."""
-    prompt = continuation.prompt
-    edges = BeatGrid(prompt.bpm, prompt.waveform.sample_rate).edges(prompt.n_beats)
-    first = int(edges[max(0, prompt.n_beats - PROMPT_BEATS)])
-    return continuation.waveform.slice(first, continuation.waveform.n_samples)
+def check(clip: Clip, made: Continuation) -> None:
+    """Errors: ValueError for a claim that the sources do not bear out."""
+    prompt = made.prompt
+    bar = round(prompt.beats_per_bar * prompt.n_units / prompt.n_beats)
+    for number, stem, what in clip.claims:
+        first = (number - 1) * bar
+        choices = [unit[STEMS.index(stem)] for unit in made.sources[first : first + bar]]
+        if what == "cut":
+            n_found, n_wanted = sum(choice.second is not None for choice in choices), 2
+        elif what == "elsewhere":
+            n_found = sum(choice.source != (first + i) % prompt.n_units for i, choice in enumerate(choices))
+            n_wanted = bar // 2
+        else:
+            n_found, n_wanted = sum(choice.shift == what for choice in choices), bar // 4
+        if n_found < n_wanted:
+            raise ValueError(f"{clip.name}, bar {number}: {stem} {what} {n_found} times in {bar}, not {n_wanted}")
 
 
 def write_ogg(path: Path, clip: Waveform) -> None:
@@ -63,41 +138,22 @@ def write_ogg(path: Path, clip: Waveform) -> None:
             file.write(clip.samples[start : start + 8_192])
 
 
-def picture(made: list[tuple[str, Any, Waveform]]) -> Any:
-    """A spectrogram for each clip; under it, where each stem was taken from."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11.0, 2.3 * len(made)), layout="constrained")
-    ratios = [5, 2] * len(made)
-    axes = figure.subplots(2 * len(made), 1, height_ratios=ratios)
-    for (name, continuation, clip), above, below in zip(made, axes[::2], axes[1::2]):
-        prompt = continuation.prompt
-        shown = min(PROMPT_BEATS, prompt.n_beats)
-        _spectrogram(above, clip, -shown, N_BEATS)
-        above.set_title(f"{name}, seed {SEED}: the loop ends at the white line", fontsize=9, loc="left")
-        _sources(below, continuation, shown)
-    axes[-1].set_xlabel("beats after the loop; strips: where in the loop each stem was taken from, white: silent")
-    return figure
+def table() -> str:
+    """What README.md says of each clip."""
+    rows = [f"| [{clip.title}](docs/clips/{clip.name}.ogg) | {clip.happens} |" for clip in CLIPS]
+    return "\n".join(["| clip | what happens after the loop |", "|---|---|", *rows])
 
 
-def _spectrogram(axis: Any, clip: Waveform, first: int, last: int) -> None:
-    from librosa.feature import melspectrogram
-
-    power = melspectrogram(y=clip.mono().samples[:, 0], sr=clip.sample_rate, n_mels=96, hop_length=512)
-    level = 10.0 * np.log10(np.maximum(power, power.max() * 1e-8))
-    top = level.max()
-    extent = (first, last, 0, 96)
-    axis.imshow(level, origin="lower", aspect="auto", extent=extent, vmin=top - 70, vmax=top, cmap="magma")
-    axis.axvline(0, color="white", linewidth=1.5)
-    axis.set(xticks=range(first, last + 1, 4), yticks=[], ylabel="pitch")
-
-
-def _sources(axis: Any, continuation: Any, shown: int) -> None:
-    """Strips of the stems: colour is the place in the loop that a half beat was taken from."""
-    prompt = continuation.prompt
-    draw_sources(axis, continuation.sources, prompt.n_units)
-    per_beat = prompt.n_units / prompt.n_beats
-    axis.set(xlim=(-shown * per_beat, N_BEATS * per_beat), xticks=[])
+def page() -> str:
+    """docs/clips/README.md."""
+    parts = [INTRODUCTION]
+    for clip in CLIPS:
+        lines = [f"## {clip.title}", f"[Listen]({clip.name}.ogg). {clip.happens}", f"    {clip.command}"]
+        if clip.author:
+            origin = f"`{clip.loop}` of Debian's `sonic-pi-samples`"
+            lines.append(f"The loop is {origin}, by [{clip.author}]({clip.source}), in the public domain (CC0).")
+        parts.append("\n\n".join([*lines, f"![Stems and sources]({clip.name}.webp)"]))
+    return "\n\n".join(parts) + "\n"
 
 
 if __name__ == "__main__":

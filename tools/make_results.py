@@ -267,9 +267,9 @@ FILES = {"parts": "bench", "sound": "continuation"}
 """Tables whose file has another name."""
 
 
-def put(page: str, name: str, text: str) -> str:
-    """The page with a table replaced. Errors: ValueError where it has no place for it."""
-    begin, end = f"<!-- {name}: written by `make results` -->", f"<!-- end of {name} -->"
+def put(page: str, name: str, text: str, target: str = "results") -> str:
+    """The page with a table replaced that a target of make writes. Errors: ValueError where it has no place for it."""
+    begin, end = f"<!-- {name}: written by `make {target}` -->", f"<!-- end of {name} -->"
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     if not pattern.search(page):
         raise ValueError(f"the page has lost its place for {name}: {begin} … {end}")
