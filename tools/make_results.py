@@ -227,7 +227,29 @@ def variation_text(results: dict[str, Any]) -> str:
         for stem in ("drums", "bass", "other")
     ]
     header = ["asked", *(figure(asked) for asked in results["asked"]), "rank correlation"]
-    return f"{markdown(header, rows)}\n\n{results['n_clips']} loops: {source(results)}"
+    columns = ("transposed", "silent", "largest_lag_share", "at_one_lag")
+    takes = [[stem, *(figure(row[key], percent=True) for key in columns)] for stem, row in results["takes"].items()]
+    names = ["takes at the default", "transposed", "silent", "of what leaves the loop, at the commonest lag"]
+    own = markdown([*names, "takes with over half at one lag"], takes)
+    return f"{markdown(header, rows)}\n\n{own}\n\n{results['n_clips']} loops: {source(results)}"
+
+
+def pointer_text(results: dict[str, Any]) -> str:
+    """Nats a choice beside predictors that count, one of them a line; then how often the pointer is right."""
+    found = results["choices"]["separated"]
+    parts = ("repeating", "other")
+    header = ["nats a choice", *(f"{stem}, {part}" for stem in found for part in parts)]
+    rows = [
+        [name, *(figure(found[stem]["nats"][name][part]) for stem in found for part in parts)]
+        for name in found["drums"]["nats"]
+    ]
+    keys = {
+        "right in bars that repeat": "right_in_repeating_bars",
+        "right where one half beat repeats": "right_where_repeating", "right elsewhere": "right_elsewhere",
+        "transposed where only that is right": "moved_where_it_must",
+    }  # fmt: skip
+    shares = [[name, *(figure(row[key], percent=True) for row in found.values())] for name, key in keys.items()]
+    return f"{markdown(header, rows)}\n\n{markdown(['the likeliest choice', *found], shares)}\n\n{source(results)}"
 
 
 def tempo_text(results: dict[str, Any]) -> str:
@@ -257,7 +279,7 @@ TEXTS = {
     "explanation/speed.md": {"parts": parts_text},
     "explanation/codec.md": {"codec": codec_text},
     "explanation/evaluation.md": {"continuation": continuation_text, "separation": separation_text},
-    "explanation/stems.md": {"variation": variation_text},
+    "explanation/stems.md": {"variation": variation_text, "pointer": pointer_text},
     "explanation/corpus.md": {"development": development_text},
     "explanation/tempo.md": {"tempo": tempo_text},
 }

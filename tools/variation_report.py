@@ -10,6 +10,7 @@ played round would have there.
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -22,23 +23,54 @@ from melformer.evaluate.results import write_results
 from melformer.evaluate.sets import folder_clips
 from melformer.generate.joint_planning import advance_together
 from melformer.generate.loop_stems import LoopStems
-from melformer.generate.plan_options import FREE
+from melformer.generate.plan_options import FREE, Choices
 from melformer.stems.stems import STEMS
 from melformer.stems.units import UnitChoice
 
-ASKED, N_BEATS, SEED = (0.0, 0.25, 0.5, 0.75, 1.0), 16, 7
+ASKED, N_BEATS, SEED, N_SEEDS = (0.0, 0.25, 0.5, 0.75, 1.0), 16, 7, 4
 
 
-def share_leaving(loop: LoopStems, model: Melformer, variation: float) -> list[float]:
-    """By stem; NaN for one that the loop has not."""
-    planner, config = loop.planner(model.pointer, SEED), GenerationConfig(variation=variation)
-    left = np.zeros(len(STEMS))
-    n = round(N_BEATS * loop.units_per_beat)
-    for unit in range(n):
-        options = config.of_bar(SEED, unit // loop.bar, loop.fingerprint)
-        choices = advance_together([planner], [options], [FREE])[0][0]
-        left += [choice != UnitChoice(unit % loop.n_units) for choice in choices]
-    return [float(count) / n if present else float("nan") for count, present in zip(left, loop.present)]
+def plan(loop: LoopStems, model: Melformer, variation: float, seed: int = SEED) -> list[Choices]:
+    """What each stem plays in every half model beat of the continuation."""
+    planner, config = loop.planner(model.pointer, seed), GenerationConfig(variation=variation)
+    found = []
+    for unit in range(round(N_BEATS * loop.units_per_beat)):
+        options = config.of_bar(seed, unit // loop.bar, loop.fingerprint)
+        found.append(advance_together([planner], [options], [FREE])[0][0])
+    return found
+
+
+def leaves(loop: LoopStems, choices: list[Choices]) -> np.ndarray:
+    """Where a stem is not what the loop played round would have there: bool (n_units, 3)."""
+    return np.array([[c != UnitChoice(u % loop.n_units) for c in unit] for u, unit in enumerate(choices)])
+
+
+def largest_lag_share(loop: LoopStems, choices: list[Choices], k: int) -> float:
+    """Of a stem's half beats that leave the loop and sound, the share that follow it at the most common lag and
+    transposition; NaN under a bar of them."""
+    left = leaves(loop, choices)[:, k]
+    own = [(u, unit[k]) for u, unit in enumerate(choices) if left[u] and not unit[k].silent]
+    lags = Counter(((c.source - u) % loop.n_units, c.shift) for u, c in own)
+    return max(lags.values()) / len(own) if len(own) >= loop.bar else float("nan")
+
+
+def shares(loops: list[LoopStems], model: Melformer) -> dict[str, dict[str, float]]:
+    """At the default variation, `N_SEEDS` takes of each loop: how much is transposed, and how many takes of a stem
+    follow the loop at one constant lag for more than half of what leaves it."""
+    variation = GenerationConfig().variation
+    takes = [(loop, plan(loop, model, variation, SEED + i)) for loop in tqdm(loops) for i in range(N_SEEDS)]
+    found = {}
+    for k, name in enumerate(STEMS):
+        lags = np.array([largest_lag_share(loop, choices, k) for loop, choices in takes if loop.present[k]])
+        lags = lags[~np.isnan(lags)]
+        own = [unit[k] for loop, choices in takes if loop.present[k] for unit in choices]
+        found[name] = {
+            "n_takes": len(lags), "largest_lag_share": round(float(np.median(lags)), 3),
+            "at_one_lag": round(float((lags > 0.5).mean()), 3),
+            "transposed": round(float(np.mean([c.shift != 0 for c in own])), 3),
+            "silent": round(float(np.mean([c.silent for c in own])), 3),
+        }  # fmt: skip
+    return found
 
 
 def main() -> None:
@@ -52,12 +84,14 @@ def main() -> None:
         clips[i] for i in np.linspace(0, len(clips) - 1, min(len(clips), options.limit or len(clips))).astype(int)
     ]
     model = Melformer.from_pretrained()
-    rows = []
+    loops, rows = [], []
     for clip in tqdm(chosen, unit="clip"):
         case = cut(clip)
         prompt = model.prompt(case.prompt, bpm=case.bpm, start_s=0.0, beats_per_bar=case.beats_per_bar)
         loop = model._loop_stems(prompt)
-        rows.append([share_leaving(loop, model, asked) for asked in ASKED])
+        loops.append(loop)
+        means = [leaves(loop, plan(loop, model, asked)).mean(axis=0) for asked in ASKED]
+        rows.append(np.where(loop.present, means, np.nan))
     measured = np.array(rows)  # (clips, asked, stems)
     means = np.nanmean(measured, axis=0)
     values = {"n_clips": len(rows), "asked": list(ASKED)}
@@ -68,6 +102,9 @@ def main() -> None:
         rank = float(spearmanr(np.tile(ASKED, len(pairs)), pairs.flatten()).statistic)
         values[name] = {"measured": np.round(means[:, k], 3).tolist(), "rank_correlation": round(rank, 3)}
         print(f"{name:>16}: " + "  ".join(f"{value:5.2f}" for value in means[:, k]) + f"   {rank:.2f}")
+    values["takes"] = shares(loops, model)
+    for name, row in values["takes"].items():
+        print(name, row)
     if options.out:
         write_results(options.out, " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), values)
 

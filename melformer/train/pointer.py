@@ -72,7 +72,26 @@ class PointerTask:
 
 
 def pointer_loss(model: Any, batch: Batch) -> dict[str, Tensor]:
-    """Weighted nats per choice of drums, bass and other."""
+    """Weighted nats per choice of drums, bass and other, and of drums' halves."""
+    logits, half_logits = choice_logits(model, batch)
+    rows = [(logits[k], batch.valid[k], batch.weight[..., k]) for k in range(3)]
+    rows.append((half_logits, batch.halves, batch.half_weight))
+    found = {}
+    for name, (scores, valid, weight) in zip(("drums", "bass", "other", "halves"), rows):
+        nats = choice_nats(scores, valid).clamp(max=30.0) * weight
+        found[name] = nats.sum() / weight.sum().clamp(min=1.0)
+    return found
+
+
+def choice_nats(logits: Tensor, valid: Tensor) -> Tensor:
+    """−log of the probability of all choices that are right together: (B, T) of (B, T, n) each."""
+    right = torch.logsumexp(logits.masked_fill(~valid, -1e9), dim=-1)
+    return torch.logsumexp(logits, dim=-1) - right
+
+
+def choice_logits(model: Any, batch: Batch) -> tuple[list[Tensor], Tensor]:
+    """Logits of every choice of drums, bass and other, each (B, T, P * 15 + 2), given the choices before it; and of the
+    half units that drums may go on with, (B, T, 2P)."""
     memory = model.memory(batch.mel_db, batch.chroma, batch.n, batch.bar)
     size, count = memory.size, batch.choice.shape[1]
     sources, shifts = _history(batch, size)
@@ -84,7 +103,7 @@ def pointer_loss(model: Any, batch: Batch) -> dict[str, Tensor]:
     key = nn.functional.normalize(memory.chroma.sum(dim=(1, 2)), dim=-1)
     contexts = compare_contexts(memory, sources, count)
     known, here_shift = torch.zeros(3, dtype=torch.bool), batch.shift
-    found: dict[str, Tensor] = {}
+    found: dict[int, Tensor] = {}
     harmony = torch.zeros(len(batch.n), count, 12)
     for k in ORDER:
         here = torch.where(known, batch.choice, -1)
@@ -100,21 +119,14 @@ def pointer_loss(model: Any, batch: Batch) -> dict[str, Tensor]:
             joint = scores[..., None] + model.shift_scores(k, queries, moved).log_softmax(dim=-1)
         else:
             joint[..., UNSHIFTED] = scores
-        logits = torch.cat([joint.flatten(2), special], dim=-1)
-        right = torch.logsumexp(logits.masked_fill(~batch.valid[k], -1e9), dim=-1)
-        nats = (torch.logsumexp(logits, dim=-1) - right).clamp(max=30.0)
-        weight = batch.weight[..., k]
-        found[("drums", "bass", "other")[k]] = (nats * weight).sum() / weight.sum().clamp(min=1.0)
+        found[k] = torch.cat([joint.flatten(2), special], dim=-1)
         queries = queries + model.chosen[k](_chosen(model, memory, batch, k))
         known[k] = True
         if k:
             harmony = harmony + _tones(memory, batch, k)
             harmony = nn.functional.normalize(harmony, dim=-1)
-    scores = model.half_scores(queries, memory, half_relations(memory, time, batch.choice[..., DRUMS]))
-    right = torch.logsumexp(scores.masked_fill(~batch.halves, -1e9), dim=-1)
-    nats = (torch.logsumexp(scores, dim=-1) - right).clamp(max=30.0) * batch.half_weight
-    found["halves"] = nats.sum() / batch.half_weight.sum().clamp(min=1.0)
-    return {name: found[name] for name in ("drums", "bass", "other", "halves")}
+    halves = model.half_scores(queries, memory, half_relations(memory, time, batch.choice[..., DRUMS]))
+    return [found[k] for k in range(3)], halves
 
 
 def _history(batch: Batch, size: int) -> tuple[Tensor, Tensor]:
