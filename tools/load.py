@@ -9,7 +9,6 @@ listener how early or late each beat arrived. Everything is bounded, and the run
 """
 
 import argparse
-import json
 import re
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from typing import Any
 import httpx
 import numpy as np
 from page_probe import ANSWERS_WITHIN_S, ROOT, Watch, hosting, machine, publish, upload, watching, write_track
+from page_visitor import Visitor
 
 PATIENCE_S = 1800.0
 """So long a visitor keeps coming back."""
@@ -38,68 +38,28 @@ class Record:
     surprises: list[str] = field(default_factory=list)
 
 
-class Visitor:
-    """A page as the server sees one: a session, its calls, its event stream."""
-
-    def __init__(self, url: str, config: dict[str, Any], number: int) -> None:
-        self.client = httpx.Client(base_url=url, timeout=ANSWERS_WITHIN_S)
-        self.reader = f"visitor{number}"
-        self.component = next(one["id"] for one in config["components"] if one["props"].get("elem_id") == "melformer")
-        play = [one["id"] for one in config["dependencies"] if [self.component, "play"] in one["targets"]]
-        self.play_number = play[0]
-        self.token = self.call("hello")["ok"]["token"]
-
-    def call(self, what: str, **data: Any) -> dict[str, Any]:
-        asked = {"do": what, "token": getattr(self, "token", None), **data}
-        body = {"component_id": self.component, "session_hash": self.reader, "fn_name": "call", "data": asked}
-        answer = self.client.post("/gradio_api/component_server", json=body)
-        return answer.json() if answer.status_code == 200 else {"error": answer.json()["detail"]}
-
-    def play(self, seconds: float) -> dict[str, Any]:
-        """Listen until `seconds` after the first beat: when it began, and how late each beat was."""
-        wish = {"token": self.token, "run": 1, "n_beats": None, "seed": 1, "lead_in_s": 4.0}
-        body = {"fn_index": self.play_number, "data": [], "session_hash": self.reader, "event_data": wish,
-                "trigger_id": self.component}  # fmt: skip
-        asked_s, promised_s, started_s, arrivals, end = time.monotonic(), None, None, [], {}
-        self.client.post("/gradio_api/queue/join", json=body).raise_for_status()
-        with self.client.stream("GET", "/gradio_api/queue/data", params={"session_hash": self.reader}) as events:
-            for line in events.iter_lines():
-                for message in messages_of(line):
-                    now_s = time.monotonic()
-                    if message["kind"] == "waiting" and promised_s is None:
-                        promised_s = message["wait_s"]
-                    elif message["kind"] == "start":
-                        started_s = now_s
-                    elif message["kind"] == "beat":
-                        arrivals.append(now_s)
-                    elif message["kind"] in ("end", "error"):
-                        end = message
-                if end or (started_s and time.monotonic() - started_s > seconds):
-                    break
-        if started_s is None:
-            return {"refused": end.get("message", "")}
-        beat_s = 60.0 / 120.0
-        due = [started_s + 4.0 + k * beat_s for k in range(len(arrivals))]
-        late = [arrived - when for arrived, when in zip(arrivals, due)]
-        return {"waited_s": started_s - asked_s, "promised_s": promised_s, "beats": len(arrivals),
-                "latest_s": max(late, default=seconds)}  # fmt: skip
-
-
-def messages_of(line: str) -> list[dict[str, Any]]:
-    """The page's own messages in a line of Gradio's event stream: whole at first, then as changes."""
-    if not line.startswith("data: "):
-        return []
-    output = json.loads(line[6:]).get("output") or {}
-    found = []
-    for entry in output.get("data", []):
-        if isinstance(entry, dict) and "kind" in entry:
-            found.append(entry)
-        elif isinstance(entry, list):  # [["replace", [path], value], …]
-            changed = {change[1][-1]: change[2] for change in entry if change[1]}
-            whole: dict[str, Any] = next((change[2] for change in entry if not change[1]), {})
-            if "beat" in changed or "kind" in changed or "kind" in whole:
-                found.append({"kind": "beat", **changed, **whole})
-    return found
+def listen(visitor: Visitor, seconds: float) -> dict[str, Any]:
+    """Listen until `seconds` after the first beat: when it began, and how late each beat was."""
+    asked_s, promised_s, started_s, arrivals, end = time.monotonic(), None, None, [], {}
+    for message in visitor.stream(run=1, n_beats=None, seed=1, lead_in_s=4.0):
+        now_s = time.monotonic()
+        if message["kind"] == "waiting" and promised_s is None:
+            promised_s = message["wait_s"]
+        elif message["kind"] == "start":
+            started_s = now_s
+        elif message["kind"] == "beat":
+            arrivals.append(now_s)
+        elif message["kind"] in ("end", "error"):
+            end = message
+        if started_s and now_s - started_s > seconds:
+            break
+    if started_s is None:
+        return {"refused": end.get("message", "")}
+    beat_s = 60.0 / 120.0
+    due = [started_s + 4.0 + k * beat_s for k in range(len(arrivals))]
+    late = [arrived - when for arrived, when in zip(arrivals, due)]
+    return {"waited_s": started_s - asked_s, "promised_s": promised_s, "beats": len(arrivals),
+            "latest_s": max(late, default=seconds)}  # fmt: skip
 
 
 def load(visitor: Visitor, path: str, record: Record) -> None:
@@ -124,12 +84,12 @@ def load(visitor: Visitor, path: str, record: Record) -> None:
 def crowd(url: str, path: str, options: argparse.Namespace, record: Record) -> None:
     config = httpx.get(f"{url}/config", timeout=ANSWERS_WITHIN_S).json()
     with ThreadPoolExecutor(options.at_once) as pool:
-        visitors = list(pool.map(lambda number: Visitor(url, config, number), range(options.sessions)))
+        visitors = list(pool.map(lambda number: Visitor(url, config, f"visitor{number}"), range(options.sessions)))
         listeners = visitors[: options.listeners]
         for visitor in listeners:
             load(visitor, path, record)
         listening = ThreadPoolExecutor(options.listeners)
-        heard = [listening.submit(visitor.play, options.listen_s) for visitor in listeners]
+        heard = [listening.submit(listen, visitor, options.listen_s) for visitor in listeners]
         list(pool.map(lambda visitor: load(visitor, path, record), visitors[options.listeners :]))
         for one in heard:
             record.listeners.append(one.result(ANSWERS_WITHIN_S))

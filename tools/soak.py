@@ -1,9 +1,11 @@
 """Serve the page and let scripted users at it for an hour: `make soak`, or `python tools/soak.py --minutes 60`.
 
 The page runs as a host runs it, in a process of its own, with the embedded checkpoint. Some users listen to a stream to
-its end, some ask for a file, some leave in the middle, some send rubbish. Written are the memory of the page's process,
-the seconds to the first beat and between beats, and what went wrong, as JSON and as a picture. The exit status is 1
-when a user met anything but music or a sentence that says why not, or when the page ended.
+its end, some ask for a file, for stems or for several takes, some leave in the middle, some send rubbish; some use the
+page: they draw a lane anew while it plays, compose bars again, undo and redo, and take the stems away. Written are the
+memory of the page's process, the seconds to the first beat and between beats, and what went wrong, as JSON and as a
+picture. The exit status is 1 when a user met anything but music or a sentence that says why not, or when the page
+ended.
 """
 
 import argparse
@@ -24,6 +26,9 @@ from typing import Any
 
 import httpx
 from gradio_client import Client, handle_file
+from page_visitor import Visitor
+
+from melformer.stems import STEMS
 
 ROOT = Path(__file__).resolve().parents[1]
 LOOPS = sorted((ROOT / "examples").glob("*.flac"))
@@ -66,10 +71,13 @@ class User(threading.Thread):
     def __init__(self, url: str, record: Record, number: int, until: float) -> None:
         super().__init__(daemon=True)
         self.url, self.record, self.rng, self.until = url, record, random.Random(number), until
+        self.number, self.n_visits = number, 0
 
     def run(self) -> None:
         while time.monotonic() < self.until:
-            visit = self.rng.choices([self.listen, self.fetch, self.leave, self.rubbish], [5, 2, 2, 1])[0]
+            visits = [self.listen, self.fetch, self.leave, self.rubbish, self.stems, self.takes, self.lanes]
+            visit = self.rng.choices(visits, [5, 2, 2, 1, 1, 1, 4])[0]
+            self.n_visits += 1
             try:
                 visit(Client(self.url, verbose=False))
                 self.record.note(visit.__name__)
@@ -108,6 +116,32 @@ class User(threading.Thread):
         answer = client.predict(loop, **self.request(), kind=kind, api_name="/continue_whole")
         assert Path(answer if isinstance(answer, str) else answer["path"]).stat().st_size > 1_000
 
+    def stems(self, client: Client) -> None:
+        answer = client.predict(handle_file(self.rng.choice(LOOPS)), api_name="/stems")
+        assert Path(answer if isinstance(answer, str) else answer["path"]).stat().st_size > 100_000
+
+    def takes(self, client: Client) -> None:
+        wish = {"n_takes": 3, "keep": ["drums"], "n_beats": 8, "seed": self.rng.randrange(2**31)}
+        client.predict(handle_file(self.rng.choice(LOOPS)), **wish, api_name="/takes")
+
+    def lanes(self, client: Client) -> None:
+        """On the page: another bass line while a stream plays, then two bars of the take composed anew."""
+        visitor = Visitor(self.url, client.config, f"soak{self.number}x{self.n_visits}")
+        ask(visitor, "example", name=self.rng.choice(LOOPS).name)
+        n_beats = 0
+        for message in visitor.stream(run=1, n_beats=16, seed=self.rng.randrange(2**31), stems=True):
+            if message["kind"] == "error":
+                raise RuntimeError(message["message"])
+            n_beats += message["kind"] == "beat"
+            if message["kind"] == "beat" and n_beats == 3:
+                ask(visitor, "steer", redraw=self.rng.choice(STEMS))
+        stem = self.rng.choice([None, *STEMS])
+        ask(visitor, "again", take=1, first=4, end=12, stem=stem, seed=self.rng.randrange(2**31))
+        ask(visitor, "undo")
+        ask(visitor, "redo")
+        ask(visitor, "export_stems", take=1)
+        ask(visitor, "export", take=1, kind=self.rng.choice(["wav", "flac", "tiaf"]))
+
     def rubbish(self, client: Client) -> None:
         with tempfile.NamedTemporaryFile(suffix=".wav") as file:
             file.write(self.rng.randbytes(self.rng.choice([0, 100, 100_000])))
@@ -119,6 +153,14 @@ class User(threading.Thread):
                     raise
             else:
                 raise AssertionError("rubbish was continued")
+
+
+def ask(visitor: Visitor, what: str, **data: Any) -> Any:
+    """What the page's server answers. Errors: RuntimeError with its sentence."""
+    answer = visitor.call(what, **data)
+    if "ok" not in answer:
+        raise RuntimeError(answer["error"])
+    return answer["ok"]
 
 
 def serve(port: int, folder: Path) -> subprocess.Popen[bytes]:
