@@ -72,13 +72,20 @@ def test_a_candidates_files_are_scored_by_name(folder, tmp_path):
     assert scored.name == "a_120bpm"
     assert scored.truth.onset_f1_true > 0.95
     assert scored.scores.length_error_ms < 0.1
+    assert [line for line in report.left_out if "candidate" in line] == [
+        f"{clip.name}: the candidate has no file of this name" for clip in clips[1:]
+    ]
     with pytest.raises(AudioError, match="no folder"):
         evaluate(folder, candidate=tmp_path / "missing", parts=("continuation",))
+    (tmp_path / "a_120bpm.flac").rename(tmp_path / "answer.flac")
+    with pytest.raises(AudioError, match="has the name of a loop, such as a_120bpm"):
+        evaluate(folder, candidate=tmp_path, parts=("continuation",))
 
 
 def test_some_rows_alone_and_quickly(folder):
     report = evaluate(folder, parts=("continuation",), systems=["prompt looped", "the truth"], quick=True)
     assert np.isnan(report.continuation["the truth"].mean_truth.mel_distance)
+    assert "against the truth" not in report.to_text()
     assert report.continuation["prompt looped"].manner["loudness_drift_db"] > 0.0
     assert list(report.continuation) == ["the truth", "prompt looped"]
     for rows in (["the turth"], []):

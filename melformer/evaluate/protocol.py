@@ -184,21 +184,25 @@ def _at_tempo(other: Case, case: Case) -> Waveform:
     return references.looped(Waveform(channels, rate), case.bpm, case.n_new)
 
 
-def candidate_system(folder: str | Path) -> System:
-    """Another system's files: for the loop NAME.wav, its continuation NAME.wav (or .flac …) in `folder`.
+def candidate_system(folder: str | Path, cases: Sequence[Case]) -> tuple[System, list[str]]:
+    """Another system's files: for the loop NAME.wav, its continuation NAME.wav (or .flac …) in `folder`; and the names
+    of cases that have none, which are left out.
 
-    A file holds what follows the prompt and not the prompt. Loops without a file are left out.
-    Errors: AudioError when `folder` is none.
+    A file holds what follows the prompt and not the prompt.
+    Errors: AudioError when `folder` is none, or has no file for any case.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise AudioError(f"{folder} is no folder: give one with a continuation for each loop, under the same name")
     files = {path.stem: path for path in audio_files(folder)}
+    missing = [case.name for case in cases if case.name not in files]
+    if cases and len(missing) == len(cases):
+        raise AudioError(f"no file in {folder} has the name of a loop, such as {missing[0]}.wav")
 
     def system(case: Case) -> Answer | None:
         return Answer(read_waveform(files[case.name])) if case.name in files else None
 
-    return system
+    return system, missing
 
 
 def run(

@@ -60,7 +60,8 @@ class Report:
                 tables.new_beats_table(self.continuation),
             ]
             parts += ["Continuation, against the prompt", tables.continuation_table(self.continuation)]
-            parts += ["Continuation, against the truth", tables.truth_table(self.continuation)]
+            if any(system.mean_truth.mel_distance >= 0.0 for system in self.continuation.values()):  # not NaN
+                parts += ["Continuation, against the truth", tables.truth_table(self.continuation)]
             parts += ["Groove, chroma and drift beside the truth's", tables.manner_table(self.continuation)]
         if self.transformer:
             parts += ["Transformer, bits per beat", tables.transformer_table(self.transformer)]
@@ -106,7 +107,11 @@ def evaluate(
         codec, codes = _codec(clips, model, references)
     if "continuation" in parts:
         cases = [continuations.cut(clip, beats_per_bar, n_new) for clip in clips]
-        found = _systems(cases, model, candidate, references, seed, variations)
+        found: dict[str, continuations.System] = {}
+        if candidate is not None:
+            found["candidate"], missing = continuations.candidate_system(candidate, cases)
+            left_out += [f"{name}: the candidate has no file of this name" for name in missing]
+        found |= _systems(cases, model, references or (model is None and candidate is None), seed, variations)
         if systems is not None:
             unknown = set(systems) - set(found)
             if unknown or not systems:
@@ -162,19 +167,16 @@ def _codec(
 def _systems(
     cases: list[continuations.Case],
     model: "Melformer | None",
-    candidate: str | Path | None,
     references: bool,
     seed: int,
     variations: Sequence[float],
 ) -> dict[str, continuations.System]:
     systems: dict[str, continuations.System] = {}
-    if candidate is not None:
-        systems["candidate"] = continuations.candidate_system(candidate)
     if model is not None:
         from melformer.evaluate.systems.model_systems import model_systems
 
         systems |= model_systems(model, seed, variations=variations)
-    if references or not systems:
+    if references:
         systems |= continuations.reference_systems(cases)
     return systems
 

@@ -168,7 +168,7 @@ def _use_evaluate(prepared: Any, case: tuple[bool, str, bytes]) -> None:
     if not as_candidate:
         cut(folder_clips(place)[0][0])
         return
-    answer = candidate_system(place)(good)
+    answer = candidate_system(place, [good])[0](good)
     if answer is not None:
         score(good, answer)
 
