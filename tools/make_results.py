@@ -198,6 +198,19 @@ def bench_text(results: dict[str, Any]) -> str:
     return f"{table}\n\nMedians of its runs, {quiet}: {source(results)}"
 
 
+def speed_text(results: dict[str, Any]) -> str:
+    """What a player notices, in a sentence."""
+    found = results["bench"]
+    speed, size = found["speeds"][0], figure(found["peak_memory_mb"], 0)
+    return (
+        f"On one core of a CPU ({results['machine']}) a loop of 16 beats at 120 BPM is continued "
+        f"{figure(speed['x_real_time_median'], 0)} times as fast\nas it plays; the first new beat is there "
+        f"{figure(speed['first_beat_s'], 1)} s after the request. It takes {size} MB of memory, and the weights "
+        f"{figure(found['checkpoint_mb'], 0)} MB\n"
+        "([all figures, the command, and other systems](docs/explanation/speed.md))."
+    )
+
+
 def sound_text(results: dict[str, Any]) -> str:
     """What a listener finds, in a sentence."""
     system = results["continuation"]["Melformer"]
@@ -275,8 +288,8 @@ def tempo_text(results: dict[str, Any]) -> str:
 
 
 TEXTS = {
-    "../README.md": {"bench": bench_text, "sound": sound_text},
-    "explanation/speed.md": {"parts": parts_text},
+    "../README.md": {"speed": speed_text, "sound": sound_text},
+    "explanation/speed.md": {"bench": bench_text, "parts": parts_text},
     "explanation/codec.md": {"codec": codec_text},
     "explanation/evaluation.md": {"continuation": continuation_text, "separation": separation_text},
     "explanation/stems.md": {"variation": variation_text, "pointer": pointer_text},
@@ -285,7 +298,7 @@ TEXTS = {
 }
 
 
-FILES = {"parts": "bench", "sound": "continuation"}
+FILES = {"speed": "bench", "parts": "bench", "sound": "continuation"}
 """Tables whose file has another name."""
 
 
