@@ -71,6 +71,24 @@ def continuation_text(results: dict[str, Any]) -> str:
     return "\n\n".join([*tables, f"{clips} clips: {source(results)}"])
 
 
+def loops_text(results: dict[str, Any]) -> str:
+    """Whole loops, which nobody continued: what is new, and how much stays as in the loop, one system a line."""
+    columns = {
+        "grid F1": "onset_grid_f1", "groove": "groove_similarity", "chroma": "chroma_cosine", "key": "key_agreement",
+        "LUFS drift": "loudness_drift_db", "seam click": "seam_click",
+    }  # fmt: skip
+    rows = [
+        [
+            name, *(figure(system["beats"][key]["value"], percent=True) for key in ("new_share", "loop_again")),
+            *(figure(system["beats"][key], 1) for key in ("floor_rise_db", "level_jump_db")),
+            *(figure(system["mean"][key]) for key in columns.values()),
+        ]
+        for name, system in results["continuation"].items()
+    ]  # fmt: skip
+    table = markdown(["system", "new", "loop again", "floor dB", "jump dB", *columns], rows)
+    return f"{table}\n\n{results['n_loops']} loops: {source(results)}"
+
+
 def _of_sources(systems: dict[str, Any]) -> list[str]:
     """How systems that state their sources develop, one stem a line, beside what people do; a table, or none."""
     from melformer.evaluate.metrics.development import CLASSES
@@ -291,14 +309,18 @@ TEXTS = {
     "../README.md": {"speed": speed_text, "sound": sound_text},
     "explanation/speed.md": {"bench": bench_text, "parts": parts_text},
     "explanation/codec.md": {"codec": codec_text},
-    "explanation/evaluation.md": {"continuation": continuation_text, "separation": separation_text},
+    "explanation/evaluation.md": {
+        "continuation": continuation_text,
+        "loops": loops_text,
+        "separation": separation_text,
+    },
     "explanation/stems.md": {"variation": variation_text, "pointer": pointer_text},
     "explanation/corpus.md": {"development": development_text},
     "explanation/tempo.md": {"tempo": tempo_text},
 }
 
 
-FILES = {"speed": "bench", "parts": "bench", "sound": "continuation"}
+FILES = {"speed": "bench", "parts": "bench", "sound": "continuation", "loops": "continuation_loops"}
 """Tables whose file has another name."""
 
 
