@@ -23,9 +23,9 @@ from page_server import browsing, open_page
 VIEW = {"viewport": {"width": 1200, "height": 784}, "color_scheme": "dark"}
 SIZE = (960, 627)  # of the film
 EXAMPLE, SEED, N_BEATS = "Funk", 8, 24
-LEAD_BEATS = 4  # of the loop, before what is new
-SECONDS = 11.0
-EVERY_NTH = 5  # of Chromium's 60 frames a second
+LEAD_BEATS = 8  # of the loop, before what is new
+SECONDS = 8.5
+EVERY_NTH = 6  # of Chromium's 60 frames a second
 QUALITY = 75
 MAX_BYTES = 1_500_000
 WAIT_MS = 300_000
@@ -70,7 +70,7 @@ def write_webp(path: Path, frames: list[tuple[int, bytes]]) -> None:
 
 
 def main() -> None:
-    """Film an example from its last bar on."""
+    """Film an example from its last two bars on."""
     parser = argparse.ArgumentParser(description="Film the page while an example streams.")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.webp")
     options = parser.parse_args()
