@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import io
 import os
 import shutil
 import sys
@@ -68,6 +69,18 @@ def atomic_path(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, Any], *, compressed: bool = False) -> None:
+    """Write one .npz, whole or not at all. Errors: those of `atomic_path`; numpy's own writer leaves a ZIP open on a
+    full disk, which older Pythons complain about when they end."""
+    import numpy as np
+
+    file = io.BytesIO()
+    save: Any = np.savez_compressed if compressed else np.savez  # numpy's stub takes every keyword for a flag
+    save(file, **arrays)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(file.getbuffer())
 
 
 def write_tensors(path: str | Path, tensors: "Mapping[str, Tensor]", metadata: dict[str, str] | None = None) -> None:

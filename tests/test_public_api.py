@@ -91,6 +91,15 @@ def test_a_loop_may_come_in_many_ways(model: Melformer, file: Path) -> None:
     assert (prompt.name, prompt.tempo.source) == ("loop_120bpm", "file name")
 
 
+def test_a_prompt_that_is_ready_takes_no_options(model: Melformer, file: Path) -> None:
+    """They would not be followed."""
+    prompt = model.prompt(file, bpm=120)
+    with pytest.raises(RequestError, match="variation"):
+        model.generate(prompt, 1, variation=0.9)
+    with pytest.raises(RequestError, match="bpm"):
+        model.stream(prompt, bpm=100)
+
+
 def test_what_is_no_audio_is_refused_in_a_sentence(model: Melformer, file: Path) -> None:
     samples = loop().samples
     for wrong, words in (

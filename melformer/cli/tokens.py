@@ -6,7 +6,7 @@ from typing import Any
 
 from melformer.cli.output import output_path, print_json, say_prompt
 from melformer.cli.parser import add_command, add_json, add_loop, add_model, load_model
-from melformer.files import atomic_path
+from melformer.files import atomic_path, write_arrays
 
 
 def add_parsers(commands: Any) -> None:
@@ -37,15 +37,8 @@ def tokens(args: Namespace) -> None:
 
 
 def _save_codes(prompt: Any, path: Any) -> None:
-    import numpy as np
-
-    from melformer.files import atomic_path
-
-    with atomic_path(path) as temporary:
-        np.savez_compressed(
-            temporary, codes=np.asarray(prompt.codes), bpm=prompt.bpm,
-            model_beats_per_beat=prompt.model_beats_per_beat,
-        )  # fmt: skip
+    facts = {"codes": prompt.codes, "bpm": prompt.bpm, "model_beats_per_beat": prompt.model_beats_per_beat}
+    write_arrays(path, facts, compressed=True)
 
 
 def plot_codes(codes: Any, path: Path) -> None:

@@ -17,7 +17,7 @@ from melformer.codec.codec import Codec
 from melformer.codec.source_scorer import TONE_VIEW, VIEWS, view_levels
 from melformer.data.beat_dataset import TrainingClip, clip_name, find_clips, load_clip
 from melformer.errors import AudioError, RequestError, TempoError, TiafError
-from melformer.files import atomic_path
+from melformer.files import write_arrays
 from melformer.generate.prompt import Prompt, encode_beats
 from melformer.render.prompt_decoder import PromptDecoder
 
@@ -71,8 +71,7 @@ class Pair:
         for name in ("prompt", "truth", "decoded"):
             views = getattr(self, name).views
             arrays |= {f"{name}.{i}": view.half().numpy() for i, view in enumerate(views)}
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes every keyword for a flag
+        write_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: Path) -> "Pair":

@@ -14,7 +14,7 @@ from melformer.corpus.notes import notes_from_json
 from melformer.data.listing import read_entries
 from melformer.data.note_units import alikeness, half_alikeness
 from melformer.errors import RequestError
-from melformer.files import atomic_path
+from melformer.files import write_arrays
 from melformer.stems.separate import separate
 from melformer.stems.separator import Separator
 from melformer.stems.stems import STEMS, Stems
@@ -60,8 +60,7 @@ class UnitClip:
     def save(self, path: Path) -> None:
         """Write one .npz, whole or not at all."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **arrays, bpm=self.bpm, bar=self.bar)
+        write_arrays(path, arrays | {"bpm": self.bpm, "bar": self.bar})
 
 
 _ARRAYS = ("mel", "chroma", "alike", "silent", "halves")

@@ -100,9 +100,13 @@ class Melformer(nn.Module):
             return separate(waveform, find_tempo(waveform, path=path, bpm=bpm).bpm, self.separator)
 
     def prompt(self, loop: LoopInput, **options: Any) -> Prompt:
-        """A loop ready to be continued; options and errors: see `make_prompt`."""
+        """A loop ready to be continued; options and errors: see `make_prompt`. One that is ready takes no options."""
         self._check_weights()
-        return loop if isinstance(loop, Prompt) else make_prompt(self.codec, loop, **options)
+        if not isinstance(loop, Prompt):
+            return make_prompt(self.codec, loop, **options)
+        if options:
+            raise RequestError(f"A prompt that is ready cannot be given {', '.join(options)}: give the loop itself.")
+        return loop
 
     @overload
     def generate(
