@@ -132,6 +132,7 @@ class Model:
     it is the loop's own, but for the bass of every second one, which comes from beat 5, two semitones up."""
 
     compute_s: float = 0.01
+    tracker: None = None  # the embedded one
     told_s: float | None = None
     held_at: int | None = None
     n_streams: int = 0

@@ -1,10 +1,13 @@
 """The grid in a real browser: tapping, nudging, where bar 1 starts, and how many bars there are."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from page_moves import beat_width, load, notice
+from test_tempo_metre import WALTZ, band
 
+from melformer.audio.io import write_waveform
 from melformer.errors import RequestError
 from melformer.ui.takes.loops import snap_bpm
 
@@ -121,3 +124,13 @@ def test_impossible_bars_are_refused() -> None:
     assert bpm_of_bars(loop, 4, 4) == 120.0
     with pytest.raises(RequestError, match="40–240"):
         bpm_of_bars(loop, 64, 4)
+
+
+def test_a_waltz_is_counted_in_three_and_the_next_loop_by_its_own_sound(page: Any, tmp_path: Path) -> None:
+    write_waveform(tmp_path / "waltz.wav", band(120, WALTZ, n_bars=4))
+    page.set_input_files("#mf-file", str(tmp_path / "waltz.wav"))
+    page.wait_for_function("melformer.state.loop && melformer.state.loop.name === 'waltz'")
+    assert page.input_value("#mf-bar") == "3"
+    load(page)
+    page.wait_for_function("melformer.state.loop.name !== 'waltz'")
+    assert page.input_value("#mf-bar") == "4"

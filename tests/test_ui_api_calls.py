@@ -16,7 +16,7 @@ def parameters(name: str) -> list:
 def test_missing_values_take_their_defaults() -> None:
     loop = {"path": "/tmp/a.wav"}
     call = json.loads(complete(json.dumps({"data": [loop, 8]}).encode(), parameters("continue")))
-    assert call["data"] == [loop, 8, 0, None, 1.0, 0.5, False, 0, 1.0, 1.0, None, None, 4, None]
+    assert call["data"] == [loop, 8, 0, None, 1.0, 0.5, False, 0, 1.0, 1.0, None, None, None, None]
 
 
 def test_values_by_name_are_left_to_gradio() -> None:

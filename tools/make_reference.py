@@ -11,6 +11,7 @@ from typing import Any
 from melformer.cli import build_parser
 from melformer.config import PRESETS
 from melformer.stems.separator import SEPARATORS
+from melformer.train.tempo.tempo_network import TEMPO_NETWORKS
 from melformer.transformer.pointer import POINTERS
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
@@ -21,8 +22,8 @@ SIGTERM.
 """
 CONFIGURATION = """# Configuration
 
-Written by `make reference`. `config.json` in a model's folder holds codec and transformer; separator and pointer carry
-their sizes in their own files. `base` ships, `tiny` is for tests, `large` is for GPUs.
+Written by `make reference`. `config.json` in a model's folder holds codec and transformer; separator, pointer and
+tracker say their sizes in their own files. `base` ships, `tiny` is for tests, `large` is for GPUs.
 """
 MEANINGS = {
     "samples_per_beat": "samples of a beat that are encoded and decoded", "frames_per_beat": "STFT frames of a beat",
@@ -35,7 +36,8 @@ MEANINGS = {
     "expansion": "hidden width of a block over its width", "kernel_size": "frames of a convolution",
     "lookahead_frames": "latent frames that the decoder is late by", "n_source_bands": "bands of the scorer of sources",
     "source_dim": "width of the scorer of sources",
-    "dim": "width of the blocks over beats (pointer: half beats)", "n_layers": "blocks over beats",
+    "dim": "width of the blocks over beats (pointer: half beats; tracker: steps of 40 ms)",
+    "n_layers": "blocks over beats",
     "n_heads": "query heads", "n_kv_heads": "key and value heads", "context_beats": "beats that attention reaches back",
     "beat_dim": "width of the blocks inside the beat", "n_beat_layers": "blocks inside the beat",
     "n_beat_heads": "query heads inside the beat", "n_beat_kv_heads": "key and value heads inside the beat",
@@ -45,6 +47,7 @@ MEANINGS = {
     "dropout": "in training", "window": "half beats that attention reaches back",
     "stem_dim": "width of a stem's half beat", "key_dim": "width of the keys that sources are chosen by",
     "channels": "channels of the five levels of the U-Net, the finest first",
+    "front": "channels of the layers on frames of 10 ms", "hidden": "width of what judges the whole clip",
 }  # fmt: skip
 
 
@@ -91,6 +94,7 @@ def configuration_text() -> str:
         "transformer": [PRESETS[name].transformer for name in names],
         "pointer": [POINTERS[name] for name in names],
         "separator": [SEPARATORS[name] for name in names],
+        "tracker": [TEMPO_NETWORKS[name] for name in names],
     }
     for section, sizes in models.items():
         limits = getattr(sizes[0], "LIMITS", {})

@@ -21,7 +21,7 @@ def add_parsers(commands: Any) -> None:
     parser.add_argument("--stem", action="append", metavar="NAME=FILE", default=None,
                         help="instead of LOOP: your own stem, drums, bass or other; may be given for each")  # fmt: skip
     _add_number(parser, "--start", float, None, "SECONDS", "where the first beat is (else found)")
-    _add_number(parser, "--beats-per-bar", int, 4, "M", "metre")
+    _add_number(parser, "--beats-per-bar", int, None, "M", "metre (else found)")
     _add_number(parser, "--beats", int, 16, "N", "new beats")
     _add_number(parser, "--seed", int, 0, "S", "each seed gives another take")
     _add_number(parser, "--takes", int, 1, "K", "number of takes, with seeds S, S+1, …")

@@ -28,8 +28,9 @@ def stems(args: Namespace) -> None:
     if Path(args.out).exists() and not Path(args.out).is_dir():
         raise RequestError(f"{args.out} is a file; give a folder.")
     loop = read_waveform(args.loop)
-    bpm = find_tempo(loop, path=Path(args.loop), bpm=args.bpm).bpm
-    found = load_model(args).stems(loop, bpm)
+    model = load_model(args)
+    bpm = find_tempo(loop, path=Path(args.loop), bpm=args.bpm, weights=model.tracker).bpm
+    found = model.stems(loop, bpm)
     encoding = exact_encoding(loop.samples, ".wav")
     name = plain_stem(Path(args.loop).stem)
     written = write_stems(found, loop, args.out, f"{name}_{bpm:g}bpm", bpm, encoding)

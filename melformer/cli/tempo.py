@@ -10,7 +10,7 @@ from melformer.errors import MelformerError, RequestError
 
 
 def add_parsers(commands: Any) -> None:
-    parser = add_command(commands, "tempo", tempo, "find BPM, first beat and end of loops")
+    parser = add_command(commands, "tempo", tempo, "find BPM, beats and bars of loops")
     parser.add_argument("files", metavar="FILE", nargs="+", help="wav, flac, ogg, opus, mp3 or aiff")
     parser.add_argument("--beats-per-bar", type=int, metavar="M", help="metre, where you know it")
     add_json(parser)
@@ -49,7 +49,12 @@ def describe(file: str, beats_per_bar: int | None = None) -> dict[str, Any]:
 
 
 def _line(facts: dict[str, Any]) -> str:
+    """Tempo, beats and bars of one file; of a single hit, the tempo at which it is played."""
+    words = f"{facts['file']}: {facts['bpm']:g} BPM ({facts['source']}, {facts['confidence']:.0%}), first beat at "
+    words += f"{facts['start_s']:.3f} s ({facts['start_confidence']:.0%}), {facts['n_beats']} beats"
+    if facts["is_one_shot"]:
+        return words
     return (
-        f"{facts['file']}: {facts['bpm']:g} BPM ({facts['source']}, {facts['confidence']:.0%}), first beat at "
-        f"{facts['start_s']:.3f} s ({facts['start_confidence']:.0%}), {facts['n_beats']} beats"
+        f"{words}, {facts['metre']} ({facts['metre_confidence']:.0%}), bar begins with beat {facts['downbeat'] + 1} "
+        f"({facts['downbeat_confidence']:.0%})"
     )

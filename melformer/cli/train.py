@@ -10,6 +10,7 @@ STAGES = {
     "scorer": "train the scorer of sources on a frozen codec's codes",
     "transformer": "train the transformer on a frozen codec's tokens",
     "separator": "train the network that separates loops into stems, on passages with their stems",
+    "tempo": "train the tracker that finds beats, tempo and metre, on passages that it composes",
     "pointer": "train the network that plans stems, on passages with their stems and notes",
 }
 

@@ -60,7 +60,7 @@ def _find(folder: Path, path: Path) -> OwnLoop:
     doubts += [] if tempo.start_confidence >= SURE_START else ["start_s"]
     return OwnLoop(
         path.relative_to(folder).as_posix(), tempo.bpm, tempo.source, round(tempo.confidence, 2),
-        round(tempo.start_s, 4), check=" and ".join(doubts),
+        round(tempo.start_s, 4), tempo.bar, check=" and ".join(doubts),
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from melformer.audio.inputs import AudioInput, open_audio
 from melformer.audio.io import Waveform
 from melformer.audio.tempo import find_tempo
+from melformer.audio.tempo.beat_network import Weights
 from melformer.audio.waveform import model_waveform
 from melformer.codec.codec import Codec
 from melformer.config import Config
@@ -26,7 +27,7 @@ from melformer.generate.redo import redo
 from melformer.generate.state import StreamState, restore
 from melformer.generate.stream import Beat, BeatStream, Closing, plan_together
 from melformer.hub import load_bundle
-from melformer.hub.parts import load_pointer, load_separator
+from melformer.hub.parts import load_pointer, load_separator, load_tracker
 from melformer.hub.remote import EMBEDDED
 from melformer.hub.shapes import WithoutDrawing
 from melformer.render.prompt_decoder import PromptDecoder
@@ -79,13 +80,19 @@ class Melformer(nn.Module):
             reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(".")
             words = f"The device {str(device)!r} cannot be used ({reason}); leave it out for the CPU."
             raise RequestError(words) from None
-        _ = model.separator, model.pointer  # now, not before the first sound
+        _ = model.separator, model.pointer, model.tracker  # now, not before the first sound
         return model
 
     @cached_property
     def separator(self) -> Separator:
         """The network that separates loops; the embedded one where the checkpoint has none. Errors: CheckpointError."""
         return load_separator(self.folder)
+
+    @cached_property
+    def tracker(self) -> Weights:
+        """The weights that find tempo, beats and bars; the embedded ones where the checkpoint has none. Errors:
+        CheckpointError."""
+        return load_tracker(self.folder)
 
     def stems(self, loop: LoopInput, bpm: float | None = None) -> Stems:
         """Drums, bass and other of a whole file or loop, as long as it; their sum is the loop.
@@ -97,13 +104,15 @@ class Melformer(nn.Module):
         if isinstance(loop, Mapping):
             return open_stems(loop)[0]
         with open_audio(loop) as (waveform, path):
-            return separate(waveform, find_tempo(waveform, path=path, bpm=bpm).bpm, self.separator)
+            return separate(
+                waveform, find_tempo(waveform, path=path, bpm=bpm, weights=self.tracker).bpm, self.separator
+            )
 
     def prompt(self, loop: LoopInput, **options: Any) -> Prompt:
         """A loop ready to be continued; options and errors: see `make_prompt`. One that is ready takes no options."""
         self._check_weights()
         if not isinstance(loop, Prompt):
-            return make_prompt(self.codec, loop, **options)
+            return make_prompt(self.codec, loop, tracker=self.tracker, **options)
         if options:
             raise RequestError(f"A prompt that is ready cannot be given {', '.join(options)}: give the loop itself.")
         return loop

@@ -14,6 +14,7 @@ from melformer.audio.grid import BeatGrid, GridFit, check_beats_per_bar, check_b
 from melformer.audio.inputs import AudioInput, open_audio
 from melformer.audio.io import Waveform
 from melformer.audio.tempo import Tempo, find_tempo, fit_loop
+from melformer.audio.tempo.beat_network import Weights
 from melformer.codec.codec import Codec
 from melformer.errors import RequestError
 from melformer.stems.stems import Stems
@@ -78,18 +79,21 @@ def make_prompt(
     loop: AudioInput | Mapping[str, AudioInput],
     bpm: float | None = None,
     start_s: float | None = None,
-    beats_per_bar: int = 4,
+    beats_per_bar: int | None = None,
     fold_tail: bool = False,
     tempo: Tempo | None = None,
+    tracker: Weights | None = None,
 ) -> Prompt:
     """Read, find the tempo, fit to the grid, encode.
 
-    `tempo` is what `find_tempo` said of this loop before. `fold_tail` lays what rings on behind the last bar over the
-    beginning, as it sounds when the loop is played round.
+    `beats_per_bar` is found where it is not given, and 4 where that is not certain. `tempo` is what `find_tempo` said
+    of this loop before; else it is found with the weights `tracker`, by default the embedded ones. `fold_tail` lays
+    what rings on behind the last bar over the beginning, as it sounds when the loop is played round.
     Errors: AudioError and TempoError of the reading, and for a bar of less than 1 or more than 16 beats; RequestError
     for a loop under two beats or of more than two channels.
     """
-    check_beats_per_bar(beats_per_bar)
+    if beats_per_bar is not None:
+        check_beats_per_bar(beats_per_bar)
     if bpm is not None:
         check_bpm(bpm)
     own = None
@@ -102,7 +106,10 @@ def make_prompt(
     if waveform.n_channels > 2:
         raise RequestError(f"The loop has {waveform.n_channels} channels; at most 2 are possible: mix it down first.")
     if tempo is None:
-        tempo = find_tempo(waveform, path=path, bpm=bpm, start_s=start_s, beats_per_bar=beats_per_bar)
+        tempo = find_tempo(
+            waveform, path=path, bpm=bpm, start_s=start_s, beats_per_bar=beats_per_bar, weights=tracker
+        )  # fmt: skip
+    bar = beats_per_bar or tempo.bar
     fit = fit_loop(waveform, tempo)
     messages = [*tempo.messages, *([fit.message] if fit.message else [])]
     if fit.n_beats < MIN_BEATS:
@@ -113,7 +120,7 @@ def make_prompt(
     n_beats, start = fit.n_beats, 0
     edges = BeatGrid(tempo.bpm, waveform.sample_rate).edges(n_beats)
     if n_beats > MAX_BEATS:
-        n_beats = MAX_BEATS // beats_per_bar * beats_per_bar
+        n_beats = MAX_BEATS // bar * bar
         start = int(edges[fit.n_beats - n_beats])
         messages.append(f"The loop has {fit.n_beats} beats; its last {n_beats} are continued.")
 
@@ -127,9 +134,7 @@ def make_prompt(
     grid = BeatGrid(tempo.bpm, waveform.sample_rate)
     beats = grid.model_beats(waveform, n_beats, codec.config.samples_per_beat)
     name = path.stem if path else "loop"
-    return Prompt(
-        waveform, tempo.bpm, tempo, n_beats, beats_per_bar, encode_beats(codec, beats), messages, name, beats, own
-    )
+    return Prompt(waveform, tempo.bpm, tempo, n_beats, bar, encode_beats(codec, beats), messages, name, beats, own)
 
 
 def open_stems(files: Mapping[str, AudioInput]) -> tuple[Stems, Path | None]:

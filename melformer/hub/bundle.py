@@ -14,13 +14,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from melformer.audio.tempo.tracker_weights import TRACKER_FILE
 from melformer.config import Config
 from melformer.errors import CheckpointError, ConfigError, FormatError
 from melformer.files import atomic_path, write_tensors
 from melformer.hub.shapes import expected_shapes
 
 CONFIG_FILE, TENSORS_FILE, CARD_FILE = FILES = ("config.json", "model.safetensors", "README.md")
-PART_FILES = ("separator.safetensors", "pointer.safetensors")
+PART_FILES = ("separator.safetensors", "pointer.safetensors", TRACKER_FILE)
 """Networks of their own that may stand beside a model; see `melformer.hub.parts`."""
 MAX_CONFIG_BYTES = 100_000
 DTYPES = ("F32", "F16", "BF16", "I64")

@@ -1,4 +1,4 @@
-"""Small networks that stand beside a model in files of their own: the separator, the pointer.
+"""Small networks that stand beside a model in files of their own: the separator, the pointer, the beat tracker.
 
 They know nothing of a model's codes, so one serves every model: a bundle without a part uses the embedded one.
 """
@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from melformer.audio.tempo.beat_network import Weights
+from melformer.audio.tempo.tracker_weights import TRACKER_FILE, read_weights
 from melformer.errors import CheckpointError, ConfigError
 from melformer.files import write_tensors
 from melformer.hub.bundle import PART_FILES
@@ -19,7 +21,7 @@ from melformer.hub.shapes import WithoutDrawing
 from melformer.stems.separator import Separator, SeparatorConfig
 from melformer.transformer.pointer import Pointer, PointerConfig
 
-SEPARATOR_FILE, POINTER_FILE = PART_FILES
+SEPARATOR_FILE, POINTER_FILE, _ = PART_FILES
 MAX_CONFIG_BYTES = 10_000
 T = TypeVar("T", Separator, Pointer)
 
@@ -32,6 +34,11 @@ def load_separator(folder: Path) -> Separator:
 def load_pointer(folder: Path) -> Pointer:
     """The pointer of a bundle's folder, else the embedded one. Errors: CheckpointError."""
     return _load(folder, POINTER_FILE, Pointer, PointerConfig)
+
+
+def load_tracker(folder: Path) -> Weights:
+    """The beat tracker of a bundle's folder, else the embedded one. Errors: CheckpointError."""
+    return read_weights(part_file(folder, TRACKER_FILE))
 
 
 def save_part(path: Path, part: Separator | Pointer) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from melformer.audio.grid import BeatGrid
+from melformer.audio.mel import mel_edges, triangles, unit_sums
 from melformer.stems.grid_stft import magnitudes
 
 UNITS_PER_BEAT = 2
@@ -83,14 +84,12 @@ def _long_enough(waveforms: Tensor, centres: Tensor, n_fft: int) -> Tensor:
 
 
 def _mel_filters(n_fft: int, sample_rate: int) -> Tensor:
-    """Triangles on the mel scale (O'Shaughnessy 1987) up to 11 kHz: (n_fft // 2 + 1, N_MEL)."""
-    top = 2_595.0 * np.log10(1.0 + _TOP_HZ / 700.0)
-    edges = 700.0 * (10.0 ** (np.linspace(0.0, top, N_MEL + 2) / 2_595.0) - 1.0)
-    hz = np.arange(n_fft // 2 + 1)[:, None] * sample_rate / n_fft
-    low, middle, high = edges[:-2], edges[1:-1], edges[2:]
-    weight = np.maximum(np.minimum((hz - low) / (middle - low), (high - hz) / (high - middle)), 0.0)
-    weight[:, 0] = np.maximum(weight[:, 0], (hz[:, 0] < middle[0]) & (hz[:, 0] > 20.0))  # kicks and subs, whole
-    return torch.from_numpy((weight / np.maximum(weight.sum(axis=0), 1e-9)).astype(np.float32))
+    """Mel bands up to 11 kHz, the lowest with all that is below it: (n_fft // 2 + 1, N_MEL)."""
+    edges = mel_edges(N_MEL, 0.0, _TOP_HZ)
+    weight = triangles(n_fft, sample_rate, edges)
+    hz = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
+    weight[:, 0] = np.maximum(weight[:, 0], (hz < edges[1]) & (hz > 20.0))  # kicks and subs, whole
+    return torch.from_numpy(unit_sums(weight))
 
 
 def _chroma_filters(n_fft: int, sample_rate: int, low_hz: float, high_hz: float) -> Tensor:

@@ -22,10 +22,16 @@ _HELP = {
 
 def add_arguments(parser: ArgumentParser, stage: str) -> None:
     """Add what `melformer train STAGE` understands to a parser."""
-    parser.add_argument("--data", action="append", metavar="DIR",
-                        help="a folder of loops" + (" with their stems" if stage in ("separator", "pointer") else "")
-                        + "; may be given several times (else a corpus is composed)")  # fmt: skip
-    parser.add_argument("--hours", type=float, metavar="H", help="hours to compose where no --data is given")
+    if stage == "tempo":
+        parser.add_argument("--passages", type=int, metavar="N", help="passages to compose for the network (3,000); "
+                            "the decoder takes a quarter as many")  # fmt: skip
+        parser.add_argument("--midi", metavar="DIR", help="a folder of MIDI files to learn from as well")
+        parser.set_defaults(data=None, hours=None)
+    else:
+        parser.add_argument("--data", action="append", metavar="DIR", help="a folder of loops"
+                            + (" with their stems" if stage in ("separator", "pointer") else "")
+                            + "; may be given several times (else a corpus is composed)")  # fmt: skip
+        parser.add_argument("--hours", type=float, metavar="H", help="hours to compose where no --data is given")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="base", help="sizes of the model (base)")
     parser.add_argument("-o", "--out", metavar="RUN", default=f"runs/{stage}", help=f"folder of the run (runs/{stage})")
     parser.add_argument("--resume", metavar="RUN", help="go on with a run, with its own options")
@@ -33,7 +39,7 @@ def add_arguments(parser: ArgumentParser, stage: str) -> None:
     if stage == "scorer":
         _add_codec(parser, "runs/codec/checkpoint", default="runs/codec/checkpoint")
         parser.add_argument("--loops", type=int, metavar="N", help="how many loops are cut in two (160)")
-    else:
+    elif stage != "tempo":
         parser.add_argument("--init", metavar="DIR|REPO", help="start from the weights (and sizes) of a checkpoint")
     if stage in ("codec", "transformer"):
         parser.add_argument("--fresh", action="store_true", help="compose new music for every step and hear nothing "

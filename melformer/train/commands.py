@@ -15,6 +15,7 @@ import torch
 
 from melformer.codec.codec import Codec
 from melformer.config import PRESETS, Config
+from melformer.corpus.midi import MidiFolder
 from melformer.data.beat_dataset import cache_beats, material_sources
 from melformer.data.fresh import FreshBeats, FreshTokens
 from melformer.data.source_pairs import cut_loops, read_pairs
@@ -36,6 +37,8 @@ from melformer.train.pretrained import load_transformer, read_codec, where_shape
 from melformer.train.previews import continued
 from melformer.train.scorer import ScorerTask
 from melformer.train.separator import SeparatorTask, gather
+from melformer.train.tempo.tempo_network import TEMPO_NETWORKS
+from melformer.train.tempo.tempo_task import DECODER_STEPS, PASSAGES, TempoTask, compose_material
 from melformer.train.tracker import check_tracker
 from melformer.train.trainer import Trainer
 from melformer.train.transformer import TransformerTask
@@ -45,9 +48,12 @@ from melformer.transformer.pointer import POINTERS
 _PLAN_TYPES: dict[str, tuple[type, ...]] = {
     "config": (dict,), "options": (dict,), "data": (list,), "hours": (int, float), "threads": (int,),
     "cache": (str, NoneType), "init": (str, NoneType), "codec": (str, NoneType), "tokens": (str, NoneType),
-    "fresh": (bool, NoneType), "partly": (bool, NoneType),
+    "fresh": (bool, NoneType), "partly": (bool, NoneType), "midi": (str, NoneType), "passages": (int, NoneType),
 }  # fmt: skip
-_NEEDED = {"codec": "cache", "pointer": "cache", "scorer": "codec", "separator": "cache", "transformer": "codec"}
+_NEEDED = {
+    "codec": "cache", "pointer": "cache", "scorer": "codec", "separator": "cache", "tempo": "preset",
+    "transformer": "codec",
+}  # fmt: skip
 """What a plan of each stage has as text beside."""
 HOURS = {"base": 3.0, "tiny": 0.05, "large": 100.0}
 SCORER_LOOPS = {"base": 160, "tiny": 8, "large": 480}
@@ -85,7 +91,7 @@ def _new_plan(args: Namespace, run: Path) -> dict[str, Any]:
     config = PRESETS[args.preset].to_dict()
     starts = {
         "codec": _codec_start, "pointer": _stems_start, "scorer": _scorer_start, "separator": _stems_start,
-        "transformer": _transformer_start,
+        "tempo": _tempo_start, "transformer": _transformer_start,
     }  # fmt: skip
     start = starts[args.stage](args, config)
     return {
@@ -112,6 +118,11 @@ def _scorer_start(args: Namespace, config: dict[str, Any]) -> dict[str, Any]:
     """The codec that a scorer is trained for, and how many loops are cut in two; `config` becomes the codec's."""
     config.update(read_codec(args.codec).config.to_dict())
     return {"codec": args.codec, "loops": args.loops or SCORER_LOOPS[args.preset], "fresh": False}
+
+
+def _tempo_start(args: Namespace, config: dict[str, Any]) -> dict[str, Any]:
+    """What a run of the beat tracker composes for itself."""
+    return {"passages": args.passages or PASSAGES[args.preset], "midi": args.midi, "fresh": False}
 
 
 def _transformer_start(args: Namespace, config: dict[str, Any]) -> dict[str, Any]:
@@ -169,6 +180,9 @@ def _check_plan(plan: Any) -> None:
 
 def _prepare(plan: dict[str, Any], run: Path) -> None:
     """Compose a corpus where no material was given, and write its beats (and tokens)."""
+    if plan["stage"] == "tempo":
+        compose_material(run / "material", plan["passages"], plan["midi"])
+        return
     if plan.get("tokens"):
         token_facts(Path(plan["tokens"]), read_codec(plan["codec"]).codec)
         return
@@ -220,10 +234,16 @@ def _pointer_task(plan: dict[str, Any], run: Path, options: TrainOptions) -> Poi
     return task
 
 
+def _tempo_task(plan: dict[str, Any], run: Path, options: TrainOptions) -> TempoTask:
+    preset, midi = plan["preset"], plan["midi"]
+    facts = {"passages": plan["passages"], "midi": MidiFolder(midi, 0).source if midi else None}
+    return TempoTask(run / "material", options, TEMPO_NETWORKS[preset], DECODER_STEPS[preset], facts)
+
+
 def _task(plan: dict[str, Any], run: Path, options: TrainOptions) -> Any:
     make = {
         "codec": _codec_task, "pointer": _pointer_task, "scorer": _scorer_task, "separator": _separator_task,
-        "transformer": _transformer_task,
+        "tempo": _tempo_task, "transformer": _transformer_task,
     }  # fmt: skip
     return make[plan["stage"]](plan, run, options)
 

@@ -70,6 +70,10 @@ _POINTER: dict[str, Any] = {
     "steps": 2_000, "batch_size": 16, "lr": 1e-3, "warmup_steps": 100, "decay_fraction": 0.5, "weight_decay": 0.1,
     "beta1": 0.9, "beta2": 0.98, "ema_decay": 0.995, "validate_every": 100, "bf16": False,
 }  # fmt: skip
+_TEMPO: dict[str, Any] = {
+    "steps": 5_600, "batch_size": 16, "lr": 2.5e-3, "warmup_steps": 100, "decay_fraction": 0.6, "beta1": 0.9,
+    "beta2": 0.98, "ema_decay": 0.995, "validate_every": 100, "bf16": False,
+}  # fmt: skip
 _FEW_STEPS: dict[str, Any] = {"steps": 4, "warmup_steps": 2, "validate_every": 4, "save_every": 2}
 OPTIONS: dict[tuple[str, str], TrainOptions] = {
     ("codec", "base"): TrainOptions(),
@@ -87,5 +91,8 @@ OPTIONS: dict[tuple[str, str], TrainOptions] = {
     ("pointer", "base"): replace(TrainOptions(), **_POINTER),
     ("pointer", "large"): replace(TrainOptions(), **(_POINTER | {"steps": 50_000, "batch_size": 64})),
     ("pointer", "tiny"): replace(TrainOptions(), **(_POINTER | _FEW_STEPS | {"batch_size": 2})),
+    ("tempo", "base"): replace(TrainOptions(), **_TEMPO),
+    ("tempo", "large"): replace(TrainOptions(), **(_TEMPO | {"steps": 50_000, "batch_size": 64})),
+    ("tempo", "tiny"): replace(TrainOptions(), **(_TEMPO | _FEW_STEPS | {"batch_size": 2})),
 }
 """Options of each stage and preset of `config.PRESETS`."""

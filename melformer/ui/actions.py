@@ -86,12 +86,12 @@ class Actions:
                 return path
         raise RequestError("The upload didn't arrive. Please choose the file again.")
 
-    def example(self, session: Session, name: Any, beats_per_bar: int) -> PromptLoop:
+    def example(self, session: Session, name: Any, beats_per_bar: int | None) -> PromptLoop:
         """An example's loop, opened once for all. Errors: RequestError when there is none of this name."""
         if not isinstance(name, str) or name not in self.examples.paths:
             raise RequestError(f"There is no example named {str(name)[:80]}.")
 
-        def open_path(path: Path, bar: int) -> PromptLoop:
+        def open_path(path: Path, bar: int | None) -> PromptLoop:
             folder = self.sessions.folder / "examples"
             folder.mkdir(parents=True, exist_ok=True)
             loop = replace(open_loop(session.model, path, session.limits, bar), example=path.name)
@@ -117,7 +117,7 @@ def _load(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
         None if data.get(name) is None else real_number(data[name], words)
         for name, words in (("bpm", "The BPM"), ("start_s", "The start"))
     )
-    path, beats_per_bar = actions.uploaded(data.get("path")), check_beats_per_bar(data.get("beats_per_bar", 4))
+    path, beats_per_bar = actions.uploaded(data.get("path")), check_beats_per_bar(data.get("beats_per_bar"))
     return session.load(path, beats_per_bar, bpm, start_s)
 
 
@@ -126,12 +126,12 @@ def _load_stems(actions: Actions, session: Session, data: dict[str, Any]) -> Any
     if not isinstance(files, dict) or not files or not set(files) <= set(STEMS):
         raise RequestError(f"Give one file per stem, named {', '.join(STEMS)}.")
     paths = {name: actions.uploaded(files[name]) for name in STEMS if name in files}
-    name, beats_per_bar = str(data.get("name") or "stems"), check_beats_per_bar(data.get("beats_per_bar", 4))
+    name, beats_per_bar = str(data.get("name") or "stems"), check_beats_per_bar(data.get("beats_per_bar"))
     return session.load_stems(paths, name, beats_per_bar)
 
 
 def _example(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
-    loop = actions.example(session, data.get("name"), check_beats_per_bar(data.get("beats_per_bar", 4)))
+    loop = actions.example(session, data.get("name"), check_beats_per_bar(data.get("beats_per_bar")))
     return session.open(loop)
 
 
@@ -145,7 +145,7 @@ def _retime(actions: Actions, session: Session, data: dict[str, Any]) -> Any:
     n_bars = data.get("n_bars")
     return session.retime(
         bpm,
-        check_beats_per_bar(data.get("beats_per_bar", 4)),
+        check_beats_per_bar(data.get("beats_per_bar")) or session.need_loop().beats_per_bar,
         shift_s=real_number(data.get("shift_s", 0.0), "The shift"),
         n_bars=None if n_bars is None else whole_number(n_bars, "The number of bars", 1, 512),
         tapped=data.get("tapped") is True,

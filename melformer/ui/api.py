@@ -53,7 +53,7 @@ class Endpoints:
         density: float = GenerationConfig.density,
         keep: list[str] | None = None,
         mute: list[str] | None = None,
-        beats_per_bar: int = 4,
+        beats_per_bar: int | None = None,
         draws: dict[str, int] | None = None,
     ) -> Iterator[dict]:
         """Continue a loop: the format, one object a beat with samples and codes as base64, and an end."""
@@ -86,7 +86,7 @@ class Endpoints:
         density: float = GenerationConfig.density,
         keep: list[str] | None = None,
         mute: list[str] | None = None,
-        beats_per_bar: int = 4,
+        beats_per_bar: int | None = None,
         draws: dict[str, int] | None = None,
     ) -> dict:
         """Continue a loop and give the file, with the loop or only the new part: wav, wav24, flac, tiaf."""
@@ -114,7 +114,7 @@ class Endpoints:
         density: float = GenerationConfig.density,
         keep: list[str] | None = None,
         mute: list[str] | None = None,
-        beats_per_bar: int = 4,
+        beats_per_bar: int | None = None,
         draws: dict[str, int] | None = None,
     ) -> dict:
         """Several takes with seeds that follow each other: a ZIP of WAV files, and `takes.json` about them."""
@@ -128,7 +128,7 @@ class Endpoints:
     def stems(self, request: gr.Request, loop: dict, bpm: float | None = None) -> dict:
         """Drums, bass and other of a loop: a ZIP of WAV files that add up to it."""
         with self._session(keep_files=True) as session:
-            self._load(session, request, loop, bpm, 4)
+            self._load(session, request, loop, bpm, None)
             stems = session.stems_of(None, wait_s=STEMS_WAIT_S)
             if not isinstance(stems, PcmStems):
                 raise RequestError("Stems aren't available on this server, or took too long. Try again later.")

@@ -34,7 +34,7 @@ class ExampleLoops:
     def __init__(self, examples: list[Path]) -> None:
         self.paths = {path.name: path for path in examples}
         self._cards: list[dict[str, Any]] | None = None
-        self._loops: dict[tuple[str, int], PromptLoop] = {}
+        self._loops: dict[tuple[str, int | None], PromptLoop] = {}
         self._lock = threading.Lock()
 
     def cards(self) -> list[dict[str, Any]]:
@@ -43,7 +43,9 @@ class ExampleLoops:
                 self._cards = [example_card(path) for path in self.paths.values()]
             return self._cards
 
-    def loop(self, name: str, beats_per_bar: int, open_path: Callable[[Path, int], PromptLoop]) -> PromptLoop:
+    def loop(
+        self, name: str, beats_per_bar: int | None, open_path: Callable[[Path, int | None], PromptLoop]
+    ) -> PromptLoop:
         key = (name, beats_per_bar)
         if key not in self._loops:
             self._loops[key] = open_path(self.paths[name], beats_per_bar)

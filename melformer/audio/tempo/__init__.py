@@ -1,4 +1,4 @@
-"""How fast a loop is, where its first beat and its end are, and how it fits the beat grid."""
+"""How fast a loop is, where beats, bars and its end are, and how it fits the beat grid."""
 
 from melformer.audio.tempo.find import Tempo, find_tempo, fit_loop
 

@@ -7,34 +7,49 @@ import numpy as np
 
 from melformer.audio.waveform import Waveform
 
-SILENT_DB = -75.0  # under the clip's peak
+SILENT_DB, ONSET_DB = -75.0, -40.0  # under the clip's peak
+NOTABLE_S = 0.004  # shorter silences belong to the sound
 _FRAMES_PER_S, _RISE_FRAMES = 100, 5
-_ATTACK_DB, _SOFTEST_DB = 6.0, -40.0
-_NOTABLE_S = 0.004  # shorter silences belong to the sound
+_ATTACK_DB = 6.0
 
 
 @dataclass(frozen=True)
 class SoundEdges:
     """Seconds from the clip's start: where samples first differ from zero, where they first rise above −75 dB of the
-    peak, and the same at its end."""
+    peak, and the same at its end; and where they first rise above −40 dB.
+
+    `before_s` is digital silence that was left out before all this."""
 
     zero_start_s: float
     start_s: float
     stop_s: float
     zero_stop_s: float
     duration_s: float
+    onset_s: float
+    before_s: float = 0.0
 
     @property
     def spans(self) -> list[tuple[float, float]]:
         """Starts and ends between which the loop may lie, the likeliest first.
 
         Digital silence is what an editor or a decoder adds, so it is left out first; then the clip as it is; then what
-        is above −75 dB.
+        is above −75 dB; at last what begins at −40 dB, since encoders leave noise before the first attack.
         """
-        starts = distinct_times([self.zero_start_s if self.zero_start_s > _NOTABLE_S else 0.0, 0.0, self.start_s])
-        zero_after = self.duration_s - self.zero_stop_s > _NOTABLE_S
+        starts = distinct_times(
+            [self.zero_start_s if self.zero_start_s > NOTABLE_S else 0.0, 0.0, self.start_s, self.onset_s]
+        )
+        zero_after = self.duration_s - self.zero_stop_s > NOTABLE_S
         stops = distinct_times([self.zero_stop_s if zero_after else self.duration_s, self.duration_s, self.stop_s])
-        return [(start, stop) for start in starts for stop in stops if stop - start > 0.02]
+        inner = [(start, stop) for start in starts for stop in stops if stop - start > 0.02]
+        outer = [(-self.before_s, stop) for stop in stops] if self.before_s else []
+        return inner + outer
+
+
+def leading_zeros(waveform: Waveform) -> int:
+    """How many samples of digital silence an editor or a decoder put before the sound; a few belong to it."""
+    sounding = reduce(np.logical_or, (waveform.samples != 0.0).T)
+    before = int(sounding.argmax())
+    return before if before > NOTABLE_S * waveform.sample_rate else 0
 
 
 def find_edges(waveform: Waveform) -> SoundEdges:
@@ -42,9 +57,10 @@ def find_edges(waveform: Waveform) -> SoundEdges:
     levels = reduce(np.maximum, np.abs(waveform.samples).T)
     peak, rate = float(levels.max()), waveform.sample_rate
     if not peak:
-        return SoundEdges(0.0, 0.0, waveform.duration_s, waveform.duration_s, waveform.duration_s)
+        return SoundEdges(0.0, 0.0, waveform.duration_s, waveform.duration_s, waveform.duration_s, 0.0)
     zero, soft = (_first_and_last(levels > threshold, rate) for threshold in (0.0, peak * 10 ** (SILENT_DB / 20)))
-    return SoundEdges(zero[0], soft[0], soft[1], zero[1], waveform.duration_s)
+    onset_s = int((levels > peak * 10 ** (ONSET_DB / 20)).argmax()) / rate
+    return SoundEdges(zero[0], soft[0], soft[1], zero[1], waveform.duration_s, onset_s)
 
 
 def _first_and_last(loud: np.ndarray, rate: int) -> tuple[float, float]:
@@ -65,7 +81,7 @@ def attack_times(waveform: Waveform) -> np.ndarray:
     level = 10 * np.log10(np.convolve(power, np.ones(3) / 3, "same") / power.max() + 1e-12)
     padded = np.concatenate([np.full(_RISE_FRAMES, -120.0), level])  # the clip's first sound is an attack, too
     before = np.min([padded[k : len(level) + k] for k in range(_RISE_FRAMES)], axis=0)
-    return np.flatnonzero((level - before > _ATTACK_DB) & (level > _SOFTEST_DB)) / _FRAMES_PER_S
+    return np.flatnonzero((level - before > _ATTACK_DB) & (level > ONSET_DB)) / _FRAMES_PER_S
 
 
 def distinct_times(times: list[float]) -> list[float]:

@@ -3,45 +3,40 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from melformer.audio.grid import (
     GridFit,
-    beat_edges,
     check_beats_per_bar,
     check_bpm,
     check_start,
     fit_to_grid,
     seconds_per_beat,
 )
-from melformer.audio.tempo.detect import Detection, detect
-from melformer.audio.tempo.edges import SoundEdges, attack_times, find_edges
-from melformer.audio.tempo.first_beat import find_first_beat
+from melformer.audio.tempo.beat_network import BARS, Weights
+from melformer.audio.tempo.decoder import TempoEstimate, estimate_bar, estimate_phase, estimate_tempo, whole_span
+from melformer.audio.tempo.edges import SoundEdges, find_edges
+from melformer.audio.tempo.loop_end import between, find_stop, is_bars
 from melformer.audio.tempo.one_shot import is_one_shot, play_hits
-from melformer.audio.tempo.onsets import Onsets, find_onsets
+from melformer.audio.tempo.tempo_features import COMMON_BAR, AnalysedClip, analyse_clip
+from melformer.audio.tempo.tracker_weights import shipped_weights
 from melformer.audio.tempo.votes import TempoVote, agrees, is_multiple, read_votes
 from melformer.audio.waveform import Waveform
 from melformer.errors import TempoError
 
-__all__ = ["GridFit", "Tempo", "beat_edges", "check_bpm", "find_tempo", "fit_loop", "fit_to_grid"]
-
-COMMON_BAR = 4  # beats of a bar, where nothing else is known
 ONE_SHOT_BPM, ONE_SHOT_BEATS = 120.0, COMMON_BAR
+SURE = 0.8  # a detection from here on overrules what is written, and a metre what is usual
 _INTEGER_FIT_S = 0.001  # a whole BPM may change the length of the clip by this much, any other by a sample
-_SURE = 0.8  # a detection from here on overrules what is written
 _UNCHECKED = 0.6  # the confidence of what is written, where the sound neither supports nor contradicts it
-_TAIL_DB = -12.0
-_EXACT_S = 0.01
+_SHORTEST_S = 0.5  # two beats of the fastest loops; less has no tempo
 _BOTH_NAMED = ("file name", "file name")  # a name may hold several numbers, of which one was meant
 
 
 @dataclass(frozen=True)
 class Tempo:
-    """A loop's tempo, first beat and end, and how sure the first two are (0..1).
+    """A loop's tempo, first beat, metre and end, and how sure each but the last is (0..1).
 
     `source` is "argument", "file name", "metadata", "detected" or "one-shot"; `start_s` is where the first beat is, in
     s; from `stop_s` on only silence or a tail is left (None: the loop goes on to the clip's end). `messages` tell what
-    is written otherwise.
+    is written otherwise. Beat number `downbeat` after the first begins a bar of `metre`, which has `beats_per_bar`.
     """
 
     bpm: float
@@ -51,6 +46,16 @@ class Tempo:
     start_confidence: float
     stop_s: float | None = None
     messages: tuple[str, ...] = ()
+    metre: str = "4/4"
+    beats_per_bar: int = COMMON_BAR
+    metre_confidence: float = 0.0
+    downbeat: int = 0
+    downbeat_confidence: float = 0.0
+
+    @property
+    def bar(self) -> int:
+        """Beats of a bar: those that were found where that is certain (0.8), else four."""
+        return self.beats_per_bar if self.metre_confidence >= SURE else COMMON_BAR
 
     @property
     def is_one_shot(self) -> bool:
@@ -66,13 +71,15 @@ def find_tempo(
     start_s: float | None = None,
     beats_per_bar: int | None = None,
     whole_s: float | None = None,
+    weights: Weights | None = None,
 ) -> Tempo:
     """What is given holds; else the name of `path` and its metadata, where the sound does not contradict; else this.
 
     Silence around the sound is no part of the loop: its length counts with and without. `beats_per_bar` says, where it
     is known, how long a bar is; else bars of four beats are likelier than others. `whole_s` is the file's length where
-    `waveform` is only its beginning, whose own length then says nothing.
-    Errors: TempoError for an impossible BPM, start or bar, and where no tempo can be found.
+    `waveform` is only its beginning, whose own length then says nothing. `weights` are the shipped ones by default.
+    Errors: TempoError for an impossible BPM, start or bar, and where no tempo can be found; CheckpointError where the
+    weights are missing or damaged.
     """
     if beats_per_bar is not None:
         check_beats_per_bar(beats_per_bar)
@@ -80,28 +87,27 @@ def find_tempo(
     start_s = None if start_s is None else check_start(waveform, start_s)
     if bpm is not None and start_s is not None:  # then there is nothing to listen for
         return Tempo(bpm, "argument", 1.0, start_s, 1.0)
+    weights = shipped_weights() if weights is None else weights
     edges = find_edges(waveform)
-    sound = _between(waveform, edges.start_s, edges.stop_s)
-    onsets = find_onsets(sound)
+    sound = between(waveform, edges.start_s, edges.stop_s)
     whole_s = waveform.duration_s if whole_s is None else whole_s
     votes = read_votes(path, whole_s) if path is not None and bpm is None else []
     if bpm is None and is_one_shot(sound):
         return _one_shot(edges, votes, start_s)
-    found = (
-        _find_bpm(sound, onsets, votes, beats_per_bar, _durations(edges, whole_s))
-        if bpm is None
-        else Tempo(bpm, "argument", 1.0, 0.0, 0.0)
-    )
-    if start_s is None:
-        span = _span_of(edges, found.bpm)
-        first = _between(waveform, *span)
-        near_s, sure = find_first_beat(
-            first, onsets if first.n_samples == sound.n_samples else find_onsets(first), found.bpm
-        )
-        found = replace(found, start_s=span[0] + near_s, start_confidence=sure)
+    clip = analyse_clip(waveform, weights) if waveform.samples.any() else None
+    durations_s = _durations(edges, whole_s)
+    if bpm is None:
+        estimate = None
+        if clip is not None and sound.duration_s >= _SHORTEST_S:
+            estimate = estimate_tempo(clip, weights, bool(durations_s), beats_per_bar)
+        found = _choose(estimate, votes, beats_per_bar or COMMON_BAR, durations_s, sound.duration_s)
     else:
-        found = replace(found, start_s=start_s, start_confidence=1.0)
-    return replace(found, stop_s=_find_stop(waveform, edges, found, beats_per_bar or COMMON_BAR))
+        found = Tempo(bpm, "argument", 1.0, 0.0, 0.0)
+    found = _with_beats(found, clip, start_s, beats_per_bar, weights)
+    if start_s is None:
+        found = replace(found, messages=found.messages + _late_bar(found))
+    bar = beats_per_bar or (found.bar if found.bar > 2 else COMMON_BAR)  # bars of two beats come in pairs
+    return replace(found, stop_s=find_stop(waveform, edges, found.bpm, found.start_s, bar))
 
 
 def fit_loop(waveform: Waveform, tempo: Tempo) -> GridFit:
@@ -111,9 +117,40 @@ def fit_loop(waveform: Waveform, tempo: Tempo) -> GridFit:
     return GridFit(play_hits(waveform, tempo.bpm, ONE_SHOT_BEATS, tempo.start_s), ONE_SHOT_BEATS, None)
 
 
-def _between(waveform: Waveform, start_s: float, stop_s: float) -> Waveform:
-    start, stop = round(start_s * waveform.sample_rate), round(stop_s * waveform.sample_rate)
-    return waveform if (start, stop) == (0, waveform.n_samples) else waveform.slice(start, max(start + 1, stop))
+def _durations(edges: SoundEdges, whole_s: float) -> list[float]:
+    """The lengths that may hold whole bars: with and without silence; none where only the file's beginning is known."""
+    return [] if whole_s > edges.duration_s + 1e-6 else [stop - start for start, stop in edges.spans]
+
+
+def _with_beats(
+    found: Tempo, clip: AnalysedClip | None, start_s: float | None, beats_per_bar: int | None, weights: Weights
+) -> Tempo:
+    """The tempo with its first beat, where none is given, and its metre."""
+    if clip is None:
+        return replace(found, start_s=start_s or 0.0, start_confidence=0.0 if start_s is None else 1.0)
+    span, before_s = whole_span(clip.edges, found.bpm), clip.edges.before_s
+    first_s, sure = estimate_phase(clip, found.bpm, span, weights) if start_s is None else (start_s - before_s, 1.0)
+    found = replace(found, start_s=first_s + before_s, start_confidence=sure)
+    n_beats = 0 if span is None else round((span[1] - span[0]) / seconds_per_beat(found.bpm))
+    if beats_per_bar is not None and beats_per_bar not in BARS:
+        return replace(found, metre=f"{beats_per_bar}/4", beats_per_bar=beats_per_bar, metre_confidence=1.0)
+    bar = estimate_bar(clip, found.bpm, max(0.0, first_s), n_beats, weights, beats_per_bar)
+    metre = "2/4" if beats_per_bar == 2 else bar.metre  # two beats of a quarter, not of 6/8
+    return replace(
+        found, metre=metre, beats_per_bar=bar.beats_per_bar, metre_confidence=bar.metre_probability,
+        downbeat=bar.downbeat, downbeat_confidence=bar.downbeat_probability,
+    )  # fmt: skip
+
+
+def _late_bar(found: Tempo) -> tuple[str, ...]:
+    """Where bars begin, in a sentence, if it is certainly not with the first beat: bars are counted from there."""
+    if not found.downbeat or found.downbeat_confidence < SURE:
+        return ()
+    bar_s = found.start_s + found.downbeat * seconds_per_beat(found.bpm)
+    return (
+        f"The loop seems to begin {found.downbeat} beat{'s' if found.downbeat > 1 else ''} before a bar: give "
+        f"{bar_s:.3f} s as its start to count bars from there.",
+    )
 
 
 def _one_shot(edges: SoundEdges, votes: list[TempoVote], start_s: float | None) -> Tempo:
@@ -123,35 +160,22 @@ def _one_shot(edges: SoundEdges, votes: list[TempoVote], start_s: float | None) 
     return Tempo(bpm, "one-shot", 1.0, edges.start_s if start_s is None else start_s, 1.0, None, (message,))
 
 
-def _find_bpm(
-    sound: Waveform, onsets: Onsets, votes: list[TempoVote], beats_per_bar: int | None, durations_s: list[float]
+def _choose(
+    detected: TempoEstimate | None, votes: list[TempoVote], bar: int, durations_s: list[float], sound_s: float
 ) -> Tempo:
     """The tempo by what is written and by the sound, its start still to be found. Errors: TempoError."""
-    detected = detect(sound, onsets, durations_s, beats_per_bar)
     for vote in votes:
-        whole = any(_is_bars(duration_s, vote.bpm, beats_per_bar or COMMON_BAR) for duration_s in durations_s)
+        whole = any(is_bars(duration_s, vote.bpm, bar) for duration_s in durations_s)
         supported = whole or (detected is not None and is_multiple(detected.bpm, vote.bpm))
-        if supported or detected is None or detected.probability < _SURE:
+        if supported or detected is None or detected.probability < SURE:
             sure = vote.confidence if whole else min(vote.confidence, _sureness(vote, detected))
             others = [v for v in votes if not is_multiple(v.bpm, vote.bpm) and (v.source, vote.source) != _BOTH_NAMED]
             return Tempo(vote.bpm, vote.source, sure, 0.0, 0.0, None, _told(vote.bpm, others))
     if detected is None:
-        seconds = f"{sound.duration_s:.{1 if sound.duration_s >= 1 else 2}f} s"
+        seconds = f"{sound_s:.{1 if sound_s >= 1 else 2}f} s"
         raise TempoError(f"can't find a tempo in {seconds} of audio: use at least a bar, or give its BPM")
-    bpm = _rounder(detected, durations_s)
+    bpm = _rounder(detected)
     return Tempo(bpm, "detected", detected.probability, 0.0, 0.0, None, _told(bpm, votes))
-
-
-def _durations(edges: SoundEdges, whole_s: float) -> list[float]:
-    """The lengths that may hold whole bars: with and without silence; none where only the file's beginning is known."""
-    return [] if whole_s > edges.duration_s + 1e-6 else [stop - start for start, stop in edges.spans]
-
-
-def _sureness(vote: TempoVote, detected: Detection | None) -> float:
-    """How far a tempo is believed that the clip's length does not confirm."""
-    if detected is not None and agrees(detected.bpm, vote.bpm):
-        return max(_UNCHECKED, detected.probability)
-    return _UNCHECKED
 
 
 def _told(bpm: float, ignored: list[TempoVote]) -> tuple[str, ...]:
@@ -163,73 +187,21 @@ def _told(bpm: float, ignored: list[TempoVote]) -> tuple[str, ...]:
     )
 
 
-def _span_of(edges: SoundEdges, bpm: float) -> tuple[float, float]:
-    """The stretch that is nearest to a whole number of beats, of those that are one; else the sound's own."""
-    spans = [span for span in edges.spans if _is_whole(span[1] - span[0], bpm)]
-    return min(spans, key=lambda span: _missing_s(span[1] - span[0], bpm), default=(edges.start_s, edges.stop_s))
+def _sureness(vote: TempoVote, detected: TempoEstimate | None) -> float:
+    """How far a tempo is believed that the clip's length does not confirm."""
+    if detected is not None and agrees(detected.bpm, vote.bpm):
+        return max(_UNCHECKED, detected.probability)
+    return _UNCHECKED
 
 
-def _missing_s(duration_s: float, bpm: float) -> float:
-    beat_s = seconds_per_beat(bpm)
-    return abs(duration_s - round(duration_s / beat_s) * beat_s)
-
-
-def _is_whole(duration_s: float, bpm: float) -> bool:
-    """Whether this is a whole number of beats, within 1% of a beat for each of them and 10% in all."""
-    n_beats = duration_s / seconds_per_beat(bpm)
-    return n_beats > 0.9 and abs(n_beats - round(n_beats)) < min(0.1, 0.01 * n_beats)
-
-
-def _is_bars(duration_s: float, bpm: float, beats_per_bar: int) -> bool:
-    """Whether this is a whole number of bars to 10 ms, which hardly happens by chance."""
-    n_beats = round(duration_s / seconds_per_beat(bpm))
-    return n_beats > 0 and n_beats % beats_per_bar == 0 and _missing_s(duration_s, bpm) < _EXACT_S
-
-
-def _find_stop(waveform: Waveform, edges: SoundEdges, tempo: Tempo, beats_per_bar: int) -> float | None:
-    """Where the loop ends, None at the clip's end: silence behind its last bar is left out, and so is a tail.
-
-    A tail is what follows the last bar line behind the last attack, gets softer all the time and is no whole beats long
-    with the rest.
-    """
-    beat_s = seconds_per_beat(tempo.bpm)
-    bar_s, length_s = beats_per_bar * beat_s, edges.stop_s - tempo.start_s
-    silent_s, whole_s = edges.duration_s - edges.stop_s, edges.duration_s - tempo.start_s
-    if silent_s < bar_s and _is_bars(whole_s, tempo.bpm, beats_per_bar):
-        return None  # a pattern may end in a rest
-    stop_s = edges.duration_s
-    if silent_s > beat_s / 4:
-        stop_s = min(tempo.start_s + _up_to(length_s, bar_s, whole_s, beat_s), edges.duration_s)
-    if _missing_s(whole_s, tempo.bpm) < 0.02 * beat_s and stop_s == edges.duration_s:
-        return None
-    attacks_s = attack_times(waveform)
-    last_s = float(attacks_s[-1]) if len(attacks_s) else 0.0
-    end_s = tempo.start_s + float(np.ceil((last_s - tempo.start_s + 0.02) / bar_s)) * bar_s
-    if beat_s / 4 < edges.stop_s - end_s < length_s / 2 and _fades(waveform, end_s, edges.stop_s):
-        return end_s
-    return None if stop_s == edges.duration_s else stop_s
-
-
-def _up_to(length_s: float, bar_s: float, most_s: float, beat_s: float) -> float:
-    """The whole bars that hold so many seconds, or the whole beats where bars would be more than there is."""
-    bars_s = float(np.ceil((length_s - 0.05 * beat_s) / bar_s)) * bar_s
-    return bars_s if bars_s < most_s + _EXACT_S else float(np.ceil(length_s / beat_s - 0.05)) * beat_s
-
-
-def _fades(waveform: Waveform, start_s: float, stop_s: float) -> bool:
-    """Whether a stretch is softer in its last third than in its first by 12 dB."""
-    part = _between(waveform, start_s, stop_s).samples
-    thirds = [float(np.square(third).mean()) for third in np.array_split(part, 3) if len(third)]
-    return len(thirds) == 3 and 10 * np.log10(thirds[2] / max(thirds[0], 1e-20) + 1e-12) < _TAIL_DB
-
-
-def _rounder(detected: Detection, durations_s: list[float]) -> float:
+def _rounder(detected: TempoEstimate) -> float:
     """The roundest BPM that says the same: loops are made at 120, not at 119.997."""
+    n_beats, length_s = detected.candidate.exact_length
     for digits in range(6):
         bpm = round(detected.bpm, digits)
-        if detected.n_beats:
+        if n_beats:
             allowed_s = 2e-5 if digits else _INTEGER_FIT_S  # a sample, or a millisecond
-            fits = abs(detected.n_beats * seconds_per_beat(bpm) - durations_s[detected.duration]) <= allowed_s
+            fits = abs(n_beats * seconds_per_beat(bpm) - length_s) <= allowed_s
         else:
             fits = abs(bpm / detected.bpm - 1) < (5e-4 if digits else 1e-3)  # as exact as onsets tell
         if fits:

@@ -15,7 +15,7 @@ from melformer.data.own_loops import OwnLoop
 from melformer.errors import RequestError
 from melformer.generate import Melformer
 from melformer.hub import Bundle, ModelCard, Source, save_bundle
-from melformer.hub.parts import POINTER_FILE, SEPARATOR_FILE, part_file, save_part
+from melformer.hub.parts import POINTER_FILE, SEPARATOR_FILE, TRACKER_FILE, part_file, save_part
 from melformer.train.finetune.material import ENGINE_BEATS, Piece
 from melformer.train.finetune.task import best_index
 from melformer.train.options import TrainOptions
@@ -120,7 +120,8 @@ def export(out: Path, result: Result, own: Sequence[Piece], n_engine: int, point
     tuned = Pointer(pointer.config)
     tuned.load_state_dict(load_file(best))
     save_bundle(out, bundle.config, bundle.tensors, card.render())
-    shutil.copyfile(part_file(bundle.path, SEPARATOR_FILE), out / SEPARATOR_FILE)
+    for file in (SEPARATOR_FILE, TRACKER_FILE):
+        shutil.copyfile(part_file(bundle.path, file), out / file)
     save_part(out / POINTER_FILE, tuned)
 
 

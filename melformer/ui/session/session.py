@@ -90,13 +90,13 @@ class Session:
         return self.loop is None and not self.takes
 
     def load(
-        self, path: Path, beats_per_bar: int = 4, bpm: float | None = None, start_s: float | None = None
+        self, path: Path, beats_per_bar: int | None = None, bpm: float | None = None, start_s: float | None = None
     ) -> dict[str, Any]:
         """Take a file as the loop; earlier takes stay in the list. Errors: AudioError, TempoError, RequestError."""
         self.check_disk()
         return self.open(open_loop(self.model, path, self.limits, beats_per_bar, bpm, start_s))
 
-    def load_stems(self, paths: dict[str, Path], name: str, beats_per_bar: int = 4) -> dict[str, Any]:
+    def load_stems(self, paths: dict[str, Path], name: str, beats_per_bar: int | None = None) -> dict[str, Any]:
         """Take several files, a stem each, as the loop. Errors: as `load`."""
         self.check_disk()
         return self.open(open_stems(self.model, paths, " ".join(name.split())[:MAX_NAME], self.limits, beats_per_bar))

@@ -1,7 +1,7 @@
 // Wires the page together.
 const state = {
   token: null, view: null, limits: { beats: 256, upload_mb: 20, prompt_beats: 64 }, loop: null, store: null, run: null, lastRun: 0, busy: false, loading: 0,
-  loops: new Map(), stores: new Map(), missed: [], taps: [], costs: [], files: [], example: null, range: null, cursor: 0, against: null, rounds: 0, note: "", noteUntil: 0, offline: false,
+  loops: new Map(), stores: new Map(), missed: [], taps: [], costs: [], files: [], example: null, range: null, perBar: null, cursor: 0, against: null, rounds: 0, note: "", noteUntil: 0, offline: false,
 };
 const player = new Player((what) => report(what));
 const timeline = new Timeline(element);

@@ -112,8 +112,9 @@ async function openExample(name, andPlay = false) {
 async function openWith(what, data) {
   stopSound();
   if (data.name) status(`Reading ${data.name}…`);
-  const view = await change(what, { ...data, beats_per_bar: Number(find("#mf-bar").value) });
+  const view = await change(what, { ...data, beats_per_bar: state.perBar });
   if (!view) return;
+  state.perBar = null;
   showError("");
   if (state.store && state.store.take > 0) showLoop(state.loop); // the same loop again, after its takes
   announce(`${state.loop.name}, ${barsOrBeats(state.loop.n_beats, state.loop.beats_per_bar)} at ${trim(state.loop.bpm)} BPM.`);

@@ -46,7 +46,7 @@ function readLink() {
   set("#mf-temperature", "temperature");
   set("#mf-topk", "top_k");
   set("#mf-topp", "top_p");
-  set("#mf-bar", "beats_per_bar");
+  state.perBar = Number(values.get("beats_per_bar")) || null;
   set("#mf-density", "density");
   lanes.kept = new Set((values.get("keep") || "").split(",").filter((name) => STEMS.includes(name)));
   find("#mf-close").checked = values.has("close");

@@ -55,17 +55,20 @@ class PromptLoop:
         return BeatGrid(prompt.bpm, prompt.waveform.sample_rate).edges(prompt.n_beats + n_new_beats)
 
 
-def check_beats_per_bar(value: Any) -> int:
+def check_beats_per_bar(value: Any) -> int | None:
+    """The beats of a bar, None where they are to be found. Errors: RequestError."""
+    if value is None:
+        return None
     if value not in BEATS_PER_BAR:
         raise RequestError(f"Beats per bar can be {', '.join(map(str, BEATS_PER_BAR))}, not {str(value)[:40]}.")
     return int(value)
 
 
 def open_loop(
-    model: Any, path: Path, limits: Limits, beats_per_bar: int = 4, bpm: float | None = None,
+    model: Any, path: Path, limits: Limits, beats_per_bar: int | None = None, bpm: float | None = None,
     start_s: float | None = None,
 ) -> PromptLoop:  # fmt: skip
-    """Read a file and make it a prompt, at a given tempo and from a given first beat, or else those that are found.
+    """Read a file and make it a prompt, at a given tempo and metre and from a given first beat, or else those found.
 
     Errors: AudioError, TempoError.
     """
@@ -74,7 +77,7 @@ def open_loop(
 
 
 def open_stems(
-    model: Any, paths: Mapping[str, Path], name: str, limits: Limits, beats_per_bar: int = 4
+    model: Any, paths: Mapping[str, Path], name: str, limits: Limits, beats_per_bar: int | None = None
 ) -> PromptLoop:  # fmt: skip
     """The player's own stems, a file each, as one loop. What is shorter ends in silence.
 
@@ -123,15 +126,16 @@ def _padded(waveform: Waveform, n_samples: int, n_channels: int) -> Waveform:
 
 
 def _open(
-    model: Any, opened: Opened, limits: Limits, beats_per_bar: int, bpm: float | None = None,
+    model: Any, opened: Opened, limits: Limits, beats_per_bar: int | None, bpm: float | None = None,
     start_s: float | None = None,
 ) -> PromptLoop:  # fmt: skip
     raw, whole_s = opened.raw, opened.whole_s
     try:
         tempo = find_tempo(
-            raw, path=opened.path, bpm=bpm, start_s=start_s, beats_per_bar=beats_per_bar, whole_s=whole_s
+            raw, path=opened.path, bpm=bpm, start_s=start_s, beats_per_bar=beats_per_bar, whole_s=whole_s,
+            weights=model.tracker,
         )  # fmt: skip
-        return _on_grid(model, opened, tempo, limits, beats_per_bar)
+        return _on_grid(model, opened, tempo, limits, beats_per_bar or tempo.bar)
     except TempoError:
         if raw.duration_s >= SHORT_S:
             raise
@@ -198,7 +202,7 @@ def retime_loop(
     model: Any, loop: PromptLoop, bpm: float, beats_per_bar: int, limits: Limits, shift_s: float = 0.0
 ) -> PromptLoop:
     """The same audio on another grid, which begins `shift_s` later. Errors: TempoError, RequestError."""
-    bpm, beats_per_bar = check_bpm(bpm), check_beats_per_bar(beats_per_bar)
+    bpm = check_bpm(bpm)
     start_s = loop.start_s + shift_s
     if start_s < -1e-9:
         raise RequestError("The grid already starts at the beginning of the file.")

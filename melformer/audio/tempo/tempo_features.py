@@ -1,16 +1,16 @@
-"""What speaks for each candidate tempo: numbers that the decoder weighs (`decoder_fit.py` fits it)."""
+"""What speaks for each candidate tempo: numbers that the decoder weighs (`train/tempo/decoder_fit.py` fits it)."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from beat_network import BARS, TEMPI_BPM, Activations, Weights, network_input, run_network
-from candidates import Candidate, curve_at, evidence, fold_curve
-from clip_edges import NOTABLE_S, SoundEdges, find_edges, leading_zeros
-from mel import FRAMES_PER_S, mel_bands, one_channel
-from repeats import find_repeats
 
 from melformer.audio.grid import seconds_per_beat
+from melformer.audio.mel import FRAMES_PER_S, mel_bands, one_channel
+from melformer.audio.tempo.beat_network import BARS, TEMPI_BPM, Activations, Weights, network_input, run_network
+from melformer.audio.tempo.candidates import Candidate, curve_at, evidence, fold_curve
+from melformer.audio.tempo.edges import NOTABLE_S, SoundEdges, find_edges, leading_zeros
+from melformer.audio.tempo.repeats import find_repeats
 from melformer.audio.waveform import Waveform
 
 MAX_S = 60

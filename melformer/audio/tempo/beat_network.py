@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from mel import N_BANDS
+
+from melformer.audio.mel import N_BANDS
 
 STEP_FRAMES, KERNEL = 4, 5
 DILATIONS = (1, 2, 4, 8, 16, 32, 64)
@@ -34,7 +35,7 @@ def network_input(bands: np.ndarray) -> np.ndarray:
 
 
 def run_network(x: np.ndarray, w: Weights) -> Activations:
-    """What `tempo_network.py` computes, for one clip (n_frames, 40)."""
+    """What `train/tempo/tempo_network.py` computes, for one clip (n_frames, 40)."""
     assert x.shape[1] == N_BANDS
     n_frames = len(x)
     front = x

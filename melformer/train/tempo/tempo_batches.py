@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from beat_network import N_TEMPI, STEP_FRAMES, TEMPI_BPM
-from mel import FRAMES_PER_S, N_BANDS
-from tempo_material import Grid
 from torch import Tensor
 
 from melformer.audio.grid import seconds_per_beat
+from melformer.audio.mel import FRAMES_PER_S, N_BANDS
+from melformer.audio.tempo.beat_network import N_TEMPI, STEP_FRAMES, TEMPI_BPM
+from melformer.train.tempo.tempo_material import ClipGrid
 
 N_FRAMES, FRAMES_SHARES = (400, 800), (0.3, 0.7)
 _NEAR_S = 0.025  # a frame's target falls from 1 on the beat to 0 here
@@ -19,20 +19,27 @@ _SPEED = 0.3  # nats at most, up and down
 _SLOWEST_BPM, _FASTEST_BPM = 42.0, 230.0
 
 
-def draw_batch(
-    items: Sequence[tuple[np.ndarray, Grid]], n: int, rng: np.random.Generator, n_frames: int | None = None
-) -> dict[str, Tensor]:
-    """`n` examples, drawn and changed: bands, masks and targets. With `n_frames` the first `n`, as they are."""
-    if n_frames is not None:
-        drawn = [_example(logs.astype(np.float32), grid, 0, n_frames) for logs, grid in items[:n]]
-    else:
-        n_frames = int(rng.choice(N_FRAMES, p=FRAMES_SHARES))
-        chosen = [items[i] for i in rng.integers(len(items), size=n)]
-        drawn = [_changed(logs, grid, n_frames, rng) for logs, grid in chosen]
+Items = Sequence[tuple[np.ndarray, ClipGrid]]
+"""Clips as log-magnitudes (n_frames, 40), and their grids."""
+
+
+def draw_batch(items: Items, n: int, rng: np.random.Generator) -> dict[str, Tensor]:
+    """`n` examples, drawn and changed: bands, masks and targets."""
+    n_frames = int(rng.choice(N_FRAMES, p=FRAMES_SHARES))
+    chosen = [items[i] for i in rng.integers(len(items), size=n)]
+    return _stacked([_changed(logs, grid, n_frames, rng) for logs, grid in chosen])
+
+
+def plain_batch(items: Items) -> dict[str, Tensor]:
+    """The first 8 s of examples as they are."""
+    return _stacked([_example(logs.astype(np.float32), grid, 0, N_FRAMES[-1]) for logs, grid in items])
+
+
+def _stacked(drawn: Sequence[dict[str, np.ndarray]]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.stack([d[name] for d in drawn])) for name in drawn[0]}
 
 
-def _changed(logs: np.ndarray, grid: Grid, n_frames: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def _changed(logs: np.ndarray, grid: ClipGrid, n_frames: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     logs = logs.astype(np.float32)
     speed = float(np.exp(rng.uniform(-_SPEED, _SPEED))) if rng.random() < 0.5 else 1.0
     speed = float(np.clip(speed, _SLOWEST_BPM / grid.bpm, _FASTEST_BPM / grid.bpm))
@@ -48,7 +55,7 @@ def _changed(logs: np.ndarray, grid: Grid, n_frames: int, rng: np.random.Generat
     return _example(_recoloured(logs - logs.max(), rng), played, first, n_frames)
 
 
-def _example(logs: np.ndarray, grid: Grid, first: int, n_frames: int) -> dict[str, np.ndarray]:
+def _example(logs: np.ndarray, grid: ClipGrid, first: int, n_frames: int) -> dict[str, np.ndarray]:
     """A stretch of a clip as the network takes it, and its targets."""
     logs = logs[first : first + n_frames]
     kept = len(logs)
@@ -84,7 +91,7 @@ def _recoloured(logs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return logs
 
 
-def targets(grid: Grid, n_frames: int) -> dict[str, np.ndarray]:
+def targets(grid: ClipGrid, n_frames: int) -> dict[str, np.ndarray]:
     """What the network should answer: frames (3, n_frames), tempo (90,), metre ()."""
     times = np.arange(n_frames) / FRAMES_PER_S
     beat = seconds_per_beat(grid.bpm)

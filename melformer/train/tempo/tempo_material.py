@@ -6,16 +6,17 @@ through an MP3, a filter, an amplifier, noise.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import soundfile
-from mel import mel_bands
 from tqdm import tqdm
 
 from melformer.audio.grid import seconds_per_beat
+from melformer.audio.mel import mel_bands
+from melformer.audio.tempo.beat_network import METRES
 from melformer.audio.waveform import Waveform
 from melformer.corpus import compose, render
 from melformer.corpus.build import passage_seed
@@ -26,7 +27,6 @@ from melformer.corpus.styles.table import STYLES, find_style
 from melformer.files import atomic_path
 
 SAMPLE_RATE = 22_050
-METRES = ("4/4", "3/4", "5/4", "6/8", "7/8")
 # The report measures on the first; the decoder's weights and the confidence are fitted on the second.
 EVALUATION_STYLES = ("balkan brass", "disco", "samba", "electro", "folk dance", "boom bap")
 CALIBRATION_STYLES = ("garage", "soul", "salsa", "chip")
@@ -36,7 +36,7 @@ _PASSAGES_PER_FILE = 50
 
 
 @dataclass(frozen=True)
-class Grid:
+class ClipGrid:
     """Where the beats of a clip are: `beat_s` is one of them that begins a bar, in s from the clip's start.
 
     `metre` indexes METRES; music goes from `start_s` to `stop_s`, outside is silence or a tail.
@@ -51,21 +51,20 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Example:
+class TempoExample:
     """A clip and its grid; `whole`: it holds whole bars, with silence or a tail around them or not."""
 
     waveform: Waveform
-    grid: Grid
+    grid: ClipGrid
     whole: bool
-    style: str = ""
 
 
 def training_styles() -> tuple[str, ...]:
-    """Styles that the network may hear."""
+    """Styles that the network learns from."""
     return tuple(name for name in STYLES if name not in EVALUATION_STYLES + CALIBRATION_STYLES)
 
 
-def draw_passage(seed: int, styles: Sequence[str], rng: np.random.Generator, few: float = FEW_SHARE) -> Passage:
+def draw_passage(seed: int, styles: Sequence[str], rng: np.random.Generator, few: float) -> Passage:
     """A loop of 1 to 8 bars; in four of ten the metre is drawn anew, each as likely, whatever the style's is. A share
     `few` has one or two players."""
     style = styles[int(rng.integers(len(styles)))]
@@ -75,14 +74,14 @@ def draw_passage(seed: int, styles: Sequence[str], rng: np.random.Generator, few
     return compose(seed, style, long=0.0, metre=metre, few=bool(rng.random() < few))
 
 
-def examples(seed: int, index: int, styles: Sequence[str], n_each: int = 1, few: float = FEW_SHARE) -> list[Example]:
+def examples(seed: int, index: int, styles: Sequence[str], n_each: int, few: float) -> list[TempoExample]:
     """Clips of the n-th passage: so many whole, and so many played round and cut anywhere."""
     rng = np.random.default_rng([seed, index])
     passage = draw_passage(passage_seed(seed, index), styles, rng, few)
     return _clips(passage, passage.duration_s, rng, n_each)
 
 
-def midi_examples(folder: MidiFolder, seed: int, index: int, n_each: int = 1) -> list[Example]:
+def midi_examples(folder: MidiFolder, seed: int, index: int, n_each: int) -> list[TempoExample]:
     """Clips of the first one to eight bars of a MIDI file's passage, three of four at a whole BPM, as loops are; none
     in a metre that the tracker does not know."""
     rng = np.random.default_rng([seed, index])
@@ -96,14 +95,14 @@ def midi_examples(folder: MidiFolder, seed: int, index: int, n_each: int = 1) ->
     return _clips(passage, stop_s, rng, n_each)
 
 
-def _clips(passage: Passage, stop_s: float, rng: np.random.Generator, n_each: int) -> list[Example]:
+def _clips(passage: Passage, stop_s: float, rng: np.random.Generator, n_each: int) -> list[TempoExample]:
     loop = render(passage, SAMPLE_RATE).mono().samples[: round(stop_s * SAMPLE_RATE), 0]
     metre = METRES.index(passage.metre)
-    grid = Grid(passage.bpm, 0.0, passage.beats_per_bar, metre, 0.0, stop_s)
-    return [_spoil(make(loop, grid, rng), rng, passage.style) for _ in range(n_each) for make in (_whole, _cut)]
+    grid = ClipGrid(passage.bpm, 0.0, passage.beats_per_bar, metre, 0.0, stop_s)
+    return [_spoil(make(loop, grid, rng), rng) for _ in range(n_each) for make in (_whole, _cut)]
 
 
-def _whole(loop: np.ndarray, grid: Grid, rng: np.random.Generator) -> Example:
+def _whole(loop: np.ndarray, grid: ClipGrid, rng: np.random.Generator) -> TempoExample:
     """The loop's first bars, half of them with silence before and after, and with a tail."""
     bar = seconds_per_beat(grid.bpm) * grid.beats_per_bar
     n_bars = round(grid.stop_s / bar)
@@ -119,8 +118,8 @@ def _whole(loop: np.ndarray, grid: Grid, rng: np.random.Generator) -> Example:
         sound = np.concatenate([pads[0], sound, pads[1]])
         if tail:
             sound = _ring(sound, rng)
-    moved = Grid(grid.bpm, before_s, grid.beats_per_bar, grid.metre, before_s, before_s + stop_s)
-    return Example(_waveform(sound), moved, True)
+    moved = ClipGrid(grid.bpm, before_s, grid.beats_per_bar, grid.metre, before_s, before_s + stop_s)
+    return TempoExample(_waveform(sound), moved, True)
 
 
 def _pause(rng: np.random.Generator) -> float:
@@ -128,15 +127,15 @@ def _pause(rng: np.random.Generator) -> float:
     return float(rng.uniform(0.005, 0.06) if rng.random() < 0.4 else rng.uniform(0.06, 4.0))
 
 
-def _cut(loop: np.ndarray, grid: Grid, rng: np.random.Generator) -> Example:
+def _cut(loop: np.ndarray, grid: ClipGrid, rng: np.random.Generator) -> TempoExample:
     """4 to 20 s of the loop played round, from anywhere."""
     length = round(float(rng.uniform(4.0, 20.0)) * SAMPLE_RATE)
     start = int(rng.integers(len(loop)))
     sound = np.tile(loop, -(-(start + length) // len(loop)))[start : start + length]
     bar = seconds_per_beat(grid.bpm) * grid.beats_per_bar
     beat_s = -(start / SAMPLE_RATE) % bar
-    return Example(
-        _waveform(sound), Grid(grid.bpm, beat_s, grid.beats_per_bar, grid.metre, 0.0, length / SAMPLE_RATE), False
+    return TempoExample(
+        _waveform(sound), ClipGrid(grid.bpm, beat_s, grid.beats_per_bar, grid.metre, 0.0, length / SAMPLE_RATE), False
     )
 
 
@@ -150,7 +149,7 @@ def _ring(sound: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return sound + np.float32(rng.uniform(0.1, 0.8)) * wet
 
 
-def _spoil(example: Example, rng: np.random.Generator, style: str) -> Example:
+def _spoil(example: TempoExample, rng: np.random.Generator) -> TempoExample:
     """What happens to sound on its way: filters, drive, a room, noise, an MP3; often nothing."""
     sound = example.waveform.samples[:, 0]
     if rng.random() < 0.25:
@@ -169,7 +168,7 @@ def _spoil(example: Example, rng: np.random.Generator, style: str) -> Example:
     sound = np.asarray(sound, np.float32)
     if rng.random() < 0.2:
         sound = _mp3(sound, float(rng.uniform(0.3, 0.99)))
-    return Example(_waveform(sound), example.grid, example.whole, style)
+    return TempoExample(_waveform(sound), example.grid, example.whole)
 
 
 def _mp3(sound: np.ndarray, compression: float) -> np.ndarray:
@@ -185,26 +184,21 @@ def _mp3(sound: np.ndarray, compression: float) -> np.ndarray:
 
 
 def write_examples(
-    folder: Path,
-    seed: int,
-    n_passages: int,
-    styles: Sequence[str],
-    n_each: int = 1,
-    few: float = FEW_SHARE,
-    sound: bool = False,
+    folder: Path, seed: int, n_passages: int, make: Callable[[int], list[TempoExample]], sound: bool
 ) -> None:
-    """Write the examples of `n_passages` passages, a file for every 50; what is there already stays.
+    """Write the examples of passages 0, 1, …, a file for every 50; what is there already stays.
 
     `sound`: the clips themselves, for the decoder, and no mel bands.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for start in tqdm(range(0, n_passages, _PASSAGES_PER_FILE), desc="passages", unit="file"):
+    for start in tqdm(range(0, n_passages, _PASSAGES_PER_FILE), desc=f"{folder.name} {seed}", unit="file"):
         path, stop = folder / f"{seed}_{start:06d}.npz", min(n_passages, start + _PASSAGES_PER_FILE)
-        if not path.exists():
-            save_examples(path, [e for i in range(start, stop) for e in examples(seed, i, styles, n_each, few)], sound)
+        made = [] if path.exists() else [example for i in range(start, stop) for example in make(i)]
+        if made:
+            save_examples(path, made, sound)
 
 
-def save_examples(path: Path, made: Sequence[Example], sound: bool = False) -> None:
+def save_examples(path: Path, made: Sequence[TempoExample], sound: bool) -> None:
     """Grids of examples with their log-magnitudes, or with their samples (int16, full scale the clip's peak)."""
     if sound:
         bands = [_integers(e.waveform.samples[:, 0]) for e in made]
@@ -212,21 +206,18 @@ def save_examples(path: Path, made: Sequence[Example], sound: bool = False) -> N
         bands = [np.log10(mel_bands(e.waveform) + 1e-7).astype(np.float16) for e in made]
     grids = [(g.bpm, g.beat_s, g.beats_per_bar, g.metre, g.start_s, g.stop_s) for g in (e.grid for e in made)]
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez(
-            file, bands=np.concatenate(bands), lengths=np.array([len(b) for b in bands]), grids=np.array(grids),
-            whole=np.array([e.whole for e in made]),
-        )  # fmt: skip
+        np.savez(file, bands=np.concatenate(bands), lengths=np.array([len(b) for b in bands]), grids=np.array(grids))
 
 
 def _integers(samples: np.ndarray) -> np.ndarray:
     return np.rint(samples * (32_767.0 / max(float(np.abs(samples).max()), 1e-9))).astype(np.int16)
 
 
-def load_examples(paths: Sequence[Path]) -> Iterator[tuple[np.ndarray, Grid, bool]]:
-    """Log-magnitudes (n_frames, 40) or samples, grid, and whether whole bars, of every example."""
+def load_examples(paths: Sequence[Path]) -> Iterator[tuple[np.ndarray, ClipGrid]]:
+    """Log-magnitudes (n_frames, 40) or samples, and grid, of every example."""
     for path in paths:
         with np.load(path) as data:
             bands, ends = data["bands"], np.cumsum(data["lengths"])
             for i, (end, row) in enumerate(zip(ends, data["grids"])):
-                grid = Grid(row[0], row[1], int(row[2]), int(row[3]), row[4], row[5])
-                yield bands[end - data["lengths"][i] : end], grid, bool(data["whole"][i])
+                grid = ClipGrid(row[0], row[1], int(row[2]), int(row[3]), row[4], row[5])
+                yield bands[end - data["lengths"][i] : end], grid

@@ -5,27 +5,27 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from beat_network import BARS, Weights
-from decoder import (
+from torch import Tensor
+
+from melformer.audio.grid import seconds_per_beat
+from melformer.audio.tempo.beat_network import BARS, Weights
+from melformer.audio.tempo.decoder import (
     OPTIONS,
     SAME_BPM,
     candidate_shares,
     candidates_of,
     metre_features,
     phase_features,
+    softmax,
     tempo_probabilities,
     whole_span,
 )
-from tempo_features import analyse_clip, tempo_features
-from tempo_material import Grid
-from torch import Tensor
-
-from melformer.audio.grid import seconds_per_beat
+from melformer.audio.tempo.tempo_features import analyse_clip, tempo_features
 from melformer.audio.waveform import Waveform
+from melformer.train.tempo.tempo_material import ClipGrid
 
 HIDDEN, N_FITS = 16, 5
 EXACT_BPM = 0.001  # a length is exact, or is not the loop's
-CALIBRATION_SHARE = 3  # every third passage only calibrates
 _PHASE_S, _ON_EDGE_S = 0.012, 0.02
 
 
@@ -42,7 +42,7 @@ class DecoderExample:
     metre_right: np.ndarray
 
 
-def decoder_example(waveform: Waveform, grid: Grid, weights: Weights) -> DecoderExample:
+def decoder_example(waveform: Waveform, grid: ClipGrid, weights: Weights) -> DecoderExample:
     """Features of a clip, and the truth beside them."""
     clip = analyse_clip(waveform, weights)
     grid = replace(grid, beat_s=grid.beat_s - clip.edges.before_s)
@@ -63,7 +63,7 @@ def decoder_example(waveform: Waveform, grid: Grid, weights: Weights) -> Decoder
     )
 
 
-def _first_audible_beat(grid: Grid, sound_start_s: float) -> float:
+def _first_audible_beat(grid: ClipGrid, sound_start_s: float) -> float:
     """As the decoder takes it: the clip's start where a beat lies just before it."""
     beat_s = seconds_per_beat(grid.bpm)
     first = grid.beat_s % beat_s
@@ -73,13 +73,16 @@ def _first_audible_beat(grid: Grid, sound_start_s: float) -> float:
 
 
 def fit_decoder(
-    fit: Sequence[DecoderExample], held: Sequence[DecoderExample], steps: int = 600, decay: float = 2e-4, seed: int = 0
+    fit: Sequence[DecoderExample], held: Sequence[DecoderExample], steps: int, decay: float = 2e-4, seed: int = 0
 ) -> Weights:
-    """All weights whose names begin with `decoder.`; clips in `held` only calibrate."""
+    """All weights whose names begin with `decoder.`; clips in `held` only calibrate.
+
+    The score of a tempo is the mean of five fits.
+    """
     torch.manual_seed(seed)
     weights = _mean_score([_fit_tempo(fit, steps, decay) for _ in range(N_FITS)])
-    weights["decoder.phase.weight"] = _fit_choice([(s.phase, s.phase_right) for s in fit], 400)
-    weights["decoder.metre.weight"] = _fit_choice([(s.metre, s.metre_right) for s in fit], 400)
+    weights["decoder.phase.weight"] = _fit_choice([(s.phase, s.phase_right) for s in fit], steps // 2)
+    weights["decoder.metre.weight"] = _fit_choice([(s.metre, s.metre_right) for s in fit], steps // 2)
     for name, pairs in judge_all(held, weights).items():
         weights[f"decoder.{name}.calibration"] = _fit_line(*pairs)
     return {name: value.astype(np.float32) for name, value in weights.items()}
@@ -175,10 +178,10 @@ def judge_all(held: Iterable[DecoderExample], w: Weights) -> dict[str, tuple[np.
 
 def _judge(s: DecoderExample, w: Weights) -> Iterator[tuple[str, tuple[float, bool]]]:
     yield "tempo", judge_tempo(s, w)
-    odds = _softmax(s.phase @ w["decoder.phase.weight"])
+    odds = softmax(s.phase @ w["decoder.phase.weight"])
     around = (int(odds.argmax()) + np.arange(-6, 7)) % len(odds)
     yield "phase", (min(1.0, float(odds[around].sum())), bool(s.phase_right[around].any()))
-    odds = _softmax(s.metre @ w["decoder.metre.weight"])
+    odds = softmax(s.metre @ w["decoder.metre.weight"])
     metres = np.array([metre for metre, _ in OPTIONS])
     shares = [float(odds[metres == k].sum()) for k in range(len(BARS))]
     metre = int(np.argmax(shares))
@@ -193,11 +196,6 @@ def judge_tempo(s: DecoderExample, w: Weights) -> tuple[float, bool]:
     probabilities = tempo_probabilities(s.bpms, shares)
     best = int(np.lexsort((shares, probabilities.round(6)))[-1])
     return float(probabilities[best]), bool(s.tempo_right[np.abs(s.bpms / s.bpms[best] - 1.0) < SAME_BPM].any())
-
-
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    odds = np.exp(scores - scores.max())
-    return odds / odds.sum()
 
 
 def _fit_line(probability: np.ndarray, right: np.ndarray) -> np.ndarray:

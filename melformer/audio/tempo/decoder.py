@@ -8,13 +8,13 @@ on, calibrates them.
 from dataclasses import dataclass
 
 import numpy as np
-from beat_network import BARS, METRES, Weights
-from candidates import Candidate, find_candidates, fold_curve, free_tempi
-from clip_edges import NOTABLE_S, SoundEdges
-from mel import FRAMES_PER_S
-from tempo_features import AnalysedClip, bar_sums, tempo_features
 
 from melformer.audio.grid import seconds_per_beat
+from melformer.audio.mel import FRAMES_PER_S
+from melformer.audio.tempo.beat_network import BARS, METRES, Weights
+from melformer.audio.tempo.candidates import Candidate, find_candidates, fold_curve, free_tempi
+from melformer.audio.tempo.edges import NOTABLE_S, SoundEdges
+from melformer.audio.tempo.tempo_features import AnalysedClip, bar_sums, tempo_features
 
 SAME_BPM = 0.004  # candidates nearer than this share their probability
 N_PHASES = 96
@@ -109,7 +109,7 @@ def calibrated(probability: float, w: Weights, name: str) -> float:
     """The share of clips that were right at this probability: a straight line in log-odds."""
     slope, offset = w[f"decoder.{name}.calibration"]
     logit = np.log(max(probability, 1e-6) / max(1.0 - probability, 1e-6))
-    return float(1.0 / (1.0 + np.exp(-(slope * logit + offset))))
+    return float(0.5 + 0.5 * np.tanh(0.5 * (slope * logit + offset)))
 
 
 def phase_features(clip: AnalysedClip, bpm: float, span: tuple[float, float] | None) -> tuple[np.ndarray, np.ndarray]:
@@ -155,7 +155,7 @@ def _bar_folds(clip: AnalysedClip, period: float) -> list[np.ndarray]:
 def estimate_phase(clip: AnalysedClip, bpm: float, span: tuple[float, float] | None, w: Weights) -> tuple[float, float]:
     """The first beat that sounds, in s, and its probability."""
     phases_s, features = phase_features(clip, bpm, span)
-    odds = _softmax(features @ w["decoder.phase.weight"])
+    odds = softmax(features @ w["decoder.phase.weight"])
     beat_s = seconds_per_beat(bpm)
     best = int(odds.argmax())
     reach = max(1, int(0.03 / beat_s * N_PHASES))
@@ -209,7 +209,7 @@ def estimate_bar(
     clip: AnalysedClip, bpm: float, start_s: float, whole: int, w: Weights, beats_per_bar: int | None = None
 ) -> BarEstimate:
     """Metre and downbeat, from `start_s` on; `beats_per_bar` if it is known."""
-    odds = _softmax(metre_features(clip, bpm, start_s, whole) @ w["decoder.metre.weight"])
+    odds = softmax(metre_features(clip, bpm, start_s, whole) @ w["decoder.metre.weight"])
     metres = np.array([metre for metre, _ in OPTIONS])
     known = np.array([BARS[metre] == beats_per_bar for metre in metres])
     if known.any():
@@ -223,6 +223,7 @@ def estimate_bar(
     )  # fmt: skip
 
 
-def _softmax(scores: np.ndarray) -> np.ndarray:
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Probabilities of options by their scores, (n_options,)."""
     odds = np.exp(scores - scores.max())
     return odds / odds.sum()

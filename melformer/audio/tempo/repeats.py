@@ -1,8 +1,8 @@
 """After how many seconds a clip repeats itself: a loop that was played round shows its length, wherever it was cut."""
 
 import numpy as np
-from mel import FRAMES_PER_S
 
+from melformer.audio.mel import FRAMES_PER_S
 from melformer.audio.waveform import Waveform
 
 _MOST = 3

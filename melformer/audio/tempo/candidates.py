@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-from beat_network import TEMPI_BPM
-from clip_edges import SoundEdges
-from mel import FRAMES_PER_S
 
 from melformer.audio.grid import MAX_BPM, MIN_BPM, bpm_of, seconds_per_beat
+from melformer.audio.mel import FRAMES_PER_S
+from melformer.audio.tempo.beat_network import TEMPI_BPM
+from melformer.audio.tempo.edges import SoundEdges
 
 MIN_LENGTH_BPM, MAX_LENGTH_BPM = 45.0, 220.0
 COUNTS = np.array([n for n in range(1, 257) if n <= 16 or any(n % bar == 0 for bar in (4, 5, 6, 7, 9))])

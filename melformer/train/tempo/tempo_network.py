@@ -1,10 +1,14 @@
-"""The beat tracker as torch trains it; `beat_network.py` computes the same with numpy alone."""
+"""The beat tracker as torch trains it; `audio/tempo/beat_network.py` computes the same with numpy alone."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from beat_network import (
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from melformer.audio.mel import N_BANDS
+from melformer.audio.tempo.beat_network import (
     DILATIONS,
     KERNEL,
     N_METRES,
@@ -14,9 +18,6 @@ from beat_network import (
     UP_CHANNELS,
     Weights,
 )
-from mel import N_BANDS
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class TempoNetwork(nn.Module):
 
     def __init__(self, config: TempoNetworkConfig) -> None:
         super().__init__()
+        self.config = config
         front, dim, hidden = config.front, config.dim, config.hidden
         self.front1 = nn.Conv1d(N_BANDS, front, 3, padding=1)
         self.front2 = nn.Conv1d(front, front, 3, padding=1)

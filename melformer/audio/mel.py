@@ -44,17 +44,27 @@ def one_channel(samples: np.ndarray) -> np.ndarray:
     return mean if float(mean @ mean) > 0.1 * float(powers.max()) else samples[:, powers.argmax()]
 
 
+def mel_edges(n_bands: int, low_hz: float, high_hz: float) -> np.ndarray:
+    """Hertz at even steps of the mel scale (O'Shaughnessy 1987), bands reach from one to the next but one:
+    (n_bands + 2,)."""
+    low, high = (2_595.0 * np.log10(1.0 + hz / 700.0) for hz in (low_hz, high_hz))
+    return 700.0 * (10.0 ** (np.linspace(low, high, n_bands + 2) / 2_595.0) - 1.0)
+
+
+def triangles(n_fft: int, sample_rate: int, edges: np.ndarray) -> np.ndarray:
+    """A filter on each three neighbouring edges, 1 on the middle one: float64 (n_fft // 2 + 1, n_edges − 2)."""
+    hz = np.arange(n_fft // 2 + 1)[:, None] * sample_rate / n_fft
+    low, middle, high = edges[:-2], edges[1:-1], edges[2:]
+    return np.maximum(np.minimum((hz - low) / (middle - low), (high - hz) / (high - middle)), 0.0)
+
+
+def unit_sums(filters: np.ndarray) -> np.ndarray:
+    """Filters (n_bins, n_bands) whose weights sum to 1 each: float32."""
+    return (filters / np.maximum(filters.sum(axis=0), 1e-9)).astype(np.float32)
+
+
 @lru_cache(maxsize=4)
 def _filters(sample_rate: int, n_fft: int) -> np.ndarray:
-    """Triangles on the mel scale of O'Shaughnessy, each with a sum of 1: float32 (n_bins, 40)."""
-    mels = np.linspace(_mel(LOW_HZ), _mel(HIGH_HZ), N_BANDS + 2)
-    edges = 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
-    hertz = np.arange(min(n_fft // 2 + 1, int(HIGH_HZ * n_fft / sample_rate) + 2)) * (sample_rate / n_fft)
-    rising = (hertz[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - hertz[:, None]) / (edges[2:] - edges[1:-1])
-    triangles = np.maximum(0.0, np.minimum(rising, falling))
-    return (triangles / np.maximum(triangles.sum(axis=0), 1e-9)).astype(np.float32)
-
-
-def _mel(hertz: float) -> float:
-    return 2595.0 * np.log10(1.0 + hertz / 700.0)
+    """As far up as they reach: float32 (n_bins, 40)."""
+    n_bins = min(n_fft // 2 + 1, int(HIGH_HZ * n_fft / sample_rate) + 2)
+    return unit_sums(triangles(n_fft, sample_rate, mel_edges(N_BANDS, LOW_HZ, HIGH_HZ))[:n_bins])

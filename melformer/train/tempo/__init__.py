@@ -1,0 +1,1 @@
+"""How the beat tracker of `audio/tempo` is trained: material, network, decoder."""
