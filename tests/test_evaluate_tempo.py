@@ -27,7 +27,7 @@ from melformer.audio.tempo import Tempo
 from melformer.audio.waveform import Waveform
 from melformer.evaluate.sets import EvaluationClip
 
-FOUND = Tempo(120.0, "detected", 0.8, 0.5, 0.9)
+FOUND = Tempo(120.0, "detected", 0.8, 0.5, 0.9, None, (), "3/4", 3, 0.7, 2, 0.6)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,19 @@ def test_what_is_found_is_judged_by_the_truth(
     assert (either.kind == "right") == (kind != "wrong")
 
 
+@pytest.mark.parametrize(
+    ("says", "metre", "bar", "beat_s", "verdict"),
+    [(120.0, "3/4", 3, 0.0, (True, True)), (120.0, "3/4", 3, 0.5, (True, False)), (120.0, "4/4", 4, 1.5, (False, True)),
+     (120.0, "", 1, 0.0, (None, None)), (60.0, "3/4", 3, 0.0, (None, None)), (90.0, "3/4", 3, 0.0, (None, None))],
+)  # fmt: skip
+def test_metre_and_bars_are_judged_where_the_tempo_is_right(
+    monkeypatch: pytest.MonkeyPatch, says: float, metre: str, bar: int, beat_s: float, verdict: tuple
+) -> None:
+    monkeypatch.setattr(tempo_report, "find_tempo", lambda waveform: FOUND)
+    found = judge(Piece(loop_samples(4, 120.0), says, beat_s, metre=metre, beats_per_bar=bar))
+    assert (found.metre, found.downbeat) == verdict and found.sure == (0.9, 0.7, 0.6)
+
+
 def test_a_cut_piece_knows_where_its_beats_are() -> None:
     rate, bpm = 8_000, 120.0
     samples = np.zeros((4 * rate // 2, 1), np.float32)
@@ -56,6 +69,8 @@ def test_a_cut_piece_knows_where_its_beats_are() -> None:
         piece = cut_anywhere(clip, rng)
         assert 4.0 <= piece.waveform.duration_s <= 12.0
         assert np.argmax(piece.waveform.samples[:, 0] > 0) / rate == pytest.approx(piece.beat_s, abs=1e-4)
+    bars = [cut_anywhere(clip, rng, "3/4", 3) for _ in range(20)]
+    assert {bar.metre for bar in bars} == {"3/4"} and 0.5 < max(bar.beat_s for bar in bars) < 1.5
 
 
 def test_silence_moves_the_beat() -> None:
@@ -66,8 +81,10 @@ def test_silence_moves_the_beat() -> None:
 
 def test_passages_are_cut_at_bar_lines() -> None:
     rng = np.random.default_rng(0)
-    for clip, beats_per_bar in composed(3, seed=5):
-        n_beats = whole_bars(clip, beats_per_bar, rng).waveform.duration_s * clip.bpm / 60.0
+    for clip, metre, beats_per_bar in composed(3, seed=5):
+        piece = whole_bars(clip, rng, metre, beats_per_bar)
+        assert piece.metre == metre and piece.beat_s == 0.0
+        n_beats = piece.waveform.duration_s * clip.bpm / 60.0
         assert n_beats == pytest.approx(beats_per_bar * round(n_beats / beats_per_bar), abs=1e-3)
 
 
@@ -79,7 +96,12 @@ def test_shares_and_calibration() -> None:
     )
     found = shares([good, good, octave, bad])
     assert (found["right"], found["octave"], found["wrong"]) == (0.5, 0.25, 0.25)
-    assert found["first_beat"] == 1.0 and shares([bad])["first_beat"] is None
+    assert found["first_beat"] == 1.0 and shares([bad])["first_beat"] is None and found["metre"] is None
+    waltz = replace(good, metre=True, downbeat=False, sure=(1.0, 0.75, 0.25))
+    assert (shares([waltz, bad])["metre"], shares([waltz, bad])["downbeat"]) == (1.0, 0.0)
+    others = calibration([waltz] * 10 + [bad])["expected_errors_of_others"]
+    assert others == {"first_beat": 0.0, "metre": 0.25, "downbeat": 0.25}
+    assert calibration([bad])["expected_errors_of_others"]["first_beat"] is None
     trust = calibration([good] * 90 + [replace(good, kind="wrong")] * 10)
     assert trust["sure_and_wrong"] == trust["sure_and_not_right"] == 0.1
     assert calibration([replace(good, confidence=1.0)] * 5)["expected_error"] == 0.0
@@ -106,5 +128,6 @@ def test_pieces_are_named_by_their_set(tmp_path: Path) -> None:
     assert [name for name, _ in tempo_report.pieces(args)] == [
         "recorded loops, whole", "recorded loops in silence", *2 * ["recorded loops, played round and cut anywhere"],
         "composed passages, 1 to 8 whole bars", "composed passages, played round and cut anywhere",
-        "more cuts of composed passages", "songs, their first 24 beats",
+        "more cuts of composed passages", "passages in styles that nothing was fitted on, 1 to 8 whole bars",
+        "the same, played round and cut anywhere", "songs, their first 24 beats",
     ]  # fmt: skip

@@ -285,9 +285,10 @@ def pointer_text(results: dict[str, Any]) -> str:
 
 def tempo_text(results: dict[str, Any]) -> str:
     """One set a line, then fifths by confidence."""
-    columns = ("right", "octave", "wrong", "first_beat")
+    columns = ("right", "octave", "wrong", "first_beat", "metre", "downbeat")
     rows = [
-        [name, str(s["n"]), *(figure(s[key], percent=True) for key in columns)] for name, s in results["sets"].items()
+        [name, str(s["n"]), *(figure(s.get(key), percent=True) for key in columns)]
+        for name, s in results["sets"].items()
     ]
     sets = markdown(["clips", "number", *(key.replace("_", " ") for key in columns)], rows)
     trust = results["calibration"]
@@ -295,9 +296,11 @@ def tempo_text(results: dict[str, Any]) -> str:
         [str(i), figure(fifth["confidence"]), figure(fifth["right"], percent=True)]
         for i, fifth in enumerate(trust["fifths"], 1)
     ]
+    others = trust.get("expected_errors_of_others", {})
+    also = "".join(f", of {key.replace('_', ' ')} {figure(value, 3)}" for key, value in others.items())
     said = (
-        f"Expected calibration error {figure(trust['expected_error'], 3)} over {trust['n']:,} clips; 0.9 or more on a "
-        f"wrong tempo: {figure(100 * trust['sure_and_wrong'], 1)}%, on half or double: "
+        f"Expected calibration error {figure(trust['expected_error'], 3)} over {trust['n']:,} clips{also}; 0.9 or more "
+        f"on a wrong tempo: {figure(100 * trust['sure_and_wrong'], 1)}%, on half or double: "
         f"{figure(100 * (trust['sure_and_not_right'] - trust['sure_and_wrong']), 1)}%. "
         f"{figure(results['seconds_of_a_core_for_8_s'])} s of a core for 8 s of sound."
     )

@@ -1,4 +1,4 @@
-"""How often tempo and first beat are found by the sound alone, and what their confidence is worth.
+"""How often tempo, beats and bars are found by the sound alone, and what their confidence is worth.
 
 python tools/tempo_report.py LOOPS [--songs DIR] [--passages 200] [--cuts 20] [-o docs/results/tempo.json]
 
@@ -26,6 +26,7 @@ from melformer.errors import AudioError, MelformerError
 from melformer.evaluate.results import write_results
 from melformer.evaluate.sets import FIRST_HELD_OUT_SEED, EvaluationClip
 from melformer.evaluate.tables import table
+from melformer.train.tempo.tempo_material import EVALUATION_STYLES
 
 SAME = 0.005  # of the tempo
 NEAR_S = 0.03
@@ -41,21 +42,28 @@ PADDINGS_S = (
 
 @dataclass(frozen=True)
 class Piece:
-    """What is analysed, and the truth: `beat_s` is where some beat is, in seconds from the start."""
+    """What is analysed, and the truth: `beat_s` is where some beat is, in seconds from the start, and a bar of `metre`
+    where that is known."""
 
     waveform: Waveform
     bpm: float
     beat_s: float = 0.0
     either_octave: bool = False
+    metre: str = ""
+    beats_per_bar: int = 1
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`kind` is "right", "octave" (half or double the tempo) or "wrong"; `on_beat` is None where it is wrong."""
+    """`kind` is "right", "octave" (half or double the tempo) or "wrong"; `on_beat` is None where it is wrong, `metre`
+    and `downbeat` where it is not right or the metre unknown. `sure` are the confidences of these three."""
 
     kind: str
     on_beat: bool | None
     confidence: float
+    metre: bool | None = None
+    downbeat: bool | None = None
+    sure: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 def judge(piece: Piece) -> Verdict:
@@ -63,12 +71,20 @@ def judge(piece: Piece) -> Verdict:
     found = find_tempo(Waveform(piece.waveform.samples, piece.waveform.sample_rate))
     ratios = {"right": 1.0, "double": 2.0, "half": 0.5}
     near = [name for name, ratio in ratios.items() if abs(found.bpm / (ratio * piece.bpm) - 1.0) <= SAME]
+    sure = (found.start_confidence, found.metre_confidence, found.downbeat_confidence)
     if not near:
-        return Verdict("wrong", None, found.confidence)
-    beat_s = seconds_per_beat(max(found.bpm, piece.bpm))  # of the finer of the two grids
-    off = (found.start_s - piece.beat_s + beat_s / 2) % beat_s - beat_s / 2
+        return Verdict("wrong", None, found.confidence, sure=sure)
+
+    def on_grid(time_s: float, period_s: float) -> bool:
+        return abs((time_s - piece.beat_s + period_s / 2) % period_s - period_s / 2) <= NEAR_S
+
+    on_beat = on_grid(found.start_s, seconds_per_beat(max(found.bpm, piece.bpm)))  # of the finer of the two grids
     kind = "right" if near[0] == "right" or piece.either_octave else "octave"
-    return Verdict(kind, abs(off) <= NEAR_S, found.confidence)
+    if near[0] != "right" or not piece.metre:
+        return Verdict(kind, on_beat, found.confidence, sure=sure)
+    beat_s = seconds_per_beat(piece.bpm)
+    downbeat = on_grid(found.start_s + found.downbeat * beat_s, piece.beats_per_bar * beat_s)
+    return Verdict(kind, on_beat, found.confidence, found.metre == piece.metre, downbeat, sure)
 
 
 def named_clips(folder: Path) -> list[EvaluationClip]:
@@ -95,15 +111,15 @@ def _either(clip: EvaluationClip) -> bool:
     return any(name in clip.name for name in EITHER_OCTAVE)
 
 
-def cut_anywhere(clip: EvaluationClip, rng: np.random.Generator) -> Piece:
-    """A stretch of a loop that is played round, from any sample on."""
+def cut_anywhere(clip: EvaluationClip, rng: np.random.Generator, metre: str = "", beats_per_bar: int = 1) -> Piece:
+    """A stretch of a loop that is played round, from any sample on; its metre where it is known."""
     rate = clip.waveform.sample_rate
     length = round(rng.uniform(*LENGTHS_S) * rate)
     start = int(rng.integers(clip.waveform.n_samples))
     times = -(-(start + length) // clip.waveform.n_samples)
     samples = np.tile(clip.waveform.samples, (times, 1))[start : start + length]
-    beat_s = -(start / rate) % seconds_per_beat(clip.bpm)
-    return Piece(Waveform(samples, rate), clip.bpm, beat_s, _either(clip))
+    beat_s = -(start / rate) % (beats_per_bar * seconds_per_beat(clip.bpm))
+    return Piece(Waveform(samples, rate), clip.bpm, beat_s, _either(clip), metre, beats_per_bar)
 
 
 def in_silence(clip: EvaluationClip, before_s: float, after_s: float) -> Piece:
@@ -113,19 +129,23 @@ def in_silence(clip: EvaluationClip, before_s: float, after_s: float) -> Piece:
     return Piece(Waveform(samples, rate), clip.bpm, before_s, either_octave=_either(clip))
 
 
-def composed(passages: int, seed: int) -> Iterator[tuple[EvaluationClip, int]]:
-    """Passages of held-out seeds and how many beats a bar of each has."""
+def composed(
+    passages: int, seed: int, styles: Sequence[str] | None = None
+) -> Iterator[tuple[EvaluationClip, str, int]]:
+    """Passages of held-out seeds (in `styles`, else in all), the metre of each, and how many beats a bar has."""
     from melformer.corpus.build import iterate
 
-    for index, (passage, waveform) in enumerate(islice(iterate(FIRST_HELD_OUT_SEED + seed, long=0.0), passages)):
-        yield EvaluationClip(str(index), waveform, passage.bpm, passage.n_beats), passage.beats_per_bar
+    made = iterate(FIRST_HELD_OUT_SEED + seed, styles=styles, long=0.0)
+    for index, (passage, waveform) in enumerate(islice(made, passages)):
+        clip = EvaluationClip(str(index), waveform, passage.bpm, passage.n_beats)
+        yield clip, passage.metre, passage.beats_per_bar
 
 
-def whole_bars(clip: EvaluationClip, beats_per_bar: int, rng: np.random.Generator) -> Piece:
+def whole_bars(clip: EvaluationClip, rng: np.random.Generator, metre: str, beats_per_bar: int) -> Piece:
     """The first one to eight bars."""
     n_bars = int(rng.integers(1, 1 + max(1, min(8, clip.n_beats // beats_per_bar))))
     edges = BeatGrid(clip.bpm, clip.waveform.sample_rate).edges(n_bars * beats_per_bar)
-    return Piece(clip.waveform.slice(0, int(edges[-1])), clip.bpm)
+    return Piece(clip.waveform.slice(0, int(edges[-1])), clip.bpm, 0.0, False, metre, beats_per_bar)
 
 
 def first_beats(clip: EvaluationClip) -> Piece:
@@ -143,11 +163,14 @@ def pieces(args: argparse.Namespace) -> Iterator[tuple[str, Piece]]:
             yield "recorded loops in silence", in_silence(clip, *padding)
         for _ in range(args.cuts):
             yield "recorded loops, played round and cut anywhere", cut_anywhere(clip, rng)
-    for clip, bar in composed(args.passages, args.seed):
-        yield "composed passages, 1 to 8 whole bars", whole_bars(clip, bar, rng)
-        yield "composed passages, played round and cut anywhere", cut_anywhere(clip, rng)
+    for clip, *bar in composed(args.passages, args.seed):
+        yield "composed passages, 1 to 8 whole bars", whole_bars(clip, rng, *bar)
+        yield "composed passages, played round and cut anywhere", cut_anywhere(clip, rng, *bar)
         for _ in range(args.more_cuts):
-            yield "more cuts of composed passages", cut_anywhere(clip, rng)
+            yield "more cuts of composed passages", cut_anywhere(clip, rng, *bar)
+    for clip, *bar in composed(args.passages, args.seed, EVALUATION_STYLES):
+        yield "passages in styles that nothing was fitted on, 1 to 8 whole bars", whole_bars(clip, rng, *bar)
+        yield "the same, played round and cut anywhere", cut_anywhere(clip, rng, *bar)
     for clip in named_clips(args.songs) if args.songs else []:
         yield "songs, their first 24 beats", first_beats(clip)
 
@@ -177,43 +200,55 @@ def shares(verdicts: Sequence[Verdict]) -> dict[str, float | None]:
         "n": len(verdicts),
         **{kind: float(np.mean([v.kind == kind for v in verdicts])) for kind in ("right", "octave", "wrong")},
         "first_beat": share([v.on_beat for v in verdicts]),
+        "metre": share([v.metre for v in verdicts]),
+        "downbeat": share([v.downbeat for v in verdicts]),
     }
 
 
 def calibration(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Mean confidence and share right in fifths by confidence, what they differ by, and the worst fault."""
-    ordered = sorted(verdicts, key=lambda verdict: verdict.confidence)
-    parts = [part for part in np.array_split(np.arange(len(ordered)), 5) if len(part)]
-    fifths = [
-        {
-            "confidence": float(np.mean([ordered[i].confidence for i in part])),
-            "right": float(np.mean([ordered[i].kind == "right" for i in part])),
-        }
-        for part in parts
-    ]
-    off = [abs(fifth["confidence"] - fifth["right"]) * len(part) for fifth, part in zip(fifths, parts)]
-    sure = [v.kind != "right" and v.confidence >= SURE for v in ordered]
+    """Mean confidence and share right in fifths by confidence, what they differ by, for tempo and for what is known of
+    beats and bars; and the worst fault."""
+    fifths, expected_error = _fifths([(v.confidence, v.kind == "right") for v in verdicts])
+    sure = [v.kind != "right" and v.confidence >= SURE for v in verdicts]
+    answers = [(v.on_beat, v.metre, v.downbeat) for v in verdicts]
+    others = {
+        name: _fifths([(v.sure[i], known) for v, a in zip(verdicts, answers) if (known := a[i]) is not None])[1]
+        for i, name in enumerate(("first_beat", "metre", "downbeat"))
+    }
     return {
-        "n": len(ordered), "fifths": fifths, "expected_error": sum(off) / len(ordered),
+        "n": len(verdicts), "fifths": fifths, "expected_error": expected_error, "expected_errors_of_others": others,
         "sure_and_not_right": float(np.mean(sure)),
-        "sure_and_wrong": float(np.mean([s and v.kind == "wrong" for s, v in zip(sure, ordered)])),
+        "sure_and_wrong": float(np.mean([s and v.kind == "wrong" for s, v in zip(sure, verdicts)])),
     }  # fmt: skip
+
+
+def _fifths(pairs: Sequence[tuple[float, bool]]) -> tuple[list[dict[str, float]], float | None]:
+    """(confidence, right) in fifths by confidence, and the expected calibration error; None of nothing."""
+    ordered = sorted(pairs, key=lambda pair: pair[0])
+    parts = [
+        np.array(ordered[part[0] : part[-1] + 1]) for part in np.array_split(np.arange(len(ordered)), 5) if len(part)
+    ]
+    fifths = [dict(zip(("confidence", "right"), part.mean(axis=0).tolist())) for part in parts]
+    off = [abs(fifth["confidence"] - fifth["right"]) * len(part) for fifth, part in zip(fifths, parts)]
+    return fifths, sum(off) / len(ordered) if ordered else None
 
 
 def report(found: dict[str, Any]) -> str:
     """Tables of what was measured."""
-    columns = ("right", "octave", "wrong", "first_beat")
+    columns = ("right", "octave", "wrong", "first_beat", "metre", "downbeat")
     rows = [
         [name, s["n"], *(float("nan") if s[key] is None else 100.0 * s[key] for key in columns)]
         for name, s in found["sets"].items()
     ]
     trust = found["calibration"]
     fifths = [[str(i), fifth["confidence"], 100.0 * fifth["right"]] for i, fifth in enumerate(trust["fifths"], 1)]
+    others = [(name.replace("_", " "), error) for name, error in trust["expected_errors_of_others"].items()]
     return "\n\n".join([
         table(["clips", "number", *(f"{key.replace('_', ' ')} %" for key in columns)], rows),
         table(["fifth by confidence", "confidence", "right %"], fifths),
         f"expected calibration error {trust['expected_error']:.3f}; at {SURE} or more and wrong: "
         f"{100 * trust['sure_and_wrong']:.1f}%, or an octave off: {100 * trust['sure_and_not_right']:.1f}%",
+        *(f"expected calibration error of {name}: {error:.3f}" for name, error in others if error is not None),
         f"{found['seconds_of_a_core_for_8_s']:.2f} s of a core for 8 s of sound",
     ])  # fmt: skip
 

@@ -27,7 +27,7 @@ from melformer.corpus.styles.table import STYLES, find_style
 from melformer.files import atomic_path
 
 SAMPLE_RATE = 22_050
-# The report measures on the first; the decoder's weights and the confidence are fitted on the second.
+# Nothing is fitted on the first; the decoder's weights and the confidence are, on the second.
 EVALUATION_STYLES = ("balkan brass", "disco", "samba", "electro", "folk dance", "boom bap")
 CALIBRATION_STYLES = ("garage", "soul", "salsa", "chip")
 _OWN_METRE_SHARE, FEW_SHARE, _WHOLE_BPM_SHARE = 0.6, 0.08, 0.75
