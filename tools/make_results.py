@@ -296,8 +296,8 @@ def tempo_text(results: dict[str, Any]) -> str:
         [str(i), figure(fifth["confidence"]), figure(fifth["right"], percent=True)]
         for i, fifth in enumerate(trust["fifths"], 1)
     ]
-    others = trust.get("expected_errors_of_others", {})
-    also = "".join(f", of {key.replace('_', ' ')} {figure(value, 3)}" for key, value in others.items())
+    others = trust["expected_errors_of_others"].items()
+    also = "".join(f", of {key.replace('_', ' ')} {figure(value, 3)}" for key, value in others)
     said = (
         f"Expected calibration error {figure(trust['expected_error'], 3)} over {trust['n']:,} clips{also}; 0.9 or more "
         f"on a wrong tempo: {figure(100 * trust['sure_and_wrong'], 1)}%, on half or double: "

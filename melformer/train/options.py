@@ -71,7 +71,7 @@ _POINTER: dict[str, Any] = {
     "beta1": 0.9, "beta2": 0.98, "ema_decay": 0.995, "validate_every": 100, "bf16": False,
 }  # fmt: skip
 _TEMPO: dict[str, Any] = {
-    "steps": 5_600, "batch_size": 16, "lr": 2.5e-3, "warmup_steps": 100, "decay_fraction": 0.6, "beta1": 0.9,
+    "steps": 20_000, "batch_size": 16, "lr": 2.5e-3, "warmup_steps": 100, "decay_fraction": 0.6, "beta1": 0.9,
     "beta2": 0.98, "ema_decay": 0.995, "validate_every": 100, "bf16": False,
 }  # fmt: skip
 _FEW_STEPS: dict[str, Any] = {"steps": 4, "warmup_steps": 2, "validate_every": 4, "save_every": 2}

@@ -17,6 +17,7 @@ from melformer.audio.tempo.edges import NOTABLE_S, SoundEdges
 from melformer.audio.tempo.tempo_features import AnalysedClip, bar_sums, tempo_features
 
 SAME_BPM = 0.004  # candidates nearer than this share their probability
+LENGTH_SHARE = 0.05
 N_PHASES = 96
 N_PHASE_FEATURES, N_METRE_FEATURES = 11, 13
 NEAR_S = 0.02  # a start this near to a beat is on it
@@ -53,8 +54,17 @@ def estimate_tempo(
     shares = candidate_shares(tempo_features(clip, candidates, beats_per_bar), w)
     probabilities = tempo_probabilities(np.array([c.bpm for c in candidates]), shares)
     best = int(np.lexsort((shares, probabilities.round(6)))[-1])
-    chosen = _exact(candidates[best], candidates)
+    chosen = _exact(_by_length(best, candidates, shares), candidates)
     return TempoEstimate(chosen.bpm, calibrated(float(probabilities[best]), w, "tempo"), chosen)
+
+
+def _by_length(best: int, candidates: list[Candidate], shares: np.ndarray) -> Candidate:
+    """The candidate, or the likeliest of the same tempo that a length gave, if it has a twentieth of its share: a
+    length tells the tempo to a millisecond, onsets only to a thousandth."""
+    bpm, least = candidates[best].bpm, LENGTH_SHARE * shares[best]
+    alike = [i for i, c in enumerate(candidates) if c.period_s > 0.0 and abs(c.bpm / bpm - 1.0) < SAME_BPM]
+    chosen = max(alike, key=lambda i: shares[i], default=best)
+    return candidates[chosen if candidates[best].period_s == 0.0 and shares[chosen] >= least else best]
 
 
 def _exact(best: Candidate, candidates: list[Candidate]) -> Candidate:

@@ -49,7 +49,9 @@ def decoder_example(waveform: Waveform, grid: ClipGrid, weights: Weights) -> Dec
     candidates = candidates_of(clip)
     bpms = np.array([c.bpm for c in candidates])
     by_length = np.array([c.period_s > 0.0 for c in candidates])
-    right = np.abs(bpms / grid.bpm - 1.0) < np.where(by_length, EXACT_BPM, SAME_BPM)
+    tempi = grid.bpm * np.array([1.0] if grid.octave_known else [0.5, 1.0, 2.0])
+    far = np.abs(bpms[:, None] / tempi - 1.0).min(axis=1)
+    right = far < np.where(by_length, EXACT_BPM, SAME_BPM)
     span, beat_s = whole_span(clip.edges, grid.bpm), seconds_per_beat(grid.bpm)
     whole = round((span[1] - span[0]) / beat_s) if span else 0
     phases_s, phase = phase_features(clip, grid.bpm, span)
@@ -73,7 +75,7 @@ def _first_audible_beat(grid: ClipGrid, sound_start_s: float) -> float:
 
 
 def fit_decoder(
-    fit: Sequence[DecoderExample], held: Sequence[DecoderExample], steps: int, decay: float = 2e-4, seed: int = 0
+    fit: Sequence[DecoderExample], held: Sequence[DecoderExample], steps: int, decay: float = 1e-3, seed: int = 0
 ) -> Weights:
     """All weights whose names begin with `decoder.`; clips in `held` only calibrate.
 

@@ -7,7 +7,7 @@ through an MP3, a filter, an amplifier, noise.
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from melformer.corpus.midi import MidiFolder
 from melformer.corpus.mixing import effects
 from melformer.corpus.passage import Passage
 from melformer.corpus.styles.table import STYLES, find_style
-from melformer.files import atomic_path
+from melformer.files import write_arrays
 
 SAMPLE_RATE = 22_050
 # Nothing is fitted on the first; the decoder's weights and the confidence are, on the second.
@@ -39,7 +39,8 @@ _PASSAGES_PER_FILE = 50
 class ClipGrid:
     """Where the beats of a clip are: `beat_s` is one of them that begins a bar, in s from the clip's start.
 
-    `metre` indexes METRES; music goes from `start_s` to `stop_s`, outside is silence or a tail.
+    `metre` indexes METRES; music goes from `start_s` to `stop_s`, outside is silence or a tail. `octave_known`: the
+    tempo is what people would tap, not half or double of it; the tempo in a MIDI file may be either.
     """
 
     bpm: float
@@ -48,6 +49,7 @@ class ClipGrid:
     metre: int
     start_s: float
     stop_s: float
+    octave_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -74,15 +76,18 @@ def draw_passage(seed: int, styles: Sequence[str], rng: np.random.Generator, few
     return compose(seed, style, long=0.0, metre=metre, few=bool(rng.random() < few))
 
 
-def examples(seed: int, index: int, styles: Sequence[str], n_each: int, few: float) -> list[TempoExample]:
-    """Clips of the n-th passage: so many whole, and so many played round and cut anywhere."""
+def examples(
+    seed: int, index: int, styles: Sequence[str], n_each: int, few: float, clean: bool = False
+) -> list[TempoExample]:
+    """Clips of the n-th passage: so many whole, and so many played round and cut anywhere; `clean`: so many of any
+    number of its bars, with neither silence nor a tail, as most loops are."""
     rng = np.random.default_rng([seed, index])
     passage = draw_passage(passage_seed(seed, index), styles, rng, few)
-    return _clips(passage, passage.duration_s, rng, n_each)
+    return _clips(passage, passage.duration_s, rng, n_each, clean, octave_known=True)
 
 
-def midi_examples(folder: MidiFolder, seed: int, index: int, n_each: int) -> list[TempoExample]:
-    """Clips of the first one to eight bars of a MIDI file's passage, three of four at a whole BPM, as loops are; none
+def midi_examples(folder: MidiFolder, seed: int, index: int, n_each: int, clean: bool = False) -> list[TempoExample]:
+    """Clips of the first bars of a MIDI file's passage, up to eight, three of four at a whole BPM, as loops are; none
     in a metre that the tracker does not know."""
     rng = np.random.default_rng([seed, index])
     passage = folder.passage(index, passage_seed(seed, index))
@@ -90,16 +95,29 @@ def midi_examples(folder: MidiFolder, seed: int, index: int, n_each: int) -> lis
         return []
     if rng.random() < _WHOLE_BPM_SHARE:
         passage = replace(passage, bpm=float(round(passage.bpm)))
-    n_bars = min(2 ** int(rng.integers(4)), passage.n_beats // passage.beats_per_bar)
+    n_bars = min(8 if clean else 2 ** int(rng.integers(4)), passage.n_beats // passage.beats_per_bar)
     stop_s = n_bars * passage.beats_per_bar * seconds_per_beat(passage.bpm)
-    return _clips(passage, stop_s, rng, n_each)
+    return _clips(passage, stop_s, rng, n_each, clean, octave_known=False)
 
 
-def _clips(passage: Passage, stop_s: float, rng: np.random.Generator, n_each: int) -> list[TempoExample]:
+def _clips(
+    passage: Passage, stop_s: float, rng: np.random.Generator, n_each: int, clean: bool, octave_known: bool
+) -> list[TempoExample]:
     loop = render(passage, SAMPLE_RATE).mono().samples[: round(stop_s * SAMPLE_RATE), 0]
     metre = METRES.index(passage.metre)
-    grid = ClipGrid(passage.bpm, 0.0, passage.beats_per_bar, metre, 0.0, stop_s)
-    return [_spoil(make(loop, grid, rng), rng) for _ in range(n_each) for make in (_whole, _cut)]
+    grid = ClipGrid(passage.bpm, 0.0, passage.beats_per_bar, metre, 0.0, stop_s, octave_known)
+    makers = (_bars,) if clean else (_whole, _cut)
+    return [_spoil(make(loop, grid, rng), rng) for _ in range(n_each) for make in makers]
+
+
+def _bars(loop: np.ndarray, grid: ClipGrid, rng: np.random.Generator) -> TempoExample:
+    """Any number of the loop's bars, and nothing around them."""
+    bar_s = seconds_per_beat(grid.bpm) * grid.beats_per_bar
+    n_bars = round(grid.stop_s / bar_s)
+    kept = int(rng.integers(1, n_bars + 1))
+    first = int(rng.integers(n_bars - kept + 1))
+    start, stop = (round(bar * bar_s * SAMPLE_RATE) for bar in (first, first + kept))
+    return TempoExample(_waveform(loop[start:stop]), replace(grid, stop_s=kept * bar_s), True)
 
 
 def _whole(loop: np.ndarray, grid: ClipGrid, rng: np.random.Generator) -> TempoExample:
@@ -118,7 +136,7 @@ def _whole(loop: np.ndarray, grid: ClipGrid, rng: np.random.Generator) -> TempoE
         sound = np.concatenate([pads[0], sound, pads[1]])
         if tail:
             sound = _ring(sound, rng)
-    moved = ClipGrid(grid.bpm, before_s, grid.beats_per_bar, grid.metre, before_s, before_s + stop_s)
+    moved = replace(grid, beat_s=before_s, start_s=before_s, stop_s=before_s + stop_s)
     return TempoExample(_waveform(sound), moved, True)
 
 
@@ -134,9 +152,7 @@ def _cut(loop: np.ndarray, grid: ClipGrid, rng: np.random.Generator) -> TempoExa
     sound = np.tile(loop, -(-(start + length) // len(loop)))[start : start + length]
     bar = seconds_per_beat(grid.bpm) * grid.beats_per_bar
     beat_s = -(start / SAMPLE_RATE) % bar
-    return TempoExample(
-        _waveform(sound), ClipGrid(grid.bpm, beat_s, grid.beats_per_bar, grid.metre, 0.0, length / SAMPLE_RATE), False
-    )
+    return TempoExample(_waveform(sound), replace(grid, beat_s=beat_s, stop_s=length / SAMPLE_RATE), False)
 
 
 def _waveform(sound: np.ndarray) -> Waveform:
@@ -204,9 +220,9 @@ def save_examples(path: Path, made: Sequence[TempoExample], sound: bool) -> None
         bands = [_integers(e.waveform.samples[:, 0]) for e in made]
     else:
         bands = [np.log10(mel_bands(e.waveform) + 1e-7).astype(np.float16) for e in made]
-    grids = [(g.bpm, g.beat_s, g.beats_per_bar, g.metre, g.start_s, g.stop_s) for g in (e.grid for e in made)]
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, bands=np.concatenate(bands), lengths=np.array([len(b) for b in bands]), grids=np.array(grids))
+    grids = [astuple(e.grid) for e in made]
+    lengths = np.array([len(b) for b in bands])
+    write_arrays(path, {"bands": np.concatenate(bands), "lengths": lengths, "grids": np.array(grids)})
 
 
 def _integers(samples: np.ndarray) -> np.ndarray:
@@ -219,5 +235,5 @@ def load_examples(paths: Sequence[Path]) -> Iterator[tuple[np.ndarray, ClipGrid]
         with np.load(path) as data:
             bands, ends = data["bands"], np.cumsum(data["lengths"])
             for i, (end, row) in enumerate(zip(ends, data["grids"])):
-                grid = ClipGrid(row[0], row[1], int(row[2]), int(row[3]), row[4], row[5])
+                grid = ClipGrid(row[0], row[1], int(row[2]), int(row[3]), row[4], row[5], bool(row[6]))
                 yield bands[end - data["lengths"][i] : end], grid

@@ -24,13 +24,13 @@ from melformer.audio.tempo.beat_network import (
 class TempoNetworkConfig:
     """Channels of frames of 10 ms, of steps of 40 ms, and of what judges the whole clip."""
 
-    front: int = 20
-    dim: int = 56
-    hidden: int = 64
+    front: int = 24
+    dim: int = 72
+    hidden: int = 96
 
 
 TEMPO_NETWORKS = {
-    "tiny": TempoNetworkConfig(8, 16, 16), "base": TempoNetworkConfig(), "large": TempoNetworkConfig(24, 72, 96),
+    "tiny": TempoNetworkConfig(8, 16, 16), "base": TempoNetworkConfig(), "large": TempoNetworkConfig(32, 112, 128),
 }  # fmt: skip
 
 

@@ -34,7 +34,7 @@ from melformer.train.tempo.tempo_material import (
 from melformer.train.tempo.tempo_network import TempoNetwork, TempoNetworkConfig
 
 PASSAGES = {"base": 3_000, "tiny": 6, "large": 12_000}
-DECODER_STEPS = {"base": 800, "tiny": 20, "large": 800}
+DECODER_STEPS = {"base": 2_500, "tiny": 20, "large": 2_500}
 _GROUP = 4  # clips of one passage, or of two: they are learned from, or none of them is
 _HELD_OUT_EVERY, _CALIBRATION_EVERY = 25, 3
 _MIDI_HELD_EVERY, _MIDI_SEED = 4, 7
@@ -50,9 +50,10 @@ def compose_material(folder: Path, n_passages: int, midi: str | None) -> None:
     known = training_styles()
 
     def write(
-        part: str, seed: int, share: float, styles: Sequence[str], n_each: int = 1, few: float = FEW_SHARE
-    ) -> None:
-        make = partial(examples, seed, styles=styles, n_each=n_each, few=few)
+        part: str, seed: int, share: float, styles: Sequence[str], n_each: int = 1, few: float = FEW_SHARE,
+        clean: bool = False,
+    ) -> None:  # fmt: skip
+        make = partial(examples, seed, styles=styles, n_each=n_each, few=few, clean=clean)
         write_examples(folder / part, seed, max(1, round(share * n_passages)), make, part == "decoder")
 
     write("network", 28, 1.0, known)
@@ -61,13 +62,17 @@ def compose_material(folder: Path, n_passages: int, midi: str | None) -> None:
     write("decoder", 292, 0.033, CALIBRATION_STYLES, n_each=2)
     write("decoder", 294, 0.025, CALIBRATION_STYLES, n_each=2, few=1.0)
     write("decoder", 295, 0.017, known, n_each=2, few=1.0)
+    write("decoder", 304, 0.05, CALIBRATION_STYLES, n_each=2, few=0.15, clean=True)
+    write("decoder", 305, 0.05, known, n_each=2, few=0.15, clean=True)
     if midi is None:
         return
     learned, held = split_midi(midi)
-    for part, seed, share, files in (
-        ("network", 40, 1.0, learned), ("decoder", 296, 0.16, held), ("decoder", 297, 0.064, learned),
+    for part, seed, share, files, n_each, clean in (
+        ("network", 40, 1.0, learned, 2, False), ("decoder", 296, 0.16, held, 2, False),
+        ("decoder", 297, 0.064, learned, 2, False), ("decoder", 306, 0.048, held, 2, True),
+        ("decoder", 307, 0.048, learned, 2, True),
     ):  # fmt: skip
-        make = partial(midi_examples, files, seed, n_each=2)
+        make = partial(midi_examples, files, seed, n_each=n_each, clean=clean)
         write_examples(folder / part, seed, max(1, round(share * n_passages)), make, part == "decoder")
 
 
