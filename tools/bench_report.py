@@ -1,10 +1,15 @@
 """`melformer bench` several times, the medians, and where the time of a beat goes, beside the least that it could take.
 
-python tools/bench_report.py [--model DIR|REPO] [--runs 3] [-o docs/results/bench.json]
+python tools/bench_report.py [--model DIR|REPO] [--runs 3] [--beside CHECKOUT] [-o docs/results/bench.json]
+
+`--beside` names a checkout of earlier code: `melformer bench` of both runs in turns, each in a process of its own.
 """
 
 import argparse
+import json
+import os
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +28,7 @@ from melformer.generate.plan_options import FREE
 if TYPE_CHECKING:
     from melformer.generate import BeatStream, Melformer
 
+ROOT = Path(__file__).resolve().parents[1]
 N_BYTES, SIDE, REPEATS = 256_000_000, 1_024, 5
 
 
@@ -143,6 +149,20 @@ def medians(runs: Sequence[Any]) -> Any:
     return statistics.median(runs) if isinstance(first, float) else first
 
 
+def in_turns(checkouts: dict[str, Path], n_runs: int) -> dict[str, Any]:
+    """Medians of `melformer bench` of several checkouts, run one after the other, `n_runs` times."""
+    runs: dict[str, list[Any]] = {name: [] for name in checkouts}
+    for name in list(checkouts) * n_runs:
+        place = str(checkouts[name])
+        environment = {**os.environ, "PYTHONPATH": place, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "melformer", "bench", "--json"]
+        ran = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=True)
+        found = json.loads(ran.stdout)
+        del found["peak_memory_mb"]  # a child's peak begins with its parent's size
+        runs[name].append(found)
+    return {name: medians(found) for name, found in runs.items()}
+
+
 def main() -> int:
     """Print the tables."""
     from melformer.generate import Melformer
@@ -151,6 +171,7 @@ def main() -> int:
     parser.add_argument("--model")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--beats", type=int, default=32, help="beats whose parts are timed (default 32)")
+    parser.add_argument("--beside", type=Path, metavar="CHECKOUT", help="of earlier code, run in turns")
     parser.add_argument("-o", dest="output", type=Path, metavar="RESULT.json")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -168,8 +189,18 @@ def main() -> int:
         print(f"{part.name:20}{part.share:8.0%}{part.beat_ms:8.1f}{limits}")
     if args.output:
         values = {"bench": medians([asdict(run) for run in runs]), "parts": [asdict(part) for part in parts]}
-        write_results(args.output, f"python tools/bench_report.py --runs {args.runs}", values)
+        command = f"python tools/bench_report.py --runs {args.runs}"
+        if args.beside:
+            checkouts = {"this code": ROOT, f"commit {_commit(args.beside)}": args.beside}
+            values["in turns"] = in_turns(checkouts, args.runs)
+            command += " --beside CHECKOUT"
+        write_results(args.output, command, values)
     return 0
+
+
+def _commit(checkout: Path) -> str:
+    command = ["git", "-C", str(checkout), "rev-parse", "--short=7", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

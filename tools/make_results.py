@@ -211,9 +211,22 @@ def bench_text(results: dict[str, Any]) -> str:
         one("peak memory", "1,500 MB", found["peak_memory_mb"], 1500, " MB", 0),
         one("weights", "80 MB", found["checkpoint_mb"], 80, " MB", 0),
     ]
-    table = markdown(["", "target at 120, 174 BPM", "120 BPM", "174 BPM"], rows)
+    tables = [markdown(["", "target at 120, 174 BPM", "120 BPM", "174 BPM"], rows)]
     quiet = f"one thread, load {figure(found['load_average'], 1)} before"
-    return f"{table}\n\nMedians of its runs, {quiet}: {source(results)}"
+    tables.append(f"Medians of its runs, {quiet}: {source(results)}")
+    if turns := results.get("in turns"):
+        keys = {
+            "120 BPM: × real time, median": lambda run: run["speeds"][0]["x_real_time_median"],
+            "174 BPM: × real time, median": lambda run: run["speeds"][1]["x_real_time_median"],
+            "from start to first beat, s": lambda run: run["cold_start_s"],
+            "four takes, × the time of one": lambda run: run["takes_ratio"],
+        }  # fmt: skip
+        compared = [[name, *(figure(of(run), 1) for run in turns.values())] for name, of in keys.items()]
+        tables += [
+            "Earlier code, which did not separate loops, run in turns with this:",
+            markdown(["", *turns], compared),
+        ]
+    return "\n\n".join(tables)
 
 
 def speed_text(results: dict[str, Any]) -> str:
