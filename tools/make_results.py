@@ -249,8 +249,9 @@ def sound_text(results: dict[str, Any]) -> str:
     far = system["embedding"]
     distance, cosine = figure(far["frechet"]["value"]), far["cosine_over_looped"]["value"]
     return (
-        f"Of the new beats {new} are new, and {again} of the takes repeat the loop. To an independent network their "
-        f"Fréchet distance\nto what the music really did next is {distance} times that of the repeated loop, and their "
+        f"Of the beats that it adds {new} are unlike every beat of the loop; {again} of the takes are the loop again.\n"
+        "To an independent network their Fréchet distance to what the music really did next is "
+        f"{distance} times\nthat of the repeated loop, and their "
         f"mean cosine with it {figure(abs(cosine), 3)} {'higher' if cosine >= 0 else 'lower'}."
     )
 
