@@ -9,13 +9,21 @@ import numpy as np
 import torch
 from fuzz_audio import clicks
 from fuzz_damage import Reader, damage, damage_value, json_values, like
+from safetensors.numpy import load_file, save_file
 
+from melformer.audio.tempo import find_tempo
+from melformer.audio.tempo.tracker_weights import TRACKER_FILE, read_weights
 from melformer.config import PRESETS, CodecConfig, Config, TransformerConfig
 from melformer.data.beat_dataset import BeatDataset, find_clips, material_sources
 from melformer.data.token_dataset import TokenDataset
+from melformer.files import shipped_folder
 from melformer.generate import Melformer
 from melformer.generate.state import StreamState
 from melformer.hub.bundle import read_bundle, read_config, save_bundle
+from melformer.hub.parts import POINTER_FILE, SEPARATOR_FILE, load_pointer, load_separator, save_part
+from melformer.stems.separator import SEPARATORS, Separator
+from melformer.train.tempo.tempo_network import TEMPO_NETWORKS, TempoNetwork
+from melformer.transformer.pointer import POINTERS, Pointer
 
 # As small as a configuration may be while every part is there: damage reaches every tensor, and building is quick.
 SMALL = Config(
@@ -101,6 +109,39 @@ def _use_bundle(prepared: Any, case: tuple[bytes, bytes]) -> None:
     bundle = read_bundle(folder)
     model = Melformer(bundle.config)
     model.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in bundle.tensors.items()})
+
+
+def _prepare_parts(folder: Path) -> tuple[Path, dict[str, tuple[dict[str, Any], bytes]], Any]:
+    torch.manual_seed(0)
+    save_part(folder / POINTER_FILE, Pointer(POINTERS["tiny"]))
+    save_part(folder / SEPARATOR_FILE, Separator(SEPARATORS["tiny"]))
+    network = {name: value.astype(np.float16) for name, value in TempoNetwork(TEMPO_NETWORKS["tiny"]).arrays().items()}
+    shipped = load_file(shipped_folder("checkpoints") / TRACKER_FILE)
+    save_file(network | {n: v for n, v in shipped.items() if n.startswith("decoder.")}, folder / TRACKER_FILE)
+    names = (POINTER_FILE, SEPARATOR_FILE, TRACKER_FILE)
+    return folder, {name: split_safetensors((folder / name).read_bytes()) for name in names}, clicks(2.0, 8_000)
+
+
+def _hostile_part(prepared: Any, rng: np.random.Generator) -> tuple[str, bytes]:
+    """One of pointer, separator and tracker: the bytes, the header, or the numbers of its tensors are damaged."""
+    name = sorted(prepared[1])[int(rng.integers(len(prepared[1])))]
+    header, payload = prepared[1][name]
+    kind = rng.random()
+    if kind < 0.4:
+        return name, damage(safetensors_bytes(header, payload), rng, 400)
+    if kind < 0.7:
+        return name, safetensors_bytes(damage_value(header, rng), payload)
+    return name, safetensors_bytes(header, damage(payload, rng, len(payload)))
+
+
+def _use_part(prepared: Any, case: tuple[str, bytes]) -> None:
+    """Read it; a tracker that is let in finds a tempo, or says that it cannot."""
+    name, path = case[0], prepared[0] / case[0]
+    path.write_bytes(case[1])
+    if name == TRACKER_FILE:
+        find_tempo(prepared[2], weights=read_weights(path))
+    else:
+        (load_pointer if name == POINTER_FILE else load_separator)(prepared[0])
 
 
 def _prepare_stream(folder: Path) -> tuple[Path, Melformer, dict[str, Any], bytes]:
@@ -194,6 +235,7 @@ def _use_index(prepared: Any, case: bytes) -> None:
 READERS = [
     Reader("config", 0.08, _prepare_config, _hostile_config, _use_config, _config_strategy),
     Reader("bundle", 0.06, _prepare_bundle, _hostile_bundle, _use_bundle),
+    Reader("parts", 0.06, _prepare_parts, _hostile_part, _use_part),
     Reader("stream", 0.06, _prepare_stream, _hostile_stream, _use_stream, cpu_s=20),
     Reader("tokens", 0.06, _prepare_tokens, _hostile_tokens, _use_tokens),
     Reader("index", 0.06, _prepare_index, _hostile_index, _use_index, lambda p: like(p[1]) | json_values()),
