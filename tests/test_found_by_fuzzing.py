@@ -10,12 +10,12 @@ from fuzz_damage import VALUES
 from fuzz_models import SMALL, safetensors_bytes, small_model, split_safetensors, with_facts
 from fuzz_page import Page
 
-from melformer.audio.io import Waveform
+from melformer.audio.io import Waveform, read_waveform
 from melformer.config import PRESETS, Config
 from melformer.data.beat_dataset import BeatDataset, find_clips, material_sources
 from melformer.data.listing import read_entries
 from melformer.data.token_dataset import TokenDataset
-from melformer.errors import CheckpointError, ConfigError, MelformerError, RequestError
+from melformer.errors import AudioError, CheckpointError, ConfigError, MelformerError, RequestError
 from melformer.generate import GenerationConfig, Melformer, StreamState
 from melformer.hub.bundle import read_config
 from melformer.ui.takes.exports import export_take
@@ -176,6 +176,16 @@ def test_a_number_of_5000_digits(tmp_path: Path) -> None:
         Config.load(path)
     with pytest.raises(CheckpointError, match="cannot be used"):
         read_config(path)
+
+
+@pytest.mark.parametrize(
+    "head", [b"\xff\xf3\x80d" + bytes(17) + b"Xing", b"\xff\xfb\x90d" + bytes(32) + b"VBRI"], ids=["Xing", "VBRI"]
+)
+def test_an_mp3_that_ends_within_its_count_of_frames(tmp_path: Path, head: bytes) -> None:
+    path = tmp_path / "a.mp3"
+    path.write_bytes(head)
+    with pytest.raises(AudioError, match=r"a\.mp3"):
+        read_waveform(path)
 
 
 def test_the_smallest_model_is_a_model() -> None:

@@ -197,7 +197,11 @@ def _side_bytes(header: bytes) -> int:
 
 
 def _claimed(frame: bytes) -> int:
-    """The number of frames that a Xing, Info or VBRI header claims, its own included; 0 without one."""
+    """The number of frames that a Xing, Info or VBRI header claims, its own included; 0 without one.
+
+    A file may end within it; what is missing counts as 0.
+    """
+    frame = frame.ljust(_XING_BYTES, b"\0")
     place = 4 + _side_bytes(frame)
     if frame[place : place + 4] in (b"Xing", b"Info"):
         flags, count = struct.unpack_from(">II", frame, place + 4)
