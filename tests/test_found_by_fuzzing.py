@@ -105,6 +105,20 @@ def test_any_fact_of_a_saved_stream_may_be_wrong(saved: tuple[Melformer, bytes],
                     continue
 
 
+@pytest.mark.parametrize("wrong", [["whole"], [None], [True], [1e12], []], ids=str)
+def test_what_a_saved_stream_asks_of_a_stem_is_a_number_for_each(
+    saved: tuple[Melformer, bytes], tmp_path: Path, wrong: list[Any]
+) -> None:
+    model, data = saved
+    header, payload = split_safetensors(data)
+    facts = json.loads(header["__metadata__"]["melformer_stream"])
+    for name in ("variation", "silence", "draws"):
+        bar, options = facts["asked"]
+        changed = {**facts, "asked": [bar, {**options, name: [*options[name][:-1], *wrong]}]}
+        with pytest.raises(RequestError, match=f"its {name} is"):
+            _resume(model, tmp_path / "case", with_facts(header, payload, changed))
+
+
 def test_any_tensor_of_a_saved_stream_may_be_missing_or_another(saved: tuple[Melformer, bytes], tmp_path: Path) -> None:
     model, data = saved
     header, payload = split_safetensors(data)

@@ -137,7 +137,7 @@ def _read(told: Any, kind: type) -> Any:
         raise wrong("its settings are unknown")
     for name, default in vars(kind()).items():
         value = told[name]
-        if not (isinstance(value, (list, tuple)) if isinstance(default, tuple) else _is_number(value)):
+        if not _is_like(value, default):
             raise wrong(f"its {name} is {str(value)[:40]}")
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in told.items()})
 
@@ -252,6 +252,16 @@ def take(tensors: dict[str, Tensor], name: str) -> Tensor:
     if name not in tensors:
         raise wrong(f"{name} is missing")
     return tensors[name]
+
+
+def _is_like(value: Any, default: Any) -> bool:
+    """Whether a number, a yes or no, or a list of them, stands where one is expected; a list may be of any length where
+    the default is empty."""
+    if isinstance(default, tuple):
+        return isinstance(value, (list, tuple)) and (
+            not default or (len(value) == len(default) and all(map(_is_like, value, default)))
+        )
+    return isinstance(value, bool) if isinstance(default, bool) else _is_number(value)
 
 
 def _is_number(value: Any) -> bool:
