@@ -89,17 +89,22 @@ def safetensors_bytes(header: Any, payload: bytes) -> bytes:
     return struct.pack("<Q", len(text)) + text + payload
 
 
+def damage_tensors(header: Any, payload: bytes, rng: np.random.Generator) -> bytes:
+    """A safetensors file whose bytes, header, or numbers are damaged."""
+    kind = rng.random()
+    if kind < 0.4:
+        return damage(safetensors_bytes(header, payload), rng, 400)
+    if kind < 0.7:
+        return safetensors_bytes(damage_value(header, rng), payload)
+    return safetensors_bytes(header, damage(payload, rng, len(payload)))
+
+
 def _hostile_bundle(prepared: Any, rng: np.random.Generator) -> tuple[bytes, bytes]:
     """A configuration and tensors: the bytes, the header, or the numbers of the tensors are damaged."""
     config, header, payload = prepared[1:]
-    kind = rng.random()
-    if kind < 0.1:
+    if rng.random() < 0.1:
         return as_json(damage_value(json.loads(config), rng)), safetensors_bytes(header, payload)
-    if kind < 0.4:
-        return config, damage(safetensors_bytes(header, payload), rng, 400)
-    if kind < 0.7:
-        return config, safetensors_bytes(damage_value(header, rng), payload)
-    return config, safetensors_bytes(header, damage(payload, rng, len(payload)))
+    return config, damage_tensors(header, payload, rng)
 
 
 def _use_bundle(prepared: Any, case: tuple[bytes, bytes]) -> None:
@@ -125,13 +130,7 @@ def _prepare_parts(folder: Path) -> tuple[Path, dict[str, tuple[dict[str, Any], 
 def _hostile_part(prepared: Any, rng: np.random.Generator) -> tuple[str, bytes]:
     """One of pointer, separator and tracker: the bytes, the header, or the numbers of its tensors are damaged."""
     name = sorted(prepared[1])[int(rng.integers(len(prepared[1])))]
-    header, payload = prepared[1][name]
-    kind = rng.random()
-    if kind < 0.4:
-        return name, damage(safetensors_bytes(header, payload), rng, 400)
-    if kind < 0.7:
-        return name, safetensors_bytes(damage_value(header, rng), payload)
-    return name, safetensors_bytes(header, damage(payload, rng, len(payload)))
+    return name, damage_tensors(*prepared[1][name], rng)
 
 
 def _use_part(prepared: Any, case: tuple[str, bytes]) -> None:
