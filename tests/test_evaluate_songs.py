@@ -52,6 +52,14 @@ def test_excerpts_are_those_where_two_stems_sound():
     assert songs.sounding(quiet) == ["drums"]
 
 
+def test_clips_are_32_beats_with_two_stems_in_both_halves():
+    drums = np.concatenate([tone(20, 0.3).samples, np.zeros((30 * RATE, 2), np.float32)])
+    stems = {"drums": Waveform(drums, RATE), "bass": tone(50, 0.2), "other": tone(50, 0.0)}
+    clips = list(songs.song_clips(songs.Song("song", "song.mmpz", 120.0, {}), stems))
+    assert [(clip.name, clip.bpm, clip.n_beats) for clip in clips] == [("song_0", 120.0, 32)]
+    assert np.array_equal(clips[0].waveform.samples, (drums + stems["bass"].samples)[: 16 * RATE])
+
+
 def test_nothing_to_render_or_to_read_is_said(tmp_path):
     song = songs.Song("song", "nowhere.mmpz", 120.0, {"drums": ["1_a"], "bass": [], "other": []})
     with pytest.raises(RequestError, match=r"nowhere\.mmpz does not exist"):

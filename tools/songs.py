@@ -2,6 +2,7 @@
 
     python tools/songs.py OUT_DIR --tracks TRACKS_DIR      # OUT_DIR/SONG/{drums,bass,other}.wav
     python tools/songs.py OUT_DIR --choose                 # write the list of excerpts anew
+    python tools/songs.py OUT_DIR … --clips CLIPS_DIR      # also mixes of 32 beats, for `melformer evaluate`
 
 The songs are demo projects of LMMS (Debian `lmms` and `lmms-common`, GPL: for measuring only, never for training).
 LMMS renders them track by track into TRACKS_DIR, minutes a song; what is there already is not rendered again.
@@ -19,10 +20,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from evaluation_sets import N_CLIP_BEATS, write_clips
 
+from melformer.audio.grid import BeatGrid, beats_per_second
 from melformer.audio.io import read_waveform, write_waveform
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError, MelformerError, RequestError
+from melformer.evaluate.sets import EvaluationClip, on_grid
 from melformer.stems import STEMS
 
 FACTS = Path(__file__).parent / "songs.json"
@@ -118,6 +122,20 @@ def choose_excerpts(song: Song, stems: dict[str, Waveform]) -> list[SongExcerpt]
     return [found[i] for i in np.linspace(0, len(found) - 1, MAX_EXCERPTS).round().astype(int)]
 
 
+def song_clips(song: Song, stems: dict[str, Waveform]) -> Iterator[EvaluationClip]:
+    """Mixes of 32 beats one after another, spread over the song, two stems or more sounding in both halves."""
+    n_beats = int(stems["drums"].duration_s * beats_per_second(song.bpm))
+    edges = BeatGrid(song.bpm, SAMPLE_RATE).edges(n_beats)[:: N_CLIP_BEATS // 2]
+    found = []
+    for first, middle, last in zip(edges[::2], edges[1::2], edges[2::2]):
+        halves = [{n: w.slice(*half) for n, w in stems.items()} for half in ((first, middle), (middle, last))]
+        if all(len(sounding(half)) > 1 for half in halves):
+            found.append((first, last))
+    for i in sorted({round(k) for k in np.linspace(0, len(found) - 1, min(len(found), MAX_EXCERPTS))}):
+        mix = sum(stem.samples[slice(*found[i])] for stem in stems.values())
+        yield on_grid(f"{song.name}_{i}", Waveform(mix, SAMPLE_RATE), song.bpm)
+
+
 def cut(waveform: Waveform, start_s: float) -> Waveform:
     """Twelve seconds from `start_s` on."""
     start = round(start_s * waveform.sample_rate)
@@ -145,8 +163,9 @@ def read_excerpts(folder: str | Path) -> Iterator[tuple[SongExcerpt, float, dict
                 yield excerpt, bpm[name], {stem: cut(waveform, excerpt.start_s) for stem, waveform in stems.items()}
 
 
-def write_songs(out_dir: Path, tracks_dir: Path, choose: bool = False) -> int:
-    """Render, sum and write all songs; with `choose`, write the list of excerpts anew. Gives the number of songs."""
+def write_songs(out_dir: Path, tracks_dir: Path, choose: bool = False, clips_dir: Path | None = None) -> int:
+    """Render, sum and write all songs; with `choose`, write the list of excerpts anew; with `clips_dir`, mixes of 32
+    beats into it. Gives the number of songs."""
     chosen: list[SongExcerpt] = []
     for song in songs():
         folder = tracks_dir / song.name
@@ -155,6 +174,8 @@ def write_songs(out_dir: Path, tracks_dir: Path, choose: bool = False) -> int:
         chosen += choose_excerpts(song, stems)
         for stem, waveform in stems.items():
             write_waveform(out_dir / song.name / f"{stem}.wav", waveform, bpm=song.bpm, encoding="pcm24")
+        if clips_dir is not None:
+            write_clips(song_clips(song, stems), clips_dir)
         print(f"{song.name}: {stems['drums'].duration_s:.1f} s")
     if choose:
         write_facts(songs(), chosen)
@@ -176,9 +197,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("out_dir", type=Path)
     parser.add_argument("--tracks", type=Path, required=True, metavar="DIR", help="where LMMS's tracks are kept")
     parser.add_argument("--choose", action="store_true", help="write the list of excerpts in songs.json anew")
+    parser.add_argument("--clips", type=Path, metavar="DIR", help="also write mixes of 32 beats into this folder")
     arguments = parser.parse_args(argv)
     try:
-        print(f"{write_songs(arguments.out_dir, arguments.tracks, arguments.choose)} songs in {arguments.out_dir}")
+        n = write_songs(arguments.out_dir, arguments.tracks, arguments.choose, arguments.clips)
+        print(f"{n} songs in {arguments.out_dir}")
     except MelformerError as error:
         print(f"songs: {error}", file=sys.stderr)
         return 2
