@@ -46,6 +46,9 @@ def add_arguments(parser: ArgumentParser, stage: str) -> None:
                             "twice; the material then only validates")  # fmt: skip
     if stage in ("codec", "pointer", "separator"):
         parser.add_argument("--cache", metavar="DIR", help="where prepared beats are kept (RUN/beats)")
+    if stage == "pointer":
+        parser.add_argument("--separator", metavar="DIR|REPO", help="whose separator gives the stems that are learned "
+                            "from beside the true ones (the embedded one)")  # fmt: skip
     if stage == "codec":
         parser.add_argument("--partly", action="store_true", help="with --init: keep the preset's sizes, and take the "
                             "weights whose shapes agree")  # fmt: skip

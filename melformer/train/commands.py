@@ -20,7 +20,7 @@ from melformer.data.beat_dataset import cache_beats, material_sources
 from melformer.data.fresh import FreshBeats, FreshTokens
 from melformer.data.source_pairs import cut_loops, read_pairs
 from melformer.data.tokens import token_facts, tokenise
-from melformer.data.unit_dataset import gather_units
+from melformer.data.unit_dataset import UnitClip, gather_units
 from melformer.errors import CheckpointError, RequestError
 from melformer.files import atomic_path, only_writer, user_path
 from melformer.hub import ModelCard, Source, find_bundle, load_bundle, save_bundle
@@ -49,6 +49,7 @@ _PLAN_TYPES: dict[str, tuple[type, ...]] = {
     "config": (dict,), "options": (dict,), "data": (list,), "hours": (int, float), "threads": (int,),
     "cache": (str, NoneType), "init": (str, NoneType), "codec": (str, NoneType), "tokens": (str, NoneType),
     "fresh": (bool, NoneType), "partly": (bool, NoneType), "midi": (str, NoneType), "passages": (int, NoneType),
+    "separator": (str, NoneType),
 }  # fmt: skip
 _NEEDED = {
     "codec": "cache", "pointer": "cache", "scorer": "codec", "separator": "cache", "tempo": "preset",
@@ -90,7 +91,7 @@ def _new_plan(args: Namespace, run: Path) -> dict[str, Any]:
     given = {f.name: getattr(args, f.name) for f in dataclasses.fields(base) if getattr(args, f.name) is not None}
     config = PRESETS[args.preset].to_dict()
     starts = {
-        "codec": _codec_start, "pointer": _stems_start, "scorer": _scorer_start, "separator": _stems_start,
+        "codec": _codec_start, "pointer": _pointer_start, "scorer": _scorer_start, "separator": _stems_start,
         "tempo": _tempo_start, "transformer": _transformer_start,
     }  # fmt: skip
     start = starts[args.stage](args, config)
@@ -112,6 +113,11 @@ def _codec_start(args: Namespace, config: dict[str, Any]) -> dict[str, Any]:
 def _stems_start(args: Namespace, config: dict[str, Any]) -> dict[str, Any]:
     """First weights of a run of the separator or the pointer."""
     return {"init": args.init, "fresh": False, "cache": args.cache or str(Path(args.out) / "beats")}
+
+
+def _pointer_start(args: Namespace, config: dict[str, Any]) -> dict[str, Any]:
+    """First weights of a run of the pointer, and whose separator it learns to hear through."""
+    return {**_stems_start(args, config), "separator": args.separator}
 
 
 def _scorer_start(args: Namespace, config: dict[str, Any]) -> dict[str, Any]:
@@ -201,7 +207,7 @@ def _prepare(plan: dict[str, Any], run: Path) -> None:
     elif plan["stage"] == "separator":
         gather(folders, Path(plan["cache"]))
     elif plan["stage"] == "pointer":
-        gather_units(folders, Path(plan["cache"]))
+        _units(plan)
     elif plan["stage"] == "scorer":
         cut_loops(read_codec(plan["codec"]).codec, folders, plan["loops"], run / "pairs", plan["options"]["seed"])
     else:
@@ -226,12 +232,16 @@ def _separator_task(plan: dict[str, Any], run: Path, options: TrainOptions) -> S
 def _pointer_task(plan: dict[str, Any], run: Path, options: TrainOptions) -> PointerTask:
     starts = plan["init"] and not (run / "state.pt").exists()
     given = load_pointer(find_bundle(plan["init"])[0]) if starts else None
-    clips = gather_units(_folders(plan), Path(plan["cache"]))
-    task = PointerTask(clips, options, given.config if given else POINTERS[plan["preset"]])
+    task = PointerTask(_units(plan), options, given.config if given else POINTERS[plan["preset"]])
     if given is not None:
         task.module.load_state_dict(given.state_dict())
     task.sources = material_sources(_folders(plan))[1]
     return task
+
+
+def _units(plan: dict[str, Any]) -> list[UnitClip]:
+    """Passages by their true stems and as separated; prepared where they are not yet."""
+    return gather_units(_folders(plan), Path(plan["cache"]), load_separator(find_bundle(plan.get("separator"))[0]))
 
 
 def _tempo_task(plan: dict[str, Any], run: Path, options: TrainOptions) -> TempoTask:

@@ -18,7 +18,7 @@ from melformer.train.options import TrainOptions
 from melformer.transformer.pointer import DRUMS, N_SHIFTS, ORDER, UNSHIFTED, Pointer, PointerConfig
 from melformer.transformer.pointer_relations import (
     compare_contexts,
-    gather_units,
+    gather_rows,
     half_relations,
     relations,
     shift_relations,
@@ -140,12 +140,12 @@ def _history(batch: Batch, size: int) -> tuple[Tensor, Tensor]:
 
 def _chosen(model: Any, memory: Any, batch: Batch, k: int) -> Tensor:
     """The embedding of what stem `k` plays in each new unit: (B, T, stem_dim)."""
-    own = gather_units(memory.stems[:, :, k], batch.choice[..., k])
+    own = gather_rows(memory.stems[:, :, k], batch.choice[..., k])
     return torch.where((batch.kind[..., k] == 1)[..., None], model.silence()[k], own)
 
 
 def _tones(memory: Any, batch: Batch, k: int) -> Tensor:
-    own = gather_units(memory.chroma[:, :, k - 1], batch.choice[..., k])
+    own = gather_rows(memory.chroma[:, :, k - 1], batch.choice[..., k])
     pitch = (torch.arange(12) - (batch.shift[..., k, None] - UNSHIFTED)) % 12
     return own.gather(2, pitch) * (batch.kind[..., k] != 1)[..., None]
 

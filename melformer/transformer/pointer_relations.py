@@ -9,7 +9,7 @@ _CONTEXT = 4
 """Units before a candidate that are compared with those before the new unit."""
 
 
-def gather_units(table: Tensor, index: Tensor) -> Tensor:
+def gather_rows(table: Tensor, index: Tensor) -> Tensor:
     """Rows of `table` (B, P, …) at `index` (B, T): (B, T, …)."""
     flat = index.reshape(*index.shape, *([1] * (table.dim() - 2))).expand(-1, -1, *table.shape[2:])
     return table.gather(1, flat)
@@ -39,7 +39,7 @@ def relations(
         *(j == chosen[:, :, stem, None] for stem in others for chosen in (here, onward)),
     ]  # fmt: skip
     level = memory.level[:, None, :, k].expand(-1, count, -1)
-    at_place = gather_units(memory.level[:, :, k : k + 1], place[:, :, 0])
+    at_place = gather_rows(memory.level[:, :, k : k + 1], place[:, :, 0])
     numbers = [level, level - at_place, lag / 64.0, *_unlike_loop(k, memory, place[:, :, 0])]
     apart = [torch.stack([row.expand(-1, count, size).float() for row in rows], dim=-1) for rows in (flags, numbers)]
     return torch.cat([apart[0], contexts, apart[1]], dim=-1)
@@ -99,7 +99,7 @@ def shift_relations(
     n = memory.n[:, None, None]
     steps = torch.arange(N_SHIFTS, device=candidates.device)
     tones = memory.chroma[:, :, k - 1]
-    own = gather_units(tones, candidates.flatten(1)).unflatten(1, candidates.shape[1:])
+    own = gather_rows(tones, candidates.flatten(1)).unflatten(1, candidates.shape[1:])
     pitch = (torch.arange(12, device=candidates.device)[None] - (steps[:, None] - UNSHIFTED)) % 12
     moved = own[..., pitch]  # (B, T, N, 15, 12)
     fits = (moved * harmony[:, :, None, None]).sum(dim=-1)
