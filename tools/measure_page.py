@@ -6,7 +6,8 @@
     python tools/measure_page.py many --times 100       # memory after many continuations
     python tools/measure_page.py people --count 3       # several visitors at once, each with sound of their own
 
-Each prints one line of JSON with the machine and its load; docs/how-to/host.md tells what came out.
+Each prints one line of JSON with the machine and its load, and writes it with `-o`; docs/how-to/host.md tells what came
+out.
 """
 
 import argparse
@@ -38,6 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from page_server import browsing, open_page
 
+from melformer.evaluate.results import write_results
 from melformer.stems import STEMS
 
 EXAMPLES = {"Bossa": "bossa_nova_120bpm.flac", "House": "house_122bpm.flac", "Techno": "techno_132bpm.flac"}
@@ -47,7 +49,7 @@ STEADY_AFTER = 10  # continuations until every lazy part is loaded and every poo
 WAIT_MS = 600_000
 
 
-def measure_start(options: argparse.Namespace) -> None:
+def measure_start(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds from the command to an answer, to a page that can be used, and to a first sound with an example."""
     with browsing() as browser:
         begin = time.monotonic()
@@ -60,10 +62,10 @@ def measure_start(options: argparse.Namespace) -> None:
             page.click("[data-act=continue]")
             page.wait_for_function("first.heard", timeout=WAIT_MS)
             sounds = time.monotonic() - begin
-    report("start", {"answers_s": answers, "usable_s": usable, "sound_s": sounds})
+    return {"answers_s": answers, "usable_s": usable, "sound_s": sounds}
 
 
-def measure_sound(options: argparse.Namespace) -> None:
+def measure_sound(options: argparse.Namespace) -> dict[str, Any]:
     """Milliseconds from a click on Continue to the first sample that is not silence, and to the first new beat."""
     sounds, beats = [], []
     with hosting() as host, browsing() as browser:
@@ -80,11 +82,13 @@ def measure_sound(options: argparse.Namespace) -> None:
             sounds.append(page.evaluate("first.heard - first.clicked"))
             _end(page)
     first, *warm = sounds
-    report("sound", {"first_ms": first, "warm_median_ms": percentile(warm, 0.5), "warm_most_ms": max(warm),
-                     "new_beat_median_ms": percentile(beats[1:], 0.5), "times": options.times})  # fmt: skip
+    return {
+        "first_ms": first, "warm_median_ms": percentile(warm, 0.5), "warm_most_ms": max(warm),
+        "new_beat_median_ms": percentile(beats[1:], 0.5), "times": options.times,
+    }  # fmt: skip
 
 
-def measure_endless(options: argparse.Namespace) -> None:
+def measure_endless(options: argparse.Namespace) -> dict[str, Any]:
     """Play on and on from the example at 120 BPM, with another line of a stem now and then, and count what a listener
     would have noticed."""
     with hosting() as host, browsing() as browser:
@@ -118,7 +122,7 @@ def measure_endless(options: argparse.Namespace) -> None:
         _end(page)
         faults = page.faults
     wall, sound = (seen["clock"][k] - clock[k] for k in range(2))
-    report("endless", {
+    return {
         "minutes": wall / 60, "beats": n_beats, "new_lines": presses, "silence_s": seen["silence"],
         "device_behind_s": wall - sound,
         "ahead_p5_s": percentile(seen["ahead"], 0.05), "ahead_least_s": min(seen["ahead"]),
@@ -128,10 +132,10 @@ def measure_endless(options: argparse.Namespace) -> None:
         "tasks_over_100_ms": sum(task > 100 for task in seen["tasks"]),
         "longest_task_ms": max(seen["tasks"], default=0.0),
         "server_grew_mb": grown, "page_heap_mb": heap_mb, "faults": faults,
-    })  # fmt: skip
+    }  # fmt: skip
 
 
-def measure_many(options: argparse.Namespace) -> None:
+def measure_many(options: argparse.Namespace) -> dict[str, Any]:
     """One visitor continues again and again; memory of the server after the first ones and at the end."""
     grown = []
     with hosting() as host, browsing() as browser:
@@ -149,12 +153,13 @@ def measure_many(options: argparse.Namespace) -> None:
         error = page.locator("[data-error]").inner_text()
         assert takes[-1] == [options.times - 1, options.beats], takes[-1]
     steady = grown[min(STEADY_AFTER, len(grown)) - 1]
-    report("many", {"times": options.times, "beats": options.beats, "first_mb": grown[0], "steady_mb": steady,
-                    "last_mb": grown[-1], "grew_mb": grown[-1] - steady, "error": error,
-                    "takes_kept": len(takes)})  # fmt: skip
+    return {
+        "times": options.times, "beats": options.beats, "first_mb": grown[0], "steady_mb": steady,
+        "last_mb": grown[-1], "grew_mb": grown[-1] - steady, "error": error, "takes_kept": len(takes),
+    }  # fmt: skip
 
 
-def measure_people(options: argparse.Namespace) -> None:
+def measure_people(options: argparse.Namespace) -> dict[str, Any]:
     """Visitors who press Continue at the same time; what each heard must be what the same wish gives alone."""
     with hosting() as host, browsing() as browser:
         pages = [open_page(browser, host.url) for _ in range(options.count)]
@@ -179,9 +184,11 @@ def measure_people(options: argparse.Namespace) -> None:
         heard = [_new_part(page) for page in pages]
         alone = [_alone(host, EXAMPLES[name], options.beats, 100 + k) for k, name in enumerate(names)]
     same = [bool(np.array_equal(a, b)) for a, b in zip(heard, alone)]
-    report("people", {"count": options.count, "beats": options.beats, "heard_what_is_theirs": same, "errors": errors,
-                      "most_playing_at_once": most_at_once, "silence_s": silence,
-                      "first_grew_mb": memory[1] - memory[0], "later_grew_mb": memory[-1] - memory[1]})  # fmt: skip
+    return {
+        "count": options.count, "beats": options.beats, "heard_what_is_theirs": same, "errors": errors,
+        "most_playing_at_once": most_at_once, "silence_s": silence, "first_grew_mb": memory[1] - memory[0],
+        "later_grew_mb": memory[-1] - memory[1],
+    }  # fmt: skip
 
 
 def _new_part(page: Any) -> np.ndarray:
@@ -218,7 +225,7 @@ def _end(page: Any) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    table: list[tuple[str, Callable[[argparse.Namespace], None], dict[str, float]]] = [
+    table: list[tuple[str, Callable[[argparse.Namespace], dict[str, Any]], dict[str, float]]] = [
         ("start", measure_start, {}),
         ("sound", measure_sound, {"times": 5}),
         ("endless", measure_endless, {"minutes": 10.0}),
@@ -227,11 +234,15 @@ def main() -> None:
     ]
     for name, run, numbers in table:
         command = commands.add_parser(name, help=(run.__doc__ or "").splitlines()[0])
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, name=name)
+        command.add_argument("-o", dest="out", type=Path, metavar="FILE", help="write what came out as JSON")
         for option, default in numbers.items():
             command.add_argument(f"--{option}", type=type(default), default=default)
     options = parser.parse_args()
-    options.run(options)
+    facts = options.run(options)
+    report(options.name, facts)
+    if options.out:
+        write_results(options.out, " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), facts)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 
 Folders are those of tools/evaluation_sets.py or any others with loops. 16 beats are planned after each loop (half a
 clip of 8 beats or more), nothing is rendered. A stem's half beat leaves the loop where it is not the one that the loop
-played round would have there.
+played round would have there. Each loop is closed as well: how surprising the seam is, beside an ordinary bar line.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from melformer.evaluate.sets import folder_clips
 from melformer.generate.joint_planning import advance_together
 from melformer.generate.loop_stems import LoopStems
 from melformer.generate.plan_options import FREE, Choices
+from melformer.generate.stream import BeatStream, Closing
 from melformer.stems.stems import STEMS
 from melformer.stems.units import UnitChoice
 
@@ -73,6 +74,14 @@ def shares(loops: list[LoopStems], model: Melformer) -> dict[str, dict[str, floa
     return found
 
 
+def seam_surprise(loop: LoopStems, model: Melformer) -> float:
+    """Nats of the loop's beginning behind the last bar of a closed continuation over those of its ordinary bars."""
+    stream = BeatStream(loop, model.pointer, model.codec, GenerationConfig(), N_BEATS, SEED, Closing(N_BEATS))
+    while stream.ending is None:
+        stream.plan()
+    return stream.ending.surprise
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR_OF_LOOPS")
@@ -105,6 +114,10 @@ def main() -> None:
     values["takes"] = shares(loops, model)
     for name, row in values["takes"].items():
         print(name, row)
+    seams = np.array([seam_surprise(loop, model) for loop in tqdm(loops, desc="closing", unit="loop")])
+    values["closing"] = {"seam_median": round(float(np.median(seams)), 3),
+                         "seam_over_1.1": round(float((seams > 1.1).mean()), 3)}  # fmt: skip
+    print("closing", values["closing"])
     if options.out:
         write_results(options.out, " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), values)
 
