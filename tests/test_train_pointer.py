@@ -63,6 +63,20 @@ def test_what_leaves_the_loop_is_never_taught_as_the_loops_own_music() -> None:
         assert table[1].nonzero().tolist() == [[1, UNSHIFTED]], "what stays with the loop is the loop's"
 
 
+def test_a_prompt_of_one_short_bar_is_learned_from() -> None:
+    """Of three half beats; what was played before is compared over four."""
+    alike = np.zeros((3, 6, 6, N_SHIFTS), np.int8)
+    alike[:, range(6), range(6), UNSHIFTED] = alike[:, range(3, 6), range(3), UNSHIFTED] = 100
+    clip = UnitClip(
+        np.ones((1, 6, 3, 24, 6), np.float16), np.ones((1, 6, 2, 12, 2), np.float32), alike, np.zeros((3, 6), bool),
+        np.zeros((12, 12), np.int8), 120.0, 3,
+    )  # fmt: skip
+    batch = make_batch([clip], np.random.default_rng(0), 2)
+    assert batch.n.tolist() == [3, 3]
+    losses = pointer_loss(Pointer(POINTERS["tiny"]).eval(), batch)
+    assert all(bool(torch.isfinite(loss)) for loss in losses.values()) and float(losses["bass"]) > 0.0
+
+
 def test_drums_whose_halves_were_heard_apart_are_taught_to_be_cut() -> None:
     """Of the fifth unit nothing was heard whole; its first half is the second unit's, its second half that of none but
     the first half of the fourth."""

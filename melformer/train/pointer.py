@@ -17,6 +17,7 @@ from melformer.hub.parts import POINTER_FILE, save_part
 from melformer.train.options import TrainOptions
 from melformer.transformer.pointer import DRUMS, N_SHIFTS, ORDER, UNSHIFTED, Pointer, PointerConfig
 from melformer.transformer.pointer_relations import (
+    CONTEXT,
     compare_contexts,
     gather_rows,
     half_relations,
@@ -130,7 +131,9 @@ def choice_logits(model: Any, batch: Batch) -> tuple[list[Tensor], Tensor]:
 
 
 def _history(batch: Batch, size: int) -> tuple[Tensor, Tensor]:
-    """What each stem played from the prompt's last `size` units on: the prompt in its order, then the choices."""
+    """What each stem played from the prompt's last `size` units on, more where it is shorter than a context: the prompt
+    played round, then the choices."""
+    size = max(size, CONTEXT)
     back = torch.arange(-size, 0)
     prompt = (batch.n[:, None] + back) % batch.n[:, None]
     sources = torch.cat([prompt[..., None].expand(-1, -1, 3), batch.choice], dim=1)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from melformer.transformer.pointer import N_SHIFTS, UNSHIFTED, UnitMemory
 
-_CONTEXT = 4
+CONTEXT = 4
 """Units before a candidate that are compared with those before the new unit."""
 
 
@@ -65,15 +65,15 @@ def compare_contexts(memory: UnitMemory, sources: Tensor, count: int) -> Tensor:
     """How the units before each candidate differ from what was played before each of the last `count` units of
     `sources` (see `relations`): (B, count, P, 10), one unit back, then the mean of four."""
     history = sources.shape[1] - count
-    past = sources.unfold(1, _CONTEXT, 1)[:, history - _CONTEXT : -1].flip(-1)  # (B, T, 3, 4), the latest first
-    size, n_rows = memory.size, count * _CONTEXT
+    past = sources.unfold(1, CONTEXT, 1)[:, history - CONTEXT : -1].flip(-1)  # (B, T, 3, 4), the latest first
+    size, n_rows = memory.size, count * CONTEXT
     table = memory.distance.flatten(1, 2)  # (B, 5 · P, P)
     heard = past[:, :, (0, 1, 2, 1, 2)].transpose(2, 3) + size * torch.arange(5, device=past.device)
     rows = table.gather(1, heard.flatten(1)[..., None].expand(-1, -1, size)).view(len(past), n_rows, 5, size)
-    back = torch.arange(1, _CONTEXT + 1, device=past.device)
+    back = torch.arange(1, CONTEXT + 1, device=past.device)
     earlier = (torch.arange(size, device=past.device) - back[:, None]) % memory.n[:, None, None]  # (B, 4, P)
     earlier = earlier.repeat(1, past.shape[1], 1)[:, :, None].expand_as(rows)
-    found = rows.gather(3, earlier).view(len(past), count, _CONTEXT, 5, size).transpose(3, 4)
+    found = rows.gather(3, earlier).view(len(past), count, CONTEXT, 5, size).transpose(3, 4)
     return torch.cat([found[:, :, 0], found.mean(dim=2)], dim=-1)
 
 
