@@ -4,6 +4,7 @@ import json
 
 import make_results
 import pytest
+from targets import Target, targets_text
 
 INTERVAL = {"value": 0.5, "low": 0.25, "high": None}
 WHERE = {"command": "a command", "machine": "a machine, 2 cores", "commit": "abc", "date": "2026-01-01"}
@@ -13,6 +14,18 @@ WHERE = {"command": "a command", "machine": "a machine, 2 cores", "commit": "abc
 def test_what_stands_between_markers_is_what_the_measurements_hold(name):
     page = (make_results.DOCS / name).read_text(encoding="utf-8")
     assert make_results.filled(page, name) == page, "run `make results`"
+
+
+def test_the_figures_beside_what_was_wanted_are_those_of_the_measurements():
+    page = (make_results.RESULTS / "README.md").read_text(encoding="utf-8")
+    assert make_results.put(page, "targets", targets_text()) == page, "run `make results`"
+
+
+def test_a_figure_meets_its_limits_or_misses_them():
+    assert [Target("a", value, 2.0, 3.0, " dB").verdict for value in (1.9, 2.0, 3.1, None)] == [
+        "**missed**", "met", "**missed**", "",
+    ]  # fmt: skip
+    assert (Target("a", 1234.0, high=2.0).measured, Target("a", 0.5, low=0.25, unit="%").wanted) == ("1,234", "≥ 0.25%")
 
 
 def test_a_table_is_replaced_between_its_markers_and_nothing_else():

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from targets import targets_text
+
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 RESULTS = DOCS / "results"
 
@@ -329,6 +331,7 @@ TEXTS = {
     "explanation/evaluation.md": {
         "continuation": continuation_text,
         "loops": loops_text,
+        "songs": continuation_text,
         "separation": separation_text,
     },
     "explanation/stems.md": {"variation": variation_text, "pointer": pointer_text},
@@ -337,7 +340,10 @@ TEXTS = {
 }
 
 
-FILES = {"speed": "bench", "parts": "bench", "sound": "continuation", "loops": "continuation_loops"}
+FILES = {
+    "speed": "bench", "parts": "bench", "sound": "continuation", "loops": "continuation_loops",
+    "songs": "continuation_songs",
+}  # fmt: skip
 """Tables whose file has another name."""
 
 
@@ -396,6 +402,8 @@ def main() -> int:
     for name in TEXTS:
         page = DOCS / name
         page.write_text(filled(page.read_text(encoding="utf-8"), name), encoding="utf-8")
+    page = RESULTS / "README.md"
+    page.write_text(put(page.read_text(encoding="utf-8"), "targets", targets_text()), encoding="utf-8")
     path = RESULTS / "continuation.json"
     if path.exists():
         save(frechet_figure(json.loads(path.read_text(encoding="utf-8"))["continuation"]), RESULTS / "continuation.png")
