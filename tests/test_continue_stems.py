@@ -107,21 +107,6 @@ def test_planners_decide_together_as_alone_to_the_last_bit(pointer, prompt, stem
         assert all(torch.equal(a.keys, b.keys) for a, b in zip(alone.state.caches, together[seed].state.caches))
 
 
-@pytest.mark.parametrize("k", range(2))
-def test_no_stem_follows_the_loop_at_one_lag_for_more_than_half_of_what_leaves_it(pointer, prompt, stems, k):
-    planner = LoopStems(prompt, stems).planner(pointer, 5)
-    n, unit = planner.n, torch.zeros(1, 1, TINY.dim)
-    options, lags = PlanOptions(temperature=0.0, variation=(1.0,) * 3), []
-    for t in range(4 * n):
-        logits = torch.full((n, 15), -1.0)
-        logits[(t + 4) % n, 7], logits[(t + 2) % n, 7], logits[(t + 7) % n, 7] = 3.0, 2.0, 1.0
-        choice = planner.draw(k, torch.cat([logits.flatten(), torch.tensor([-9.0])]), options, None)
-        lags.append((choice.source - t) % n)
-        planner.remember(tuple(choice if stem == k else UnitChoice(t % n) for stem in range(3)), unit)
-    shares = np.bincount(lags[-n:], minlength=n) / n
-    assert shares[4] == pytest.approx(0.5, abs=0.07) and shares[2] > 0.2
-
-
 def test_drums_are_cut_as_often_as_the_pointer_says_and_kept_ones_never(prompt, stems):
     torch.manual_seed(0)
     eager = Pointer(TINY).eval()

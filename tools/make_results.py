@@ -331,7 +331,6 @@ TEXTS = {
     "explanation/evaluation.md": {
         "continuation": continuation_text,
         "loops": loops_text,
-        "songs": continuation_text,
         "separation": separation_text,
     },
     "explanation/stems.md": {"variation": variation_text, "pointer": pointer_text},
@@ -340,10 +339,7 @@ TEXTS = {
 }
 
 
-FILES = {
-    "speed": "bench", "parts": "bench", "sound": "continuation", "loops": "continuation_loops",
-    "songs": "continuation_songs",
-}  # fmt: skip
+FILES = {"speed": "bench", "parts": "bench", "sound": "continuation", "loops": "continuation_loops"}
 """Tables whose file has another name."""
 
 

@@ -7,17 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from melformer.generate.generation_config import PHRASE_BARS
 from melformer.generate.plan_options import Choices, PlanOptions, rng_of, sample
 from melformer.stems.units import UnitChoice, UnitPictures, to_db
 from melformer.transformer.kv_cache import KVCache
 from melformer.transformer.pointer import DRUMS, N_SHIFTS, ORDER, UNSHIFTED, Pointer
 
-_CONTEXT = 8
-"""Units before the last bar that scores compare; what came before is in the caches."""
-LAG_SHARE, LAG_COST = 0.5, 4.0
-"""The share of what left the loop in the last `PHRASE_BARS` bars that a stem may take at one lag and transposition, and
-the nats that more of it costs: the loop moved by a constant is a rule, not music."""
+_KEPT = 8
+"""Units before the last bar that are remembered: what came before is in the caches."""
 
 
 @dataclass
@@ -55,8 +51,7 @@ class Planner:
         places = pointer.positions(self.first_place, self.n, self.bar, self.tempo)
         self.hidden = pointer.stack((self.units + places)[:, : self.n - 1], caches)
         self.silence = pointer.silence()
-        self.n_remembered = max(PHRASE_BARS * bar, bar + _CONTEXT)
-        rounds = -(-self.n_remembered // self.n)  # a short loop has been heard several times
+        rounds = -(-_KEPT // self.n)  # a short loop has been heard several times
         sources = np.repeat(np.tile(np.arange(self.n), rounds)[:, None], 3, axis=1)
         self.state = PlannerState(0, sources, np.full(sources.shape, UNSHIFTED), caches)
 
@@ -81,7 +76,6 @@ class Planner:
     def draw(self, k: int, logits: Tensor, options: PlanOptions, avoided: UnitChoice | None) -> UnitChoice:
         """A choice of stem `k` from the logits of every source with every shift, and of silence."""
         logits = logits.clone()
-        logits[self._worn(k)] -= LAG_COST
         if avoided is not None:
             logits[self.index_of(avoided)] = -torch.inf
         if not options.silence[k]:  # a rest can still be copied
@@ -110,23 +104,12 @@ class Planner:
 
     def remember(self, choices: Choices, unit: Tensor) -> None:
         """Go on behind what was chosen for the next unit, embedded as `unit` (1, 1, dim)."""
-        state, kept = self.state, self.n_remembered
+        state, kept = self.state, int(self.bar) + _KEPT
         chosen = np.array([[[choice.source, choice.shift + UNSHIFTED] for choice in choices]])
         state.sources = np.concatenate([state.sources, chosen[..., 0]])[-kept:]
         state.shifts = np.concatenate([state.shifts, chosen[..., 1]])[-kept:]
         state.last = unit
         state.n_planned += 1
-
-    def _worn(self, k: int) -> Tensor:
-        """Indices of the logits (m,) that follow the loop at a lag of which stem `k` has had its share."""
-        state, n = self.state, self.n
-        units = self.n_planned + np.arange(-self.n_remembered, 0)
-        lags = (state.sources[-self.n_remembered :, k] - units) % n
-        counts = np.bincount(lags * N_SHIFTS + state.shifts[-self.n_remembered :, k], minlength=n * N_SHIFTS)
-        counts[UNSHIFTED] = 0  # the loop played round
-        allowed = max(int(self.bar) // 2, LAG_SHARE * (counts.sum() + 1))
-        worn, shifts = np.divmod(np.flatnonzero(counts >= allowed), N_SHIFTS)
-        return torch.from_numpy((worn + self.n_planned) % n * N_SHIFTS + shifts)
 
     def _onward(self, k: int) -> UnitChoice:
         """Silence, from which a stem that comes in again goes on."""
