@@ -242,7 +242,7 @@ def main() -> None:
     facts = options.run(options)
     report(options.name, facts)
     if options.out:
-        write_results(options.out, " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), facts)
+        write_results(options.out, " ".join(["python", f"tools/{Path(__file__).name}", *sys.argv[1:]]), facts)
 
 
 if __name__ == "__main__":

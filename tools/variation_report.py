@@ -119,7 +119,7 @@ def main() -> None:
                          "seam_over_1.1": round(float((seams > 1.1).mean()), 3)}  # fmt: skip
     print("closing", values["closing"])
     if options.out:
-        write_results(options.out, " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), values)
+        write_results(options.out, " ".join(["python", f"tools/{Path(__file__).name}", *sys.argv[1:]]), values)
 
 
 if __name__ == "__main__":
