@@ -331,6 +331,7 @@ TEXTS = {
     "explanation/evaluation.md": {
         "continuation": continuation_text,
         "loops": loops_text,
+        "songs": continuation_text,
         "separation": separation_text,
     },
     "explanation/stems.md": {"variation": variation_text, "pointer": pointer_text},
@@ -339,7 +340,10 @@ TEXTS = {
 }
 
 
-FILES = {"speed": "bench", "parts": "bench", "sound": "continuation", "loops": "continuation_loops"}
+FILES = {
+    "speed": "bench", "parts": "bench", "sound": "continuation", "loops": "continuation_loops",
+    "songs": "continuation_songs",
+}  # fmt: skip
 """Tables whose file has another name."""
 
 
