@@ -4,6 +4,7 @@ import json
 
 import make_results
 import pytest
+from quality_tables import continuation_text, development_text
 from targets import Target, targets_text
 
 INTERVAL = {"value": 0.5, "low": 0.25, "high": None}
@@ -19,6 +20,12 @@ def test_what_stands_between_markers_is_what_the_measurements_hold(name):
 def test_the_figures_beside_what_was_wanted_are_those_of_the_measurements():
     page = (make_results.RESULTS / "README.md").read_text(encoding="utf-8")
     assert make_results.put(page, "targets", targets_text()) == page, "run `make results`"
+
+
+@pytest.mark.parametrize("path", sorted(make_results.RESULTS.glob("*.json")), ids=lambda path: path.name)
+def test_commands_of_measurements_can_be_typed_on_another_machine(path):
+    words = json.loads(path.read_text(encoding="utf-8"))["command"].split()
+    assert words[0] in ("melformer", "python") and not [word for word in words if word.startswith(("/", "~"))]
 
 
 def test_a_figure_meets_its_limits_or_misses_them():
@@ -41,7 +48,7 @@ def test_continuation_and_separation_become_tables(tmp_path):
     beats = {"new_share": INTERVAL, "loop_again": INTERVAL, "floor_rise_db": None, "level_jump_db": -1.25}
     far = {"n_clips": 7, "frechet": INTERVAL, "over_rules": None, "cosine": INTERVAL, "cosine_over_looped": INTERVAL}
     system = {"beats": beats, "embedding": far, "manner": {"groove_similarity": 0.1, "chroma_cosine": None}}
-    text = make_results.continuation_text({**WHERE, "continuation": {"ours": system}})
+    text = continuation_text({**WHERE, "continuation": {"ours": system}})
     assert text.splitlines()[2] == (
         "| ours | 50% | 50% | – | −1.2 | 0.50 (0.25 to –) | – | 0.500 (0.250 to –) | 0.100, – |"
     )
@@ -59,8 +66,6 @@ def test_development_is_set_beside_peoples():
     people = {"shares": {"drums": {"loop order": 0.5, "another beat": 0.25, "new": 0.25}}, "n_pieces": 85}
     people |= {"loop_again": 0.04, "leaving": {"0": 0.25, "1": 0.75}}
     engine = people | {"shares": {"drums": {"loop order": 0.75, "another beat": 0.25, "new": 0.0}}, "n_pieces": 7}
-    text = make_results.development_text(
-        {**WHERE, "by_beats_heard": {"people": {"16": people}, "engine": {"16": engine}}}
-    )
+    text = development_text({**WHERE, "by_beats_heard": {"people": {"16": people}, "engine": {"16": engine}}})
     assert text.splitlines()[3] == "| 16 | engine | 75% | 25% | 0% | 0.25 | 4% | 25%, 75% |"
     assert "people: 85 pieces, engine: 7 pieces" in text
