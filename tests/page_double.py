@@ -52,7 +52,7 @@ class State:
     prompt: Any
     seed: int
     index: int
-    settings: Any
+    config: Any
 
     def save(self, path: Path) -> None:
         path.write_bytes(pickle.dumps(self))
@@ -65,7 +65,7 @@ class Stream:
     prompt: Any
     seed: int
     n_beats: int | None
-    settings: Any
+    config: Any
     model: "Model"
     index: int = 0
     join: np.ndarray | None = None
@@ -106,10 +106,10 @@ class Stream:
         noise = np.random.default_rng([self.seed, k]).standard_normal((n, source.shape[1]))
         quiet = 0.5 + 0.4 * ((self.seed * 7 + k) % 11) / 11
         tone = np.resize(source, (n, source.shape[1])) * quiet
-        return (tone + 0.02 * self.settings.variation * noise).astype(np.float32)
+        return (tone + 0.02 * self.config.variation * noise).astype(np.float32)
 
     def state(self) -> State:
-        return State(self.prompt, self.seed, self.index, self.settings)
+        return State(self.prompt, self.seed, self.index, self.config)
 
 
 @dataclass(frozen=True)
@@ -162,10 +162,10 @@ class Model:
         return Prompt(fit.waveform, bpm, fit.n_beats, codes, messages, stems)
 
     def stream(
-        self, prompt: Any, n_beats: int | None = None, seed: int = 0, settings: Any = None, close_loop: bool = False
+        self, prompt: Any, n_beats: int | None = None, seed: int = 0, config: Any = None, close_loop: bool = False
     ) -> Stream:
         self.n_closed += close_loop
-        stream = Stream(prompt, seed, n_beats, settings or GenerationConfig(), self)
+        stream = Stream(prompt, seed, n_beats, config or GenerationConfig(), self)
         self.streams.append(stream)
         return stream
 
@@ -179,10 +179,10 @@ class Model:
         return StandInStems(*parts, self.present)
 
     def vary(
-        self, state: State | Path, stems: list[str], n_beats: int | None = None, seed: int = 0, settings: Any = None
+        self, state: State | Path, stems: list[str], n_beats: int | None = None, seed: int = 0, config: Any = None
     ) -> Stream:
         self.varied.append(stems)
-        return self.stream(self.resume(state).prompt, n_beats, seed, settings)
+        return self.stream(self.resume(state).prompt, n_beats, seed, config)
 
     def redo(self, take: Any, beats: tuple[int, int], stems: list[str] | None = None, seed: int = 0) -> Any:
         """Those beats once more, half as loud, with other codes; all else stays."""
@@ -202,7 +202,7 @@ class Model:
 
     def new_stems(self, state: State | Path) -> StandInStems:
         stream = self.resume(state)
-        again = Stream(stream.prompt, stream.seed, stream.index, stream.settings, Model(compute_s=0.0))
+        again = Stream(stream.prompt, stream.seed, stream.index, stream.config, Model(compute_s=0.0))
         samples = np.concatenate([beat.waveform.samples for beat in again])
         return self.stems(Waveform(samples, stream.prompt.waveform.sample_rate))
 
@@ -210,7 +210,7 @@ class Model:
         if isinstance(state, Path):
             state = pickle.loads(state.read_bytes())
         assert isinstance(state, State)
-        stream = Stream(state.prompt, state.seed, n_beats, state.settings, self, state.index)
+        stream = Stream(state.prompt, state.seed, n_beats, state.config, self, state.index)
         self.streams.append(stream)
         return stream
 
@@ -234,7 +234,7 @@ class Model:
             new=Waveform(new, prompt.sample_rate),
             codes=np.concatenate([beat.codes for beat in beats]),
             seed=stream.seed,
-            settings=stream.settings,
+            config=stream.config,
             n_beats=len(beats),
             state=None,
             ending=None,

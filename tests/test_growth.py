@@ -56,9 +56,9 @@ def test_reading_grows_in_proportion_to_the_loop(model: Melformer) -> None:
 
 def test_up_to_four_takes_are_planned_at_the_cost_of_one(model: Melformer) -> None:
     prompt = model.prompt(loop_at(BPM, 2), bpm=BPM, start_s=0.0)
-    model.takes(prompt, 1, [0])  # the loop is separated and read once for all
+    model.generate(prompt, 1, seeds=[0])  # the loop is separated and read once for all
     one, two, four, five, eight = (
-        operations(lambda n=n: model.takes(prompt, 1, list(range(n)))) for n in (1, 2, 4, 5, 8)
+        operations(lambda n=n: model.generate(prompt, 1, seeds=list(range(n)))) for n in (1, 2, 4, 5, 8)
     )
     own = two - one  # the keys of the loop's last unit, which depend on what is asked of a take
     assert 0 <= own < 0.01 * one and four == one + 3 * own

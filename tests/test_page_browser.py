@@ -81,7 +81,7 @@ def test_knobs_act_on_the_running_stream(page: Any, server: Server) -> None:
     )
     page.wait_for_function("melformer.timeline.marks.size === 1")
     stream = server.model.streams[-1]
-    assert stream.settings.variation == pytest.approx(0.9)
+    assert stream.config.variation == pytest.approx(0.9)
     page.click("[data-act=stop]")
     wait_idle(page)
 
@@ -93,9 +93,9 @@ def test_stems_are_kept_and_rests_asked_for_while_they_play(page: Any, server: S
     open_engine(page)
     page.fill("#mf-density", "0.5")
     page.wait_for_function("melformer.timeline.marks.size === 1")
-    assert server.model.streams[-1].settings.density == 0.5
+    assert server.model.streams[-1].config.density == 0.5
     page.click("[data-lane=drums] [aria-label='Keep drums']")
     page.wait_for_function("melformer.timeline.marks.size === 2")
-    assert server.model.streams[-1].settings.keep == ("drums",)
+    assert server.model.streams[-1].config.keep == ("drums",)
     page.click("[data-act=stop]")
     wait_idle(page)

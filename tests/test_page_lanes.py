@@ -121,11 +121,11 @@ def test_a_stem_of_a_running_stream_plays_another_line_while_the_rest_goes_on(pa
     page.click("[data-act=continue]")
     wait_new(page, 4)
     stream = server.model.streams[-1]
-    assert stream.settings.draws == (0, 0, 0) and stream.settings.keep == ("bass",)
+    assert stream.config.draws == (0, 0, 0) and stream.config.keep == ("bass",)
     n_streams = len(server.model.streams)
     page.click("[data-vary=bass]")
     page.wait_for_function("melformer.timeline.marks.size === 1")
-    assert stream.settings.draws == (0, 1, 0) and stream.settings.keep == ()
+    assert stream.config.draws == (0, 1, 0) and stream.config.keep == ()
     assert lane(page, "bass", "Keep").get_attribute("aria-pressed") == "false"
     assert "A new bass line coming up. The rest stays." in page.inner_text("[data-live]")
     page.click("[data-vary=bass]")
@@ -133,13 +133,13 @@ def test_a_stem_of_a_running_stream_plays_another_line_while_the_rest_goes_on(pa
     page.wait_for_function(
         "Array.from(melformer.timeline.marks.values()).flat().filter((name) => name === 'other').length"
     )
-    assert stream.settings.draws == (0, 2, 1)
+    assert stream.config.draws == (0, 2, 1)
     page.click("[data-act=stop]")
     wait_idle(page)
     assert len(server.model.streams) == n_streams and len(page.evaluate("melformer.state.view.takes")) == 1
     page.click("[data-act=keep]")  # what is added goes on with those lines
     page.wait_for_function("melformer.state.run && melformer.state.run.costs.length")
-    assert server.model.streams[-1].settings.draws == (0, 2, 1)
+    assert server.model.streams[-1].config.draws == (0, 2, 1)
     page.click("[data-act=stop]")
     wait_idle(page)
 

@@ -53,7 +53,7 @@ def test_one_seed_gives_a_continuation_and_several_a_list(model: Melformer) -> N
     first, second = model.generate(loop(), 4, seeds=[6, 7], config=FREE, bpm=BPM)
     assert (first.seed, second.seed, alone.seed) == (6, 7, 7)
     assert np.array_equal(second.codes, alone.codes) and not np.array_equal(first.codes, alone.codes)
-    assert np.array_equal(model.continue_loop(loop(), 4, 7, FREE, bpm=BPM).codes, alone.codes)
+    assert np.array_equal(model.generate(loop(), 4, seed=7, config=FREE, bpm=BPM).codes, alone.codes)
     for wrong in ({"seeds": []}, {"n_beats": None}, {"seed": -1}, {"n_beats": 2.5}):
         with pytest.raises(RequestError):
             model.generate(loop(), **({"bpm": BPM} | wrong))

@@ -9,6 +9,7 @@ from scipy.signal import fftconvolve
 from melformer.audio.grid import fit_to_grid
 from melformer.audio.io import write_waveform
 from melformer.audio.tempo import Tempo, find_tempo, fit_loop
+from melformer.audio.tempo.edges import find_edges
 from melformer.audio.tempo.name import bpm_in_name
 from melformer.audio.waveform import Waveform
 from melformer.errors import TempoError
@@ -138,6 +139,18 @@ def test_silence_around_a_loop_changes_nothing(before_s, after_s):
     fit = fit_loop(in_silence(loop, before_s, after_s), tempo)
     assert fit.n_beats == 16 and fit.tail is None
     assert (fit.message is None) == (max(before_s, after_s) < 0.02)  # what is shorter is not worth telling
+
+
+def test_silence_behind_a_sound_that_is_cut_off_is_no_rest():
+    """118.4 BPM; with these 25 ms the file is as long as four beats at 117, which was believed with 0.9."""
+    loop = drums(118.4, 4)
+    samples = loop.samples[:, 0] + 0.3 * np.sin(2 * np.pi * 110 * np.arange(loop.n_samples) / RATE + 0.4)
+    clip = in_silence(Waveform(samples.astype(np.float32), RATE), 0.0, 0.025)
+    assert find_tempo(clip).bpm == 118.4
+    cut, faded = find_edges(clip), find_edges(in_silence(loop, 0.0, 0.025))
+    assert cut.is_cut_off and not faded.is_cut_off
+    assert [span for span in cut.spans if span[1] == cut.duration_s] == []
+    assert [span for span in faded.spans if span[1] == faded.duration_s]
 
 
 def test_a_loop_that_ends_in_a_rest_keeps_its_last_bar():

@@ -87,7 +87,7 @@ def test_all_stages_train_and_the_result_continues_a_loop(loops: Path, tmp_path:
     words = ("-o", str(tmp_path / "lm"), "--codec", scored, "--steps", "4", "--validate-every", "4")
     run(arguments("transformer", *common, str(loops), *words))
     model = Melformer.from_pretrained(tmp_path / "lm" / "checkpoint")
-    result = model.continue_loop(loops / "loop_120bpm.wav", n_beats=2, seed=1)
+    result = model.generate(loops / "loop_120bpm.wav", n_beats=2, seed=1)
     assert result.new.n_samples == 22_050
     card = (tmp_path / "lm" / "checkpoint" / "README.md").read_text()
     assert "Trained on" in card and "| codec, mel on held-out loops |" in card

@@ -145,7 +145,7 @@ def test_a_stem_of_a_running_stream_is_drawn_anew_and_stays_so_when_extended(ses
     session.runs.steer({"variation": 0.8})  # other knobs leave it
     beats = [one for one in stream if one["kind"] == "beat"]
     assert {(tuple(one["draws"]), one["variation"]) for one in beats} == {((0, 2, 0), 0.8)}
-    assert session.need_take(1).settings.draws == (0, 2, 0)
+    assert session.need_take(1).config.draws == (0, 2, 0)
     extended = play(session, n_beats=2, keep=1)
     assert [one["draws"] for one in extended if one["kind"] == "beat"] == [[0, 2, 0]] * 2
     anew = play(session, n_beats=1)

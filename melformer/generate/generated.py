@@ -45,11 +45,6 @@ class Continuation:
         """The codec's codes of the new part: those of its beats, one after the other."""
         return np.concatenate([beat.codes for beat in self.beats])
 
-    @property
-    def settings(self) -> GenerationConfig:
-        """Another name of `config`, for one release."""
-        return self.config
-
     def save(self, path: str | Path, *, only_new: bool = False, replace: bool = True) -> Path:
         """Write it as `.wav` or `.flac`, the prompt's samples bit for bit and the BPM in the file; the path.
 

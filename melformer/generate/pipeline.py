@@ -152,17 +152,16 @@ class Melformer(nn.Module):
 
     def stream(
         self, loop: LoopInput, n_beats: int | None = None, seed: int = 0, config: GenerationConfig | None = None,
-        close_loop: bool = False, only_new: bool = False, *, settings: GenerationConfig | None = None, **options: Any,
+        close_loop: bool = False, only_new: bool = False, **options: Any,
     ) -> BeatStream:  # fmt: skip
         """An iterator of new beats, endless if `n_beats` is None; loop, closing and options as for `generate`.
 
-        `settings` is another name of `config`, for one release. Errors: RequestError and those of `prompt`.
+        Errors: RequestError and those of `prompt`.
         """
         check_request(n_beats, [seed])
         prompt = self.prompt(loop, **options)
         closing = make_closing(prompt, n_beats, only_new) if close_loop else None
-        config = config or settings or GenerationConfig()
-        return self._stream(self._loop_stems(prompt), config, n_beats, seed, closing)
+        return self._stream(self._loop_stems(prompt), config or GenerationConfig(), n_beats, seed, closing)
 
     @cached_property
     def pointer(self) -> Pointer:
@@ -230,20 +229,6 @@ class Melformer(nn.Module):
             raise RequestError("This stream has no new beats yet.")
         sounds = stream.mixer.sounds(0, stream.loop.edges(stream.index - 1)[1])
         return Stems(*(Waveform(sound, stream.prompt.waveform.sample_rate) for sound in sounds))
-
-    def continue_loop(
-        self, loop: LoopInput, n_beats: int = 16, seed: int = 0, settings: GenerationConfig | None = None,
-        progress: BeatCallback | None = None, **options: Any,
-    ) -> Continuation:  # fmt: skip
-        """`generate` with one seed, by its former name, for one release."""
-        return self.generate(loop, n_beats, seed=seed, config=settings, progress=progress, **options)
-
-    def takes(
-        self, loop: LoopInput, n_beats: int = 16, seeds: Sequence[int] | None = None,
-        settings: GenerationConfig | None = None, **options: Any,
-    ) -> list[Continuation]:  # fmt: skip
-        """`generate` with several seeds, by its former name, for one release."""
-        return self.generate(loop, n_beats, seeds=(0, 1, 2, 3) if seeds is None else seeds, config=settings, **options)
 
     def stream_takes(
         self, loop: LoopInput, n_beats: int = 16, seeds: Sequence[int] = (0, 1, 2, 3),

@@ -194,15 +194,6 @@ class BeatStream(Iterator[Beat]):
             self.held.clear()  # it was planned for what was asked before
         self._config = config
 
-    @property
-    def settings(self) -> GenerationConfig:
-        """Another name of `config`, for one release."""
-        return self.config
-
-    @settings.setter
-    def settings(self, config: GenerationConfig) -> None:
-        self.config = config
-
     def state(self) -> StreamState:
         """All that is needed to go on later, bit for bit; a copy that the stream no longer touches."""
         return capture(self)

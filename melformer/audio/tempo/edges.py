@@ -9,6 +9,7 @@ from melformer.audio.waveform import Waveform
 
 SILENT_DB, ONSET_DB = -75.0, -40.0  # under the clip's peak
 NOTABLE_S = 0.004  # shorter silences belong to the sound
+CUT_OFF_S = 0.01  # from −40 dB to nothing in less: no sound decays so fast
 _FRAMES_PER_S, _RISE_FRAMES = 100, 5
 _ATTACK_DB = 6.0
 
@@ -18,7 +19,8 @@ class SoundEdges:
     """Seconds from the clip's start: where samples first differ from zero, where they first rise above −75 dB of the
     peak, and the same at its end; and where they first rise above −40 dB.
 
-    `before_s` is digital silence that was left out before all this."""
+    `before_s` is digital silence that was left out before all this. `is_cut_off`: the sound stops in full swing.
+    """
 
     zero_start_s: float
     start_s: float
@@ -27,19 +29,23 @@ class SoundEdges:
     duration_s: float
     onset_s: float
     before_s: float = 0.0
+    is_cut_off: bool = False
 
     @property
     def spans(self) -> list[tuple[float, float]]:
         """Starts and ends between which the loop may lie, the likeliest first.
 
-        Digital silence is what an editor or a decoder adds, so it is left out first; then the clip as it is; then what
-        is above −75 dB; at last what begins at −40 dB, since encoders leave noise before the first attack.
+        Digital silence is what an editor or a decoder adds, so it is left out first; then the clip as it is, unless its
+        sound is cut off, which no rest in a loop does; then what is above −75 dB; at last what begins at −40 dB, since
+        encoders leave noise before the first attack.
         """
         starts = distinct_times(
             [self.zero_start_s if self.zero_start_s > NOTABLE_S else 0.0, 0.0, self.start_s, self.onset_s]
         )
         zero_after = self.duration_s - self.zero_stop_s > NOTABLE_S
-        stops = distinct_times([self.zero_stop_s if zero_after else self.duration_s, self.duration_s, self.stop_s])
+        stops = [self.zero_stop_s] if zero_after else [self.duration_s]
+        stops += [] if zero_after and self.is_cut_off else [self.duration_s]
+        stops = distinct_times([*stops, self.stop_s])
         inner = [(start, stop) for start in starts for stop in stops if stop - start > 0.02]
         outer = [(-self.before_s, stop) for stop in stops] if self.before_s else []
         return inner + outer
@@ -59,8 +65,10 @@ def find_edges(waveform: Waveform) -> SoundEdges:
     if not peak:
         return SoundEdges(0.0, 0.0, waveform.duration_s, waveform.duration_s, waveform.duration_s, 0.0)
     zero, soft = (_first_and_last(levels > threshold, rate) for threshold in (0.0, peak * 10 ** (SILENT_DB / 20)))
-    onset_s = int((levels > peak * 10 ** (ONSET_DB / 20)).argmax()) / rate
-    return SoundEdges(zero[0], soft[0], soft[1], zero[1], waveform.duration_s, onset_s)
+    loud = levels > peak * 10 ** (ONSET_DB / 20)
+    onset_s, last_s = _first_and_last(loud, rate)
+    is_cut_off = zero[1] - last_s < CUT_OFF_S
+    return SoundEdges(zero[0], soft[0], soft[1], zero[1], waveform.duration_s, onset_s, is_cut_off=is_cut_off)
 
 
 def _first_and_last(loud: np.ndarray, rate: int) -> tuple[float, float]:

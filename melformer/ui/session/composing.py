@@ -52,18 +52,18 @@ class Composing:
         if request.vary is not None and varied is not None:
             state = self.state_of(varied)
             with turn():
-                return model.vary(state, [request.vary[1]], request.n_beats, request.seed, request.settings)
+                return model.vary(state, [request.vary[1]], request.n_beats, request.seed, request.config)
         if request.keep is None:
             prompt = self.separated(take.loop)
             with turn():
                 return model.stream(
-                    prompt, n_beats=request.n_beats, seed=request.seed, settings=request.settings,
+                    prompt, n_beats=request.n_beats, seed=request.seed, config=request.config,
                     close_loop=request.close_loop,
                 )  # fmt: skip
         state = self.state_of(take)
         with turn():
             stream = model.resume(state, n_beats=request.n_beats)
-        stream.settings = replace(request.settings, draws=stream.settings.draws)
+        stream.config = replace(request.config, draws=stream.config.draws)
         return stream
 
     def state_of(self, take: Take) -> Any:
@@ -71,7 +71,7 @@ class Composing:
         if take.state is not None:
             return take.state
         again = self.host.model.stream(
-            self.separated(take.loop), n_beats=take.n_beats, seed=take.seed, settings=take.settings,
+            self.separated(take.loop), n_beats=take.n_beats, seed=take.seed, config=take.config,
             close_loop=take.closed,
         )  # fmt: skip
         for _ in range(take.n_beats):
@@ -131,7 +131,7 @@ class Composing:
         sounds, resumed = model.new_stems(state), model.resume(state)
         stems = Stems(*(sounds[name] for name in STEMS))
         return Continuation(
-            self.separated(take.loop), take.whole(), take.new(), stems, [], take.seed, take.settings, take.n_beats, 0.0,
+            self.separated(take.loop), take.whole(), take.new(), stems, [], take.seed, take.config, take.n_beats, 0.0,
             0.0, resumed.state(),
         )  # fmt: skip
 

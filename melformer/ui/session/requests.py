@@ -24,7 +24,7 @@ class GenerationRequest:
 
     n_beats: int | None
     seed: int
-    settings: GenerationConfig
+    config: GenerationConfig
     keep: int | None = None
     lead_in_s: float = 0.0
     close_loop: bool = False
@@ -54,7 +54,7 @@ def real_number(value: Any, name: str) -> float:
     return number
 
 
-def read_settings(data: dict[str, Any]) -> GenerationConfig:
+def read_config(data: dict[str, Any]) -> GenerationConfig:
     """`GenerationConfig` from the knobs in `data`; what is missing keeps its default. Errors: RequestError."""
     values: dict[str, Any] = {}
     for knob in KNOBS:
@@ -102,7 +102,7 @@ def read_request(data: dict[str, Any], limits: Limits) -> GenerationRequest:
     return GenerationRequest(
         n_beats=None if n_beats is None else whole_number(n_beats, "The number of beats", 1, limits.beats),
         seed=whole_number(data.get("seed", 0), "The seed", 0, MAX_SEED),
-        settings=read_settings(data),
+        config=read_config(data),
         keep=None if keep is None else whole_number(keep, "The take", 1, 1_000_000),
         lead_in_s=min(600.0, max(0.0, real_number(data.get("lead_in_s", 0.0), "The lead-in"))),
         close_loop=close_loop,

@@ -8,9 +8,9 @@ from melformer.ui.session.choice import Choice, check_size
 from melformer.ui.session.requests import (
     MAX_SEED,
     GenerationRequest,
+    read_config,
     read_redrawn,
     read_request,
-    read_settings,
     whole_number,
 )
 from melformer.ui.session.stem_jobs import Preparation
@@ -62,9 +62,9 @@ class Runs:
 
         Errors: RequestError.
         """
-        settings, redrawn = read_settings(data), read_redrawn(data)
+        config, redrawn = read_config(data), read_redrawn(data)
         if isinstance(self._running, StreamRun):
-            self._running.steer(settings, redrawn)
+            self._running.steer(config, redrawn)
 
     def stop(self) -> None:
         if self._running is not None:
@@ -86,7 +86,7 @@ class Runs:
         self._running = choice
         try:
             yield from choice.messages(self.session.model, lambda: self.session.model.stream_takes(
-                self.session.composing.separated(loop), request.n_beats, seeds=seeds, config=request.settings,
+                self.session.composing.separated(loop), request.n_beats, seeds=seeds, config=request.config,
                 close_loop=request.close_loop,
             ))  # fmt: skip
         finally:
@@ -121,7 +121,7 @@ class Runs:
                 waveform = loop.prompt.waveform
                 tape = Tape(store.next_tape(), waveform.n_channels, waveform.sample_rate)
                 take = Take(
-                    store.next_number(), loop, request.seed, request.settings, tape, [], closed=request.close_loop,
+                    store.next_number(), loop, request.seed, request.config, tape, [], closed=request.close_loop,
                     edited=request.vary is not None,
                 )  # fmt: skip
             else:
@@ -130,7 +130,7 @@ class Runs:
             preparation = self._preparation(loop) if is_new else Preparation(self.session.stem_jobs, None)
             self._running = StreamRun(
                 self.session.scheduler, self.session.limits, request, take, self._keep_playing, preparation, self.paced,
-                draws=take.settings.draws,
+                draws=take.config.draws,
             )  # fmt: skip
             return self._running
 

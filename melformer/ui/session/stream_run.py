@@ -35,7 +35,7 @@ class StreamRun:
     preparation: Preparation
     paced: bool = True
     reason: str = ""
-    settings: GenerationConfig | None = None
+    config: GenerationConfig | None = None
     kept: bool = False
     draws: tuple[int, ...] = GenerationConfig.draws
     finished: threading.Event = field(default_factory=threading.Event)
@@ -45,11 +45,11 @@ class StreamRun:
     def stop(self, reason: str = "stopped") -> None:
         self.reason = self.reason or reason
 
-    def steer(self, settings: GenerationConfig, redrawn: str | None = None) -> None:
+    def steer(self, config: GenerationConfig, redrawn: str | None = None) -> None:
         """Take effect from the next beat that is made; the stem that is `redrawn` plays another line from then on."""
         if redrawn is not None:
             self.draws = tuple(n + (name == redrawn) for n, name in zip(self.draws, STEMS))
-        self.settings = replace(settings, draws=self.draws)
+        self.config = replace(config, draws=self.draws)
 
     def messages(self, open_stream: Callable[[], Any]) -> Messages:
         """Places in the queue, the start, then beats. The take is kept after each, with its state at the end."""
@@ -91,8 +91,8 @@ class StreamRun:
                 self.keep_take(self)
 
     def _next_beat(self, stream: Any) -> dict[str, Any] | None:
-        if self.settings is not None:
-            stream.settings, self.settings = self.settings, None
+        if self.config is not None:
+            stream.config, self.config = self.config, None
         with self.scheduler.turn():
             beat = next(stream, None)
         if beat is None:
@@ -112,11 +112,11 @@ class StreamRun:
             "take": self.take.number,
             "compute_s": round(beat.compute_s, 4),
             "ahead_s": round(self._ahead_s(), 3),
-            "temperature": stream.settings.temperature,
-            "variation": stream.settings.variation,
-            "density": stream.settings.density,
-            "keep": list(stream.settings.keep),
-            "draws": list(stream.settings.draws),
+            "temperature": stream.config.temperature,
+            "variation": stream.config.variation,
+            "density": stream.config.density,
+            "keep": list(stream.config.keep),
+            "draws": list(stream.config.draws),
             **packed,
             **({"stems": pack_stems(beat)} if self.request.with_stems else {}),
         }
@@ -128,10 +128,10 @@ class StreamRun:
         take.sources.append(beat_sources(beat))
         join = take.join if take.n_beats else np.asarray(stream.join, dtype=np.float32)
         begun_with = take.begun_with
-        if stream.settings != take.settings and begun_with is None:
-            begun_with = take.settings
+        if stream.config != take.config and begun_with is None:
+            begun_with = take.config
         self.take = replace(
-            take, n_beats=take.n_beats + 1, join=join, state=None, settings=stream.settings, begun_with=begun_with
+            take, n_beats=take.n_beats + 1, join=join, state=None, config=stream.config, begun_with=begun_with
         )
         self.keep_take(self)
 

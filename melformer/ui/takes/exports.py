@@ -133,6 +133,6 @@ def export_all(takes: Sequence[Take], folder: Path, part: str = "whole") -> Path
             name = f"take{take.number}_{audio.name}"
             archive.write(audio, name)
             audio.unlink()
-            notes.append({"file": name, "seed": take.seed, "settings": asdict(take.settings)})
+            notes.append({"file": name, "seed": take.seed, "settings": asdict(take.config)})
         archive.writestr("takes.json", json.dumps(notes, indent=2))
     return path

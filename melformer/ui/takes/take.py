@@ -31,7 +31,7 @@ class Take:
     number: int
     loop: PromptLoop
     seed: int
-    settings: Any
+    config: Any
     tape: Tape
     codes: list[np.ndarray]
     n_beats: int = 0
@@ -113,7 +113,7 @@ def whole_take(number: int, loop: PromptLoop, continuation: Any, tape_path: Path
         number=number,
         loop=loop,
         seed=continuation.seed,
-        settings=continuation.settings,
+        config=continuation.config,
         tape=tape,
         codes=list(np.array_split(code_columns(continuation.codes), continuation.n_beats)),
         n_beats=continuation.n_beats,
