@@ -19,7 +19,7 @@ def test_a_beat_or_a_sentence(name: str, factor: float) -> None:
         dict(model.named_parameters())[name].mul_(factor)
     try:
         prompt = model.prompt(loop(4), bpm=120)
-        beats = list(model.stream(prompt, 2, settings=GenerationConfig(variation=1.0)))
+        beats = list(model.stream(prompt, 2, config=GenerationConfig(variation=1.0)))
         model.reconstruct(loop(4), 120.0)
     except CheckpointError as error:
         assert "checkpoint" in str(error)  # noqa: PT017 - one of both is right
@@ -34,7 +34,7 @@ def test_a_pointer_too(factor: float) -> None:
         with torch.no_grad():
             dict(model.pointer.named_parameters())[name].mul_(factor)
         try:
-            beats = list(model.stream(loop(4), 1, bpm=120, settings=GenerationConfig(variation=1.0)))
+            beats = list(model.stream(loop(4), 1, bpm=120, config=GenerationConfig(variation=1.0)))
         except CheckpointError as error:
             assert "checkpoint" in str(error)  # noqa: PT017 - one of both is right
         else:
@@ -47,4 +47,4 @@ def test_the_checkpoint_is_blamed() -> None:
         for parameter in model.pointer.parameters():
             parameter.mul_(1e30)
     with pytest.raises(CheckpointError, match="weights"):
-        list(model.stream(loop(4), 2, bpm=120, settings=GenerationConfig(variation=1.0)))
+        list(model.stream(loop(4), 2, bpm=120, config=GenerationConfig(variation=1.0)))
