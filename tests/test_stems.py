@@ -58,7 +58,7 @@ def test_masks_sum_to_one_at_every_bin(separator):
     spectra = torch.randn(1, 32, 2_049, dtype=torch.complex64)
     bands = pool(spectra)
     masks = separator(features(bands, bands))
-    assert masks.shape == (1, 3, 32, N_BANDS)
+    assert masks.shape == (1, 3, 2, 32, N_BANDS)
     assert (to_bins(masks, 2_049).sum(dim=1) - 1).abs().max() < 1e-5
 
 
@@ -67,6 +67,24 @@ def test_bands_read_back_at_their_centres():
     bins = to_bins(bands, 2_049)
     assert torch.equal(bins[:160], bands[:160]) and bins[-1] == N_BANDS - 1
     assert (bins.diff() >= 0).all()
+
+
+def test_middle_and_side_have_masks_of_their_own(separator):
+    """Masks that give the middle to the drums and the side to the bass: each has that part of the loop alone."""
+
+    class MiddleAndSide(torch.nn.Module):
+        def forward(self, features):
+            masks = torch.zeros(1, 3, 2, *features.shape[2:])
+            masks[:, 0, 0], masks[:, 1, 1] = 1.0, 1.0
+            return masks
+
+    loop = Waveform(noise(30_000), 44_100)
+    stems = separate(loop, 120.0, MiddleAndSide())
+    middle = loop.samples.mean(axis=1)
+    assert np.abs(stems.drums.samples - middle[:, None]).max() < 1e-4
+    assert np.abs(stems.bass.samples - (loop.samples - middle[:, None])).max() < 1e-4
+    mono = separate(Waveform(loop.samples[:, :1], 44_100), 120.0, MiddleAndSide())
+    assert np.abs(mono.drums.samples - loop.samples[:, :1]).max() < 1e-4
 
 
 @pytest.mark.parametrize(("rate", "channels", "bpm"), [(22_050, 1, 90.0), (44_100, 2, 174.0), (96_000, 2, 61.0)])

@@ -17,6 +17,7 @@ from quality_tables import (
     pointer_text,
     separation_text,
     sound_text,
+    stems_text,
     variation_text,
 )
 from speed_tables import bench_text, codec_text, parts_text, speed_text, tempo_text
@@ -35,7 +36,7 @@ TEXTS = {
         "songs": continuation_text,
         "separation": separation_text,
     },
-    "explanation/stems.md": {"variation": variation_text, "pointer": pointer_text},
+    "explanation/stems.md": {"stems": stems_text, "variation": variation_text, "pointer": pointer_text},
     "explanation/corpus.md": {"development": development_text},
     "explanation/tempo.md": {"tempo": tempo_text},
 }
@@ -43,7 +44,7 @@ TEXTS = {
 
 FILES = {
     "speed": "bench", "parts": "bench", "sound": "continuation", "loops": "continuation_loops",
-    "songs": "continuation_songs",
+    "songs": "continuation_songs", "stems": "separation",
 }  # fmt: skip
 """Tables whose file has another name."""
 

@@ -97,6 +97,21 @@ def _of_sources(systems: dict[str, Any]) -> list[str]:
     return [markdown(["system", "stem", *CLASSES, "from people's"], rows)]
 
 
+def stems_text(results: dict[str, Any]) -> str:
+    """How much better the shipped separator hears than the mix, and than median filters: a line for each material."""
+    materials = {"engine": "held-out finished mixes of the engine", "songs": "excerpts of songs that people made"}
+    rows = []
+    for material, words in materials.items():
+        stems = results[material]["Melformer"]
+        gains = [
+            f"{figure(s['sdr_improvement_db'], 1)} dB, {'+' if s['over_baseline_db'] >= 0 else ''}"
+            f"{figure(s['over_baseline_db'], 1)}; {figure(s['below_baseline'], percent=True)}"
+            for s in stems.values()
+        ]
+        rows.append([f"{max(s['n_mixes'] for s in stems.values()):.0f} {words}", *gains])
+    return f"{markdown(['', *results['engine']['Melformer']], rows)}\n\n{source(results)}"
+
+
 def separation_text(results: dict[str, Any]) -> str:
     """One separator and stem a line, then the next beats made again."""
     rows = []

@@ -7,13 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from melformer.generate.choice_costs import MEMORY_BARS, choice_costs
 from melformer.generate.plan_options import Choices, PlanOptions, rng_of, sample
 from melformer.stems.units import UnitChoice, UnitPictures, to_db
 from melformer.transformer.kv_cache import KVCache
 from melformer.transformer.pointer import DRUMS, N_SHIFTS, ORDER, UNSHIFTED, Pointer
 
-_KEPT = 8
-"""Units before the last bar that are remembered: what came before is in the caches."""
+_CONTEXT = 8
+"""Units before the last bar that scores compare; what came before is in the caches."""
 
 
 @dataclass
@@ -51,7 +52,8 @@ class Planner:
         places = pointer.positions(self.first_place, self.n, self.bar, self.tempo)
         self.hidden = pointer.stack((self.units + places)[:, : self.n - 1], caches)
         self.silence = pointer.silence()
-        rounds = -(-_KEPT // self.n)  # a short loop has been heard several times
+        self.n_remembered = max(MEMORY_BARS * bar, bar + _CONTEXT)
+        rounds = -(-self.n_remembered // self.n)  # a short loop has been heard several times
         sources = np.repeat(np.tile(np.arange(self.n), rounds)[:, None], 3, axis=1)
         self.state = PlannerState(0, sources, np.full(sources.shape, UNSHIFTED), caches)
 
@@ -75,7 +77,8 @@ class Planner:
 
     def draw(self, k: int, logits: Tensor, options: PlanOptions, avoided: UnitChoice | None) -> UnitChoice:
         """A choice of stem `k` from the logits of every source with every shift, and of silence."""
-        logits = logits.clone()
+        state = self.state
+        logits = logits - choice_costs(state.sources[:, k], state.shifts[:, k], self.n_planned, self.n, int(self.bar))
         if avoided is not None:
             logits[self.index_of(avoided)] = -torch.inf
         if not options.silence[k]:  # a rest can still be copied
@@ -104,7 +107,7 @@ class Planner:
 
     def remember(self, choices: Choices, unit: Tensor) -> None:
         """Go on behind what was chosen for the next unit, embedded as `unit` (1, 1, dim)."""
-        state, kept = self.state, int(self.bar) + _KEPT
+        state, kept = self.state, self.n_remembered
         chosen = np.array([[[choice.source, choice.shift + UNSHIFTED] for choice in choices]])
         state.sources = np.concatenate([state.sources, chosen[..., 0]])[-kept:]
         state.shifts = np.concatenate([state.shifts, chosen[..., 1]])[-kept:]

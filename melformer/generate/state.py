@@ -204,7 +204,7 @@ def _restore_planner(stream: "BeatStream", tensors: dict[str, Tensor]) -> None:
     state.keys = check_tensor("keys", take(tensors, "keys"), (1, 3, n_units, config.key_dim))
     state.half_keys = check_tensor("half_keys", take(tensors, "half_keys"), (1, 2 * n_units, config.key_dim))
     chosen = np.array([[[choice.source, choice.shift] for choice in unit] for unit in stream.choices], np.int64)
-    kept = stream.loop.bar + len(state.sources)
+    kept = stream.planner.n_remembered
     state.n_planned = n
     state.sources = np.concatenate([state.sources, chosen[..., 0]])[-kept:]
     state.shifts = np.concatenate([state.shifts, chosen[..., 1] + UNSHIFTED])[-kept:]

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from melformer.audio.io import Waveform
-from melformer.stems.features import features, pool, to_bins
+from melformer.stems.features import N_BANDS, features, pool, to_bins
 from melformer.stems.grid_stft import FRAMES_PER_BEAT, frame_centres, window_length
 from melformer.stems.separator import Separator
 from melformer.stems.stems import STEMS, Stems
@@ -22,8 +22,9 @@ SILENT_DB = -36.0
 def separate(waveform: Waveform, bpm: float, separator: Separator) -> Stems:
     """Drums, bass and other of a loop, at its own rate and with its own channels; their sum is the loop.
 
-    The masks are read from the middle and the side and used on every channel. "other" is what the masks of drums and
-    bass leave, so that the sum is exact to the last bit of float32. A stem that is not in the loop is all zeros.
+    Middle and side have masks of their own, since most drums and basses stand in the middle. "other" is what the masks
+    of drums and bass leave, so that the sum is exact to the last bit of float32. A stem that is not in the loop is all
+    zeros.
     Errors: TempoError for a BPM out of range.
     """
     samples = torch.from_numpy(np.ascontiguousarray(waveform.samples.T))
@@ -43,16 +44,26 @@ def _masked(samples: Tensor, centres: Tensor, n_fft: int, separator: Separator) 
     for start in range(0, len(centres), len(centres) if whole else block):
         stop = len(centres) if whole else min(len(centres), start + block)
         first, last = max(0, start - context), min(len(centres), stop + context)
-        masks = _masks(padded, centres[first:last], window, separator)[:2, start - first : stop - first]
+        masks = _masks(padded, centres[first:last], window, separator)[:2, :, start - first : stop - first]
         for k in range(start, stop, SLICE_FRAMES):
             places = _places(centres[k : min(stop, k + SLICE_FRAMES)], n_fft)
             spectra = torch.fft.rfft(padded[:, places] * window)
-            bins = to_bins(masks[:, k - start : k - start + len(places)], spectra.shape[-1])
-            frames = torch.fft.irfft(bins[:, None] * spectra, n_fft) * window
+            bins = to_bins(masks[:, :n_channels, k - start : k - start + len(places)], spectra.shape[-1])
+            frames = torch.fft.irfft(_channels(bins * _middle_and_side(spectra)), n_fft) * window
             total.index_add_(2, places.flatten(), frames.flatten(2))
             weight.index_add_(0, places.flatten(), window.square().repeat(len(places)))
     part = slice(n_fft // 2, n_fft // 2 + n_samples)
     return total[..., part] / weight[part].clamp(min=1e-3)
+
+
+def _middle_and_side(spectra: Tensor) -> Tensor:
+    """Half the sum and half the difference of two channels, (2, frames, bins); one channel is its own middle."""
+    return spectra if len(spectra) == 1 else torch.stack([spectra[0] + spectra[1], spectra[0] - spectra[1]]) / 2
+
+
+def _channels(parts: Tensor) -> Tensor:
+    """Channels of middles and sides: (stems, parts, frames, bins), of one part or two, the same shape."""
+    return parts if parts.shape[1] == 1 else torch.stack([parts[:, 0] + parts[:, 1], parts[:, 0] - parts[:, 1]], dim=1)
 
 
 def _places(centres: Tensor, n_fft: int) -> Tensor:
@@ -61,18 +72,17 @@ def _places(centres: Tensor, n_fft: int) -> Tensor:
 
 
 def _masks(padded: Tensor, centres: Tensor, window: Tensor, separator: Separator) -> Tensor:
-    """Masks (3, frames, N_BANDS) of a block's frames, read from their middle and side."""
-    halves = []
+    """Masks (3, 2, frames, N_BANDS) of a block's frames, for their middle and side."""
+    parts = []
     for part in centres.split(SLICE_FRAMES):
         spectra = torch.fft.rfft(padded[:, _places(part, len(window))] * window)
-        left, right = spectra[0], spectra[min(1, len(spectra) - 1)]
-        halves.append(((left + right) / 2, (left - right) / 2))
-    middle, side = (pool(torch.cat(parts)) for parts in zip(*halves))
+        parts.append(_middle_and_side(spectra))
+    middle, side = (*pool(torch.cat(parts, dim=1)), torch.zeros(len(centres), N_BANDS))[:2]
     n_frames = len(middle)
     missing = -n_frames % 16
     read = features(middle[None], side[None])
     read = torch.nn.functional.pad(read, (0, 0, 0, missing), mode="replicate")
-    return separator(read)[0, :, :n_frames]
+    return separator(read)[0, :, :, :n_frames]
 
 
 def _without_leakage(waveform: Waveform, drums_and_bass: np.ndarray) -> Stems:

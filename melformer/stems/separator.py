@@ -1,4 +1,4 @@
-"""The separator: a small U-Net over a beat-synchronous spectrogram, with one mask a stem."""
+"""The separator: a small U-Net over a beat-synchronous spectrogram, with masks of the middle and of the side."""
 
 from dataclasses import dataclass
 
@@ -51,7 +51,8 @@ class ConvBlock(nn.Module):
 
 
 class Separator(nn.Module):
-    """Features of a mix (B, N_FEATURES, T, N_BANDS) → masks (B, 3, T, N_BANDS) that sum to one; T is a multiple of 16.
+    """Features of a mix (B, N_FEATURES, T, N_BANDS) → masks (B, 3, 2, T, N_BANDS) of the stems' middle and side, which
+    sum to one over the stems; T is a multiple of 16.
 
     A U-Net (Ronneberger et al. 2015; for music Jansson et al. 2017) that halves time and frequency four times; the
     deepest level sees several beats by dilated convolutions.
@@ -66,7 +67,7 @@ class Separator(nn.Module):
         self.deep = nn.ModuleList([ConvBlock(channels[-1], channels[-1], d) for d in (2, 4, 8)])
         self.narrow = nn.ModuleList([nn.Conv2d(high, low, 1) for low, high in reversed(pairs)])
         self.up = nn.ModuleList([ConvBlock(2 * low, low) for low, _ in reversed(pairs)])
-        self.head = nn.Conv2d(channels[0], len(STEMS), 1)
+        self.head = nn.Conv2d(channels[0], 2 * len(STEMS), 1)
 
     def forward(self, features: Tensor) -> Tensor:
         maps = [self.entry(features)]
@@ -78,4 +79,4 @@ class Separator(nn.Module):
         for narrow, block in zip(self.narrow, self.up):
             wide = F.interpolate(narrow(hidden), scale_factor=2.0, mode="nearest")
             hidden = block(torch.cat([maps.pop(), wide], dim=1))
-        return torch.softmax(self.head(hidden), dim=1)
+        return torch.softmax(self.head(hidden).unflatten(1, (len(STEMS), 2)), dim=1)

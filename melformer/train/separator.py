@@ -93,9 +93,9 @@ def _middle_and_side(waveform: Waveform) -> np.ndarray:
     return np.stack([(left + right) / 2, (left - right) / 2])
 
 
-def draw_mix(clips: list[StemClip], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Stems of a mix on the beat grid: spectra of their middles, complex64 (3, frames, n_bins) at the bins of 44.1 kHz,
-    and of the mix's side (frames, n_bins).
+def draw_mix(clips: list[StemClip], rng: np.random.Generator) -> np.ndarray:
+    """Stems of a mix on the beat grid: spectra of their middles and sides, complex64 (3, 2, frames, n_bins) at the bins
+    of 44.1 kHz.
 
     Stems come from one passage or, in two fifths, from several, whose beats then fall together. Windows that are not
     93 ms long transpose by up to three semitones. Levels, tone, width and silence of stems are drawn.
@@ -105,7 +105,7 @@ def draw_mix(clips: list[StemClip], rng: np.random.Generator) -> tuple[np.ndarra
     widths = np.zeros(3) if rng.random() < 0.2 else rng.choice([1.0, 1.0, 0.0, 1.6], 3) * rng.choice([-1.0, 1.0], 3)
     clip = clips[rng.integers(len(clips))]
     beat, speed = int(rng.integers(clip.n_beats)), 2 ** rng.uniform(-0.25, 0.25)
-    middles, side = [], np.zeros((CROP_BEATS * FRAMES_PER_BEAT, n_bins), np.complex64)
+    stems = np.zeros((len(STEMS), 2, CROP_BEATS * FRAMES_PER_BEAT, n_bins), np.complex64)
     for stem, width in enumerate(widths.astype(np.float32)):
         if not together:
             clip = clips[rng.integers(len(clips))]
@@ -114,13 +114,12 @@ def draw_mix(clips: list[StemClip], rng: np.random.Generator) -> tuple[np.ndarra
         window = np.hanning(n_fft + 1)[:-1].astype(np.float32) / np.float32(speed)
         gain = _gain(rng, together)
         if not gain.any():
-            middles.append(np.zeros_like(side))
             continue
         windows = clip.frames(stem, beat, CROP_BEATS, n_fft) * window
-        middles.append(_fitted(scipy.fft.rfft(windows[0]), n_bins) * gain)
+        stems[stem, 0] = _fitted(scipy.fft.rfft(windows[0]), n_bins) * gain
         if width and windows[1].any():
-            side += _fitted(scipy.fft.rfft(windows[1] * width), n_bins) * gain
-    return np.stack(middles), side
+            stems[stem, 1] = _fitted(scipy.fft.rfft(windows[1] * width), n_bins) * gain
+    return stems
 
 
 def _fitted(spectra: np.ndarray, n_bins: int) -> np.ndarray:
@@ -151,16 +150,15 @@ class SeparatorTask:
         self.held_out = clips[::HELD_OUT_EVERY] if len(clips) >= HELD_OUT_EVERY else clips
         self.train_set = [c for i, c in enumerate(clips) if i % HELD_OUT_EVERY] or clips
 
-    def _batch(self, clips: list[StemClip], rng: np.random.Generator, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Stems' spectra (B, 3, frames, n_bins) of the middle; bands (B, frames, N_BANDS) of the mix's middle, side."""
-        stems, sides = (torch.from_numpy(np.stack(v)) for v in zip(*(draw_mix(clips, rng) for _ in range(n))))
-        return stems, pool(stems.sum(dim=1)), pool(sides)
+    def _batch(self, clips: list[StemClip], rng: np.random.Generator, n: int) -> tuple[Tensor, Tensor]:
+        """Stems' spectra (B, 3, 2, frames, n_bins), middle and side; bands (B, 2, frames, N_BANDS) of their mix."""
+        stems = torch.from_numpy(np.stack([draw_mix(clips, rng) for _ in range(n)]))
+        return stems, pool(stems.sum(dim=1))
 
     def loss(self, model: nn.Module, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
         """What the masks leave of each stem: complex spectra, square-rooted bands, and decibels of the error."""
-        stems, middle, side = self._batch(self.train_set, rng, self.options.batch_size)
-        masks = model(features(middle, side))
-        return _losses(stems, middle, masks)
+        stems, mix = self._batch(self.train_set, rng, self.options.batch_size)
+        return _losses(stems, mix, model(features(mix[:, 0], mix[:, 1])))
 
     def after_step(self, step: int) -> list[str]:
         return []
@@ -170,9 +168,8 @@ class SeparatorTask:
         """SDR improvement of each stem on fixed mixes of held-out passages, in dB: medians."""
         rng, found = np.random.default_rng(1), []
         for _ in range(24):
-            stems, middle, side = self._batch(self.held_out, rng, 1)
-            masks = self.module(features(middle, side))
-            found.append(_improvement(stems, masks)[0].numpy())
+            stems, mix = self._batch(self.held_out, rng, 1)
+            found.append(_improvement(stems, self.module(features(mix[:, 0], mix[:, 1])))[0].numpy())
         return {name: round(float(v), 2) for name, v in zip(STEMS, np.nanmedian(np.array(found), axis=0))}
 
     def clips(self) -> dict[str, Waveform]:
@@ -185,19 +182,15 @@ class SeparatorTask:
         (directory / "separator.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
-def _losses(stems: Tensor, middle: Tensor, masks: Tensor) -> dict[str, Tensor]:
-    n_bins = stems.shape[-1]
-    mix = stems.sum(dim=1, keepdim=True)
-    scale = middle.square().mean(dim=(1, 2)).sqrt().clamp(min=1e-6)
-    low = slice(0, LOSS_BINS)
-    errors = (to_bins(masks, n_bins)[..., low] * mix[..., low] - stems[..., low]) / scale[:, None, None, None]
-    complex_l1 = (errors.real.square() + errors.imag.square() + 1e-8).sqrt().mean()
-    bands = (masks * middle[:, None] / scale[:, None, None, None] + 1e-6).sqrt()
-    truth = (pool(stems) / scale[:, None, None, None] + 1e-6).sqrt()
-    band_l1 = (bands - truth).abs().mean()
-    energy = (errors.real.square() + errors.imag.square()).sum(dim=(2, 3))
-    whole = (mix[..., low].abs() / scale[:, None, None, None]).square().sum(dim=(2, 3))
-    decibels = (10 * torch.log10(energy / whole.clamp(min=1e-9) + 1e-3)).mean()
+def _losses(stems: Tensor, bands: Tensor, masks: Tensor) -> dict[str, Tensor]:
+    scale = bands[:, 0].square().mean(dim=(1, 2)).sqrt().clamp(min=1e-6)[:, None, None, None, None]
+    low = stems[..., :LOSS_BINS] / scale
+    mix = low.sum(dim=1, keepdim=True)
+    power = _power(to_bins(masks, LOSS_BINS) * mix - low)
+    complex_l1 = (power + 1e-8).sqrt().mean()
+    band_l1 = ((masks * bands[:, None] / scale + 1e-6).sqrt() - (pool(stems) / scale + 1e-6).sqrt()).abs().mean()
+    whole = _power(mix).sum(dim=(2, 3, 4))
+    decibels = (10 * torch.log10(power.sum(dim=(2, 3, 4)) / whole.clamp(min=1e-9) + 1e-3)).mean()
     total = complex_l1 + 4.0 * band_l1 + 0.02 * decibels
     return {"total": total, "complex": complex_l1, "bands": band_l1, "error_db": decibels}
 
@@ -205,7 +198,11 @@ def _losses(stems: Tensor, middle: Tensor, masks: Tensor) -> dict[str, Tensor]:
 def _improvement(stems: Tensor, masks: Tensor) -> Tensor:
     """(B, 3) dB by which the error of the masked mix lies under that of the mix itself; NaN for stems under -40 dB."""
     mix = stems.sum(dim=1, keepdim=True)
-    power = lambda spectra: (spectra.real.square() + spectra.imag.square()).sum(dim=(2, 3))  # noqa: E731
-    errors, own, whole = power(to_bins(masks, stems.shape[-1]) * mix - stems), power(stems), power(mix)
-    gain = 10 * torch.log10(power(mix - stems) / errors.clamp(min=1e-9))
+    left = to_bins(masks, stems.shape[-1]) * mix - stems
+    errors, given, own, whole = (_power(part).sum(dim=(2, 3, 4)) for part in (left, mix - stems, stems, mix))
+    gain = 10 * torch.log10(given / errors.clamp(min=1e-9))
     return torch.where(own > 1e-4 * whole, gain, torch.nan)
+
+
+def _power(spectra: Tensor) -> Tensor:
+    return spectra.real.square() + spectra.imag.square()
