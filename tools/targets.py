@@ -93,6 +93,15 @@ def of_separation(results: dict[str, Any]) -> Iterator[Target]:
         for stem, limit in zip(STEMS, limits):
             gain = results[material]["Melformer"][stem]["over_baseline_db"]
             yield Target(f"separation, {material}: {stem} over median filters", gain, limit, unit=" dB")
+    for stem, found in results["songs"]["Melformer"].items():
+        yield Target(f"separation, songs: {stem} under median filters", 100 * found["below_baseline"], high=25.0,
+                     unit="%")  # fmt: skip
+    if again := results.get("recombination"):
+        low, found, high = (again[name] for name in ("median filters", "Melformer", "true stems"))
+        for measure, limit in (("mel_db", 65.0), ("chroma_cosine", 80.0)):
+            share = (found[measure] - low[measure]) / (high[measure] - low[measure])
+            what = f"made again from stems, {measure.split('_')[0]}: of the way from median filters to true stems"
+            yield Target(what, 100 * share, limit, unit="%")
 
 
 def of_continuation(results: dict[str, Any]) -> Iterator[Target]:

@@ -14,9 +14,10 @@ from melformer.files import atomic_path
 
 def provenance(command: str) -> dict[str, Any]:
     """Where a figure comes from; `commit` is None outside of a checkout, and ends in + where files were changed."""
+    n_cores = len(os.sched_getaffinity(0))
     return {
         "command": command,
-        "machine": f"{_processor()}, {len(os.sched_getaffinity(0))} cores",
+        "machine": f"{_processor()}, {n_cores} core{'s' if n_cores > 1 else ''}",
         "commit": _commit(),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
     }
