@@ -9,9 +9,9 @@ from melformer.transformer.pointer import N_SHIFTS, UNSHIFTED
 N, BAR = 32, 8
 
 
-def costs(sources, n_planned, shift=UNSHIFTED):
+def costs(sources, n_planned, shift=UNSHIFTED, is_to_leave=False):
     sources = np.asarray(sources)
-    found = choice_costs(sources, np.full(len(sources), shift), n_planned, N, BAR)
+    found = choice_costs(sources, np.full(len(sources), shift), n_planned, N, BAR, is_to_leave)
     assert found.shape == (N * N_SHIFTS + 1,) and found[-1] == 0
     return found[:-1].view(N, N_SHIFTS).numpy()
 
@@ -24,6 +24,12 @@ def test_a_bar_may_begin_with_anything(n_planned):
 def test_within_a_bar_all_but_going_on_costs():
     found = costs((np.arange(-32, 0) + 11) % N, 11)
     assert found[11, UNSHIFTED] == 0 and (np.delete(found.flatten(), 11 * N_SHIFTS + UNSHIFTED) == CHANGE_NATS).all()
+
+
+def test_the_loop_may_be_left_within_a_bar_that_is_to_leave_it():
+    assert not costs((np.arange(-32, 0) + 11) % N, 11, is_to_leave=True).any()
+    elsewhere = costs((np.arange(-32, 0) + 11 + 4) % N, 11, is_to_leave=True)
+    assert elsewhere[15, UNSHIFTED] == LAG_NATS and np.count_nonzero(elsewhere == CHANGE_NATS) == N * N_SHIFTS - 1
 
 
 def test_a_lag_costs_once_it_has_had_a_bar_and_half_of_what_left_the_loop():

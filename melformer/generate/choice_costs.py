@@ -17,16 +17,21 @@ MEMORY_BARS = PHRASE_BARS
 """Over how many bars this is counted."""
 
 
-def choice_costs(sources: np.ndarray, shifts: np.ndarray, n_planned: int, n: int, bar: int) -> Tensor:
+def choice_costs(
+    sources: np.ndarray, shifts: np.ndarray, n_planned: int, n: int, bar: int, is_to_leave: bool
+) -> Tensor:  # fmt: skip
     """Nats of each source with each shift, and of silence, as the next unit of a stem: float32 (n · N_SHIFTS + 1,).
 
     `sources` and `shifts` (m,) are those of its last units, shifts counted from the lowest; the next is unit
-    `n_planned` after a prompt of `n` units, which ended with a bar of `bar` units.
+    `n_planned` after a prompt of `n` units, which ended with a bar of `bar` units. A stem that plays the loop on may
+    change at any time in a bar in which it `is_to_leave` it.
     """
     costs = torch.zeros(n, N_SHIFTS)
-    if n_planned % bar:
+    onward, shift = (sources[-1] + 1) % n, shifts[-1]
+    is_in_loop = onward == n_planned % n and shift == UNSHIFTED
+    if n_planned % bar and not (is_in_loop and is_to_leave):
         costs += CHANGE_NATS
-        costs[(sources[-1] + 1) % n, shifts[-1]] = 0.0
+        costs[onward, shift] = 0.0
     lags, worn_shifts = _worn(sources[-MEMORY_BARS * bar :], shifts[-MEMORY_BARS * bar :], n_planned, n, bar)
     costs[(lags + n_planned) % n, worn_shifts] += LAG_NATS
     return torch.cat([costs.flatten(), torch.zeros(1)])

@@ -77,8 +77,8 @@ class Planner:
 
     def draw(self, k: int, logits: Tensor, options: PlanOptions, avoided: UnitChoice | None) -> UnitChoice:
         """A choice of stem `k` from the logits of every source with every shift, and of silence."""
-        state = self.state
-        logits = logits - choice_costs(state.sources[:, k], state.shifts[:, k], self.n_planned, self.n, int(self.bar))
+        past, is_to_leave = (self.state.sources[:, k], self.state.shifts[:, k]), options.variation[k] > 0.5
+        logits = logits - choice_costs(*past, self.n_planned, self.n, int(self.bar), is_to_leave)
         if avoided is not None:
             logits[self.index_of(avoided)] = -torch.inf
         if not options.silence[k]:  # a rest can still be copied
