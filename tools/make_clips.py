@@ -79,9 +79,9 @@ CLIPS = (
     Clip("Trap, 150 BPM", "trap_150bpm.flac", 32, 12,
          "Bar 3 answers a whole tone down, bass and chords together; through bars 4 to 6 the drums roll.",
          ((3, "bass", -2), (3, "other", -2), (4, "drums", "cut"), (5, "drums", "cut"), (6, "drums", "cut"))),
-    Clip("Bossa nova, 120 BPM", "bossa_nova_120bpm.flac", 24, 11,
-         "In bar 2 the bass goes up a fifth; in bar 3 it answers from a fifth below its line.",
-         ((1, "drums", "elsewhere"), (2, "bass", 7), (3, "bass", -7))),
+    Clip("Bossa nova, 120 BPM", "bossa_nova_120bpm.flac", 24, 9,
+         "At once bass and chords go up a fifth; in bar 2 the bass stays a fourth up, under chords of the loop.",
+         ((1, "bass", 7), (1, "other", 7), (2, "bass", 5), (2, "drums", "elsewhere"), (3, "drums", "elsewhere"))),
 )  # fmt: skip
 
 
