@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import loop, tiny_model
+from tiny import loop, own_stems, tiny_model
 
 from melformer.audio.grid import BeatGrid
 from melformer.audio.io import Waveform
@@ -127,7 +127,7 @@ def test_codes_of_the_prompt_come_back_as_its_own_samples(model: Melformer) -> N
 
 def test_a_half_beat_from_one_place_is_the_users_bit_for_bit(model: Melformer) -> None:
     rate, half, found = 44_100, 11_025, 0
-    prompt = model.prompt(loop(4, 120.0, rate), bpm=120)
+    prompt = model.prompt(own_stems(4, 120.0, rate), bpm=120)
     result = model.generate(prompt, n_beats=16, seed=3, config=GenerationConfig(variation=0.2))
     for i, unit in enumerate(result.sources):
         choice = unit[0]
@@ -159,8 +159,10 @@ def test_a_short_loop_is_heard_several_times(model: Melformer, n_beats: int, bpm
     assert np.array_equal(codes, np.concatenate([prompt.codes] * rounds))
 
 
-def test_at_variation_zero_a_perfect_loop_stays_one_for_64_beats(model: Melformer) -> None:
-    prompt = model.prompt(loop(4, 120.0, 22_050), bpm=120)
+@pytest.mark.parametrize("n_stems", [3, 2, 1])
+def test_at_variation_zero_a_perfect_loop_stays_one_for_64_beats(model: Melformer, n_stems: int) -> None:
+    stems = own_stems(4, 120.0, 22_050)
+    prompt = model.prompt({name: stems[name] for name in ("other", "drums", "bass")[:n_stems]}, bpm=120)
     config = GenerationConfig(variation=0.0)
     result = model.generate(prompt, n_beats=64, seed=3, config=config)
     again = np.concatenate([prompt.waveform.samples] * 16)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import loop, tiny_model
+from tiny import loop, own_stems, tiny_model
 
 from melformer.generate import GenerationConfig, Melformer, StreamState
 from melformer.generate.stream import AHEAD, BeatStream
@@ -41,8 +41,8 @@ def other_line(stream: BeatStream, stem: str) -> None:
 def test_another_draw_of_a_stem_is_heard_from_the_next_beat_and_the_others_stay(
     model: Melformer, stem: str, n_before: int
 ) -> None:
-    whole = model.generate(loop(), n_beats=n_before + 16, seed=3, config=FREE, bpm=120)
-    stream = model.stream(loop(), n_beats=n_before + 16, seed=3, config=FREE, bpm=120)
+    whole = model.generate(own_stems(), n_beats=n_before + 16, seed=3, config=FREE, bpm=120)
+    stream = model.stream(own_stems(), n_beats=n_before + 16, seed=3, config=FREE, bpm=120)
     beats = [next(stream) for _ in range(n_before)]
     other_line(stream, stem)
     beats += list(stream)
@@ -62,7 +62,9 @@ def test_draws_have_lines_of_their_own_and_their_number_gives_them_again(model: 
     lines = []
     for draw in (0, 1, 2, 1):
         config = replace(FREE, draws=(0, draw, 0))
-        lines.append([unit[1] for unit in model.generate(loop(), n_beats=16, seed=3, config=config, bpm=120).sources])
+        lines.append(
+            [unit[1] for unit in model.generate(own_stems(), n_beats=16, seed=3, config=config, bpm=120).sources]
+        )
     assert lines[1] == lines[3] and lines[0] != lines[1] != lines[2] != lines[0]
 
 

@@ -35,6 +35,17 @@ def loop(n_beats: int = 4, bpm: float = 120.0, rate: int = 22_050, channels: int
     return Waveform(samples, rate)
 
 
+def own_stems(n_beats: int = 4, bpm: float = 120.0, rate: int = 22_050) -> dict[str, Waveform]:
+    """A loop in stems, none of them silent, whatever a separator would make of it."""
+    whole = loop(n_beats, bpm, rate)
+    time = np.arange(whole.n_samples)[:, None] / rate
+    low = (0.2 * np.sin(2 * np.pi * 55 * time * np.array([1.0, 1.0]))).astype(np.float32)
+    clicks = np.random.default_rng(9).standard_normal((whole.n_samples, 2)).astype(np.float32)
+    clicks *= 0.2 * np.exp(-40 * (time % (30 / bpm))).astype(np.float32)
+    parts = {"drums": clicks, "bass": low, "other": 0.5 * whole.samples}
+    return {name: Waveform(samples, rate) for name, samples in parts.items()}
+
+
 def check_stream_equals_whole(codec: Codec) -> None:
     """Beats that are decoded in parts sound as all of them at once, for a codec of the preset `tiny`."""
     codes = torch.randint(0, 64, (1, 6, 16, 3), generator=torch.Generator().manual_seed(2))

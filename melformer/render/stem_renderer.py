@@ -34,6 +34,7 @@ class StemRenderer:
         self.edges[-1] = waveform.n_samples
         self.fade = round(JOIN_S * waveform.sample_rate)
         self.tapes = [stem.samples for stem in stems]
+        self.sounding = [k for k, tape in enumerate(self.tapes) if tape.any()]
         reach = round(0.003 * waveform.sample_rate)
         self.rough, self.rough_stems = _is_rough(waveform.samples, reach), [_is_rough(t, reach) for t in self.tapes]
         n_blocks = max(1, round(waveform.duration_s / SHIFTED_S))
@@ -81,16 +82,19 @@ class StemRenderer:
     def whole_stretches(
         self, choices: Sequence[tuple[UnitChoice, ...]], start: int, stop: int
     ) -> Iterator[tuple[np.ndarray, int]]:
-        """The prompt's samples (n, channels) of each unit whose stems all come from one place, as they are, without the
-        joins around it; and where they stand, between `start` and `stop`."""
+        """The prompt's samples (n, channels) of each unit whose stems, those that the prompt has, all come from one
+        place, as they are, without the joins around it; and where they stand, between `start` and `stop`."""
         for unit in range(self._unit_at(start), len(choices) - 1):
             low, high = self.edge(unit), self.edge(unit + 1)
             if low >= stop:
                 return
-            choice = choices[unit][0]
-            if choice.silent or choice.shift or any(one != choice for one in choices[unit]):
+            played = {choices[unit][k] for k in self.sounding}
+            if len(played) != 1:
                 continue
-            if not all(self._runs_on(k, choices, unit + 1) for k in range(len(self.tapes))):
+            (choice,) = played
+            if choice.silent or choice.shift:
+                continue
+            if not all(self._runs_on(k, choices, unit + 1) for k in self.sounding):
                 high -= min(self.fade, high - low)
             first = self._begin(choice.source, unit) + max(start - low, 0)
             n = min(high, stop) - max(low, start)
