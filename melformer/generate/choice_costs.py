@@ -26,15 +26,15 @@ def choice_costs(
     `n_planned` after a prompt of `n` units, which ended with a bar of `bar` units. A stem that plays the loop on may
     change at any time in a bar in which it `is_to_leave` it.
     """
-    costs = torch.zeros(n, N_SHIFTS)
+    costs = np.zeros(n * N_SHIFTS + 1, np.float32)
     onward, shift = (sources[-1] + 1) % n, shifts[-1]
     is_in_loop = onward == n_planned % n and shift == UNSHIFTED
     if n_planned % bar and not (is_in_loop and is_to_leave):
-        costs += CHANGE_NATS
-        costs[onward, shift] = 0.0
+        costs[:-1] = CHANGE_NATS
+        costs[onward * N_SHIFTS + shift] = 0.0
     lags, worn_shifts = _worn(sources[-MEMORY_BARS * bar :], shifts[-MEMORY_BARS * bar :], n_planned, n, bar)
-    costs[(lags + n_planned) % n, worn_shifts] += LAG_NATS
-    return torch.cat([costs.flatten(), torch.zeros(1)])
+    costs[(lags + n_planned) % n * N_SHIFTS + worn_shifts] += LAG_NATS
+    return torch.from_numpy(costs)
 
 
 def _worn(sources: np.ndarray, shifts: np.ndarray, n_planned: int, n: int, bar: int) -> tuple[np.ndarray, np.ndarray]:
