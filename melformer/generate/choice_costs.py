@@ -8,8 +8,7 @@ from melformer.generate.generation_config import PHRASE_BARS
 from melformer.transformer.pointer import N_SHIFTS, UNSHIFTED
 
 CHANGE_NATS = 2.0
-"""What any source costs that does not go on from the one before, but at the beginning of a bar: notes ring over there
-least."""
+"""What a source costs that does not continue the one before, except on a bar line, which fewest notes ring over."""
 LAG_NATS, LAG_SHARE = 4.0, 0.5
 """What a lag behind the loop costs, at its transposition, when a stem has had it for this share of what left the loop
 in the last bars, and for a whole bar at least: the loop moved by a constant is a rule, not music."""
@@ -23,8 +22,8 @@ def choice_costs(
     """Nats of each source with each shift, and of silence, as the next unit of a stem: float32 (n · N_SHIFTS + 1,).
 
     `sources` and `shifts` (m,) are those of its last units, shifts counted from the lowest; the next is unit
-    `n_planned` after a prompt of `n` units, which ended with a bar of `bar` units. A stem that plays the loop on may
-    change at any time in a bar in which it `is_to_leave` it.
+    `n_planned` after a prompt of `n` units, which ended with a bar of `bar` units. Where a stem `is_to_leave` the loop
+    but still plays it, changes are free.
     """
     costs = np.zeros(n * N_SHIFTS + 1, np.float32)
     onward, shift = (sources[-1] + 1) % n, shifts[-1]

@@ -43,9 +43,9 @@ class SoundEdges:
             [self.zero_start_s if self.zero_start_s > NOTABLE_S else 0.0, 0.0, self.start_s, self.onset_s]
         )
         zero_after = self.duration_s - self.zero_stop_s > NOTABLE_S
-        stops = [self.zero_stop_s] if zero_after else [self.duration_s]
-        stops += [] if zero_after and self.is_cut_off else [self.duration_s]
-        stops = distinct_times([*stops, self.stop_s])
+        inner_stop_s = self.zero_stop_s if zero_after else self.duration_s
+        whole = [] if zero_after and self.is_cut_off else [self.duration_s]
+        stops = distinct_times([inner_stop_s, *whole, self.stop_s])
         inner = [(start, stop) for start in starts for stop in stops if stop - start > 0.02]
         outer = [(-self.before_s, stop) for stop in stops] if self.before_s else []
         return inner + outer
