@@ -191,7 +191,10 @@ def variation_text(results: dict[str, Any]) -> str:
     takes = [[stem, *(figure(row[key], percent=True) for key in columns)] for stem, row in results["takes"].items()]
     names = ["takes at the default", "transposed", "silent", "of what leaves the loop, at the commonest lag"]
     own = markdown([*names, "takes with over half at one lag"], takes)
-    return f"{markdown(header, rows)}\n\n{own}\n\n{results['n_clips']} loops: {source(results)}"
+    pairs = ("loop", "takes", "one place", "two places", "transposed apart", "at random")
+    agree = markdown(["bass and chords", *pairs],
+                     [["cosine of pitch classes", *(figure(results["harmony"][pair]) for pair in pairs)]])  # fmt: skip
+    return f"{markdown(header, rows)}\n\n{own}\n\n{agree}\n\n{results['n_clips']} loops: {source(results)}"
 
 
 def pointer_text(results: dict[str, Any]) -> str:

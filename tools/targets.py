@@ -144,6 +144,9 @@ def of_variation(results: dict[str, Any]) -> Iterator[Target]:
         yield Target(f"variation of {stem}: most off", off, high=0.15)
         at_one_lag = 100 * results["takes"][stem]["at_one_lag"]
         yield Target(f"takes whose {stem} follow the loop at one lag", at_one_lag, high=0.0, unit="%")
+    found = results["harmony"]
+    way = 100 * (found["takes"] - found["at random"]) / (found["loop"] - found["at random"])
+    yield Target("bass and chords agree: of the way from chance to the loop's own", way, 100.0, unit="%")
     yield Target("closed loops: seam, times an ordinary bar line", results["closing"]["seam_median"], high=1.1)
 
 

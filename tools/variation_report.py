@@ -5,7 +5,8 @@
 
 Folders are those of tools/evaluation_sets.py or any others with loops. 16 beats are planned after each loop (half a
 clip of 8 beats or more), nothing is rendered. A stem's half beat leaves the loop where it is not the one that the loop
-played round would have there. Each loop is closed as well: how surprising the seam is, beside an ordinary bar line.
+played round would have there. How well bass and chords agree is told beside the loop's own. Each loop is closed as
+well: how surprising the seam is, beside an ordinary bar line.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from melformer.stems.stems import STEMS
 from melformer.stems.units import UnitChoice
 
 ASKED, N_BEATS, SEED, N_SEEDS = (0.0, 0.25, 0.5, 0.75, 1.0), 16, 7, 4
+N_PAIRS, QUIET = 256, 0.02
 
 
 def plan(loop: LoopStems, model: Melformer, variation: float, seed: int = SEED) -> list[Choices]:
@@ -74,6 +76,38 @@ def shares(loops: list[LoopStems], model: Melformer) -> dict[str, dict[str, floa
     return found
 
 
+def harmony(loops: list[LoopStems], model: Melformer) -> dict[str, float]:
+    """How much bass and chords have in common, the cosine of their pitch classes, the mean over loops: in the loop, in
+    pairs of its half beats drawn at random, in the takes, and there where both are of one place, of two, and
+    transposed by different steps."""
+    variation, rows = GenerationConfig().variation, []
+    for loop in tqdm(loops, desc="harmony", unit="loop"):
+        pitch = np.sqrt(loop.pictures.chroma.sum(axis=-1, dtype=np.float64))
+        level = np.linalg.norm(pitch, axis=-1)
+        sounding = level > QUIET * level.max(axis=0)
+        pitch /= np.maximum(level, 1e-12)[..., None]
+        both = np.flatnonzero(sounding.all(axis=1))
+        if not (loop.present[1] and loop.present[2]) or len(both) < loop.bar:
+            continue
+        rng = np.random.default_rng(SEED)
+        drawn = pitch[rng.choice(both, N_PAIRS), 0], pitch[rng.choice(both, N_PAIRS), 1]
+        found = {name: [np.nan] for name in ("takes", "one place", "two places", "transposed apart")}
+        for seed in range(SEED, SEED + N_SEEDS):
+            for _, bass, chord in plan(loop, model, variation, seed):
+                if bass.silent or chord.silent or not (sounding[bass.source, 0] and sounding[chord.source, 1]):
+                    continue
+                moved = [np.roll(pitch[one.source, k], one.shift) for k, one in enumerate((bass, chord))]
+                apart = "transposed apart" if (bass.shift - chord.shift) % 12 else "two places"
+                same = bass.source == chord.source and apart == "two places"
+                for name in ("takes", "one place" if same else apart):
+                    found[name].append(float(moved[0] @ moved[1]))
+        own = [(pitch[both, 0] * pitch[both, 1]).sum(axis=-1), (drawn[0] * drawn[1]).sum(axis=-1)]
+        rows.append([np.nanmean(values) for values in (*own, *found.values())])
+    means = np.nanmean(np.array(rows), axis=0)
+    names = ("loop", "at random", *found)
+    return {"n_loops": len(rows), **{name: round(float(mean), 3) for name, mean in zip(names, means)}}
+
+
 def seam_surprise(loop: LoopStems, model: Melformer) -> float:
     """Nats of the loop's beginning behind the last bar of a closed continuation over those of its ordinary bars."""
     stream = BeatStream(loop, model.pointer, model.codec, GenerationConfig(), N_BEATS, SEED, Closing(N_BEATS))
@@ -114,6 +148,8 @@ def main() -> None:
     values["takes"] = shares(loops, model)
     for name, row in values["takes"].items():
         print(name, row)
+    values["harmony"] = harmony(loops, model)
+    print("harmony", values["harmony"])
     seams = np.array([seam_surprise(loop, model) for loop in tqdm(loops, desc="closing", unit="loop")])
     values["closing"] = {"seam_median": round(float(np.median(seams)), 3),
                          "seam_over_1.1": round(float((seams > 1.1).mean()), 3)}  # fmt: skip

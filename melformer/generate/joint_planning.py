@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from melformer.generate.consonance import consonance
 from melformer.generate.plan_options import Choices, Given, PlanOptions
 from melformer.generate.planner import Planner
 from melformer.stems.units import UnitChoice
 from melformer.transformer.kv_cache import join_caches
-from melformer.transformer.pointer import DRUMS, N_SHIFTS, ORDER, UNSHIFTED
+from melformer.transformer.pointer import BASS, DRUMS, N_SHIFTS, ORDER, UNSHIFTED
 from melformer.transformer.pointer_relations import compare_contexts, half_relations, relations, shift_relations
 
 BATCH = 4
@@ -43,6 +44,7 @@ def _advance(
     avoided: Sequence[Choices | None], is_told: bool,
 ) -> list[tuple[Choices, float]]:  # fmt: skip
     step = _Step(planners, options, is_told)
+    step.expect_bass([_bass_beforehand(*each) for each in zip(planners, options, given)])
     nats = [0.0] * len(planners)
     chosen: list[dict[int, UnitChoice]] = [{} for _ in planners]
     for k in ORDER:
@@ -63,6 +65,14 @@ def _advance(
     for i, planner in enumerate(planners):
         planner.remember(choices[i], units[i : i + 1])
     return list(zip(choices, nats))
+
+
+def _bass_beforehand(planner: Planner, options: PlanOptions, given: Given) -> UnitChoice | None:
+    """The bass that chords go with, though they are chosen first: one that is settled, or stays with the loop."""
+    settled = given[BASS] or planner.fixed(BASS, options)
+    if settled is None and not options.variation[BASS]:
+        return UnitChoice(planner.n_planned % planner.n)
+    return settled
 
 
 def _cut_drums(
@@ -104,7 +114,7 @@ class _Step:
         self.shifts = torch.from_numpy(np.stack([row.state.shifts[-1:] for row in rows]))
         self.contexts = compare_contexts(self.memory, self.sources, 1)
         self.here, self.here_shift = torch.full((BATCH, 1, 3), -1), torch.full((BATCH, 1, 3), UNSHIFTED)
-        self.harmony = torch.zeros(BATCH, 1, 12)
+        self.harmony, self.bass = torch.zeros(BATCH, 1, 12), torch.zeros(BATCH, 12)
         self.embedded = self.silence.expand(BATCH, 1, -1, -1).clone()
 
     def _run(self, rows: Sequence[Planner], options: Sequence[PlanOptions], is_told: bool) -> Tensor:
@@ -136,6 +146,8 @@ class _Step:
                 self.here_shift, self.harmony, self.key,
             )  # fmt: skip
             logits = scores[:, 0, :, None] + self.pointer.shift_scores(k, self.query, moved)[:, 0].log_softmax(dim=-1)
+            other = self.harmony[:, 0] if k == BASS else self.bass
+            logits = logits + consonance(self.memory.chroma[:, : self.n, k - 1], other, k == BASS)
         else:
             logits[:, :, UNSHIFTED] = scores[:, 0]
         return torch.cat([logits.flatten(1), special[:, 0, :1]], dim=1)
@@ -145,6 +157,12 @@ class _Step:
         related = half_relations(self.memory, torch.tensor([self.t]), self.here[..., DRUMS].clamp(min=0))
         return self.pointer.half_scores(self.query, self.memory, related)[:, 0]
 
+    def expect_bass(self, choices: Sequence[UnitChoice | None]) -> None:
+        """What the bass of the first rows will play, where that is known."""
+        for i, choice in enumerate(choices):
+            if choice is not None and not choice.silent:
+                self.bass[i] = self._tones(i, BASS, choice)
+
     def choose(self, k: int, choices: Sequence[UnitChoice]) -> None:
         """What stem `k` of the first rows plays; stems that follow hear it."""
         for i, choice in enumerate(choices):
@@ -153,10 +171,13 @@ class _Step:
                 continue
             self.embedded[i, 0, k] = self.memory.stems[i, choice.source, k]
             if k:
-                pitch = (torch.arange(12) - choice.shift) % 12
-                tones = self.memory.chroma[i, choice.source, k - 1][pitch]
-                self.harmony[i, 0] = torch.nn.functional.normalize(self.harmony[i, 0] + tones, dim=-1)
+                together = self.harmony[i, 0] + self._tones(i, k, choice)
+                self.harmony[i, 0] = torch.nn.functional.normalize(together, dim=-1)
         self.query = self.query + self.pointer.chosen[k](self.embedded[:, :, k])
+
+    def _tones(self, i: int, k: int, choice: UnitChoice) -> Tensor:
+        """Pitch classes of what bass or other plays: (12,)."""
+        return self.memory.chroma[i, choice.source, k - 1].roll(choice.shift)
 
     def unit(self) -> Tensor:
         """What was chosen, embedded: (BATCH, 1, dim)."""

@@ -20,7 +20,7 @@ ORDER = (2, 1, 0)
 """Stems in the order of choosing: other, bass, drums (indices into `melformer.stems.STEMS`)."""
 N_SHIFTS, UNSHIFTED = 15, 7
 N_RELATIONS, N_SHIFT_RELATIONS, N_HALF_RELATIONS = 26, 6, 8
-DRUMS = 0
+DRUMS, BASS = 0, 1
 
 
 @dataclass(frozen=True)
