@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from melformer.generate.choice_costs import CHANGE_NATS, LAG_NATS, choice_costs
+from melformer.generate.planning.choice_costs import CHANGE_NATS, LAG_NATS, choice_costs
 from melformer.transformer.pointer import N_SHIFTS, UNSHIFTED
 
 N, BAR = 32, 8

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from melformer.generate.consonance import INTERVAL_WORTH, consonance
-from melformer.generate.joint_planning import advance_together
-from melformer.generate.plan_options import FREE, PlanOptions
-from melformer.generate.planner import Planner
+from melformer.generate.planning.consonance import INTERVAL_WORTH, consonance
+from melformer.generate.planning.joint_planning import advance_together
+from melformer.generate.planning.plan_options import FREE, PlanOptions
+from melformer.generate.planning.planner import Planner
 from melformer.stems.units import UnitChoice, UnitPictures
 from melformer.transformer.pointer import N_SHIFTS, POINTERS, UNSHIFTED, Pointer
 

@@ -15,11 +15,11 @@ from melformer.cli import main
 from melformer.data.note_units import alikeness
 from melformer.errors import CheckpointError, ConfigError, RequestError
 from melformer.generate import GenerationConfig
-from melformer.generate.bridge import condition_of
 from melformer.generate.generated import assemble
-from melformer.generate.joint_planning import advance_together
 from melformer.generate.loop_stems import LoopStems
-from melformer.generate.plan_options import FREE, PlanOptions
+from melformer.generate.planning.bridge import condition_of
+from melformer.generate.planning.joint_planning import advance_together
+from melformer.generate.planning.plan_options import FREE, PlanOptions
 from melformer.generate.prompt import Prompt
 from melformer.generate.stream import BeatStream
 from melformer.hub.parts import load_pointer, save_part

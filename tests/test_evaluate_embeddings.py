@@ -9,9 +9,9 @@ import pytest
 from melformer.audio.waveform import Waveform
 from melformer.errors import AudioError, RequestError
 from melformer.evaluate.bootstrap import bootstrap, mean_interval
-from melformer.evaluate.metrics import musicnn
-from melformer.evaluate.metrics.embeddings import frechet_distances, mean_cosine
-from melformer.evaluate.metrics.tensorflow_checkpoint import MAGIC, read_tensors
+from melformer.evaluate.metrics.embedding import musicnn
+from melformer.evaluate.metrics.embedding.embeddings import frechet_distances, mean_cosine
+from melformer.evaluate.metrics.embedding.tensorflow_checkpoint import MAGIC, read_tensors
 
 
 def varint(value: int) -> bytes:

@@ -31,7 +31,7 @@ from melformer.files import only_writer
 from melformer.generate import Melformer
 from melformer.train import add_arguments, run
 from melformer.train.pretrained import where_shapes_agree
-from melformer.train.transformer import repeats
+from melformer.train.tasks.transformer import repeats
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_all_stages_train_and_the_result_continues_a_loop(loops: Path, tmp_path:
 def test_the_codec_learns(beats: Path, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from melformer.train.codec import CodecTask
+    from melformer.train.tasks.codec import CodecTask
     from melformer.train.trainer import Trainer
 
     options = replace(train_worker.OPTIONS, steps=20, accumulate=1, lr=5e-3, warmup_steps=5, validate_every=100)
@@ -141,7 +141,7 @@ def test_of_another_design_a_codec_takes_the_weights_whose_shapes_agree(tmp_path
 
 
 def test_what_is_nearly_the_same_is_within_half_a_decibel(beats: Path) -> None:
-    from melformer.train.codec import nearly_the_same
+    from melformer.train.tasks.codec import nearly_the_same
 
     tone = np.sin(np.linspace(0.0, 200.0 * np.pi, 24_000, endpoint=False, dtype=np.float32)).reshape(1, 1, -1)
     changed = nearly_the_same(np.repeat(tone, 20, axis=0), np.random.default_rng(0))

@@ -12,8 +12,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from melformer.codec.quantizer import VectorQuantizer
 from melformer.config import PRESETS
-from melformer.train.codec import CodecTask
-from melformer.train.transformer import TransformerTask
+from melformer.train.tasks.codec import CodecTask
+from melformer.train.tasks.transformer import TransformerTask
 
 CARD = torch.device("lazy", 0)  # stands for any card: a device that this build of torch can pretend to have
 TINY = PRESETS["tiny"]

@@ -13,7 +13,7 @@ from melformer.data.unit_dataset import UnitClip, gather_units
 from melformer.errors import RequestError
 from melformer.hub.parts import load_pointer
 from melformer.train import run
-from melformer.train.pointer import pointer_loss
+from melformer.train.tasks.pointer import pointer_loss
 from melformer.transformer.pointer import N_SHIFTS, POINTERS, UNSHIFTED, Pointer
 
 

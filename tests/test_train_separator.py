@@ -15,7 +15,7 @@ from melformer.stems.features import N_BANDS, pool
 from melformer.stems.grid_stft import FRAMES_PER_BEAT
 from melformer.stems.separate import separate
 from melformer.train import run
-from melformer.train.separator import CROP_BEATS, _improvement, _losses, draw_mix, gather
+from melformer.train.tasks.separator import CROP_BEATS, _improvement, _losses, draw_mix, gather
 
 
 @pytest.fixture(scope="module")

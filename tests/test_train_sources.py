@@ -18,7 +18,7 @@ from melformer.generate import Melformer
 from melformer.generate.mixes.continue_mix import continue_mix
 from melformer.hub import save_bundle
 from melformer.train.options import TrainOptions
-from melformer.train.scorer import ScorerModule, ScorerTask, make_lesson
+from melformer.train.tasks.scorer import ScorerModule, ScorerTask, make_lesson
 from melformer.train.trainer import Trainer
 
 RATE, BEAT, N_BANDS = 22_050, 11_025, 6

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from melformer.config import PRESETS
-from melformer.train.codec import CodecTask
 from melformer.train.options import TrainOptions
+from melformer.train.tasks.codec import CodecTask
+from melformer.train.tasks.transformer import TransformerTask
 from melformer.train.trainer import Task, Trainer
-from melformer.train.transformer import TransformerTask
 
 OPTIONS = TrainOptions(
     steps=8, batch_size=2, accumulate=2, warmup_steps=3, ema_decay=0.9, validate_every=4, save_every=4, bf16=False

@@ -22,8 +22,8 @@ from torch import nn
 
 from melformer.bench import bench, loop_at
 from melformer.evaluate.results import write_results
-from melformer.generate.joint_planning import advance_together
-from melformer.generate.plan_options import FREE
+from melformer.generate.planning.joint_planning import advance_together
+from melformer.generate.planning.plan_options import FREE
 
 if TYPE_CHECKING:
     from melformer.generate import BeatStream, Melformer

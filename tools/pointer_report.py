@@ -21,7 +21,7 @@ from melformer.evaluate.results import write_results
 from melformer.evaluate.sets import FIRST_HELD_OUT_SEED
 from melformer.generate import Melformer
 from melformer.stems import STEMS, Stems
-from melformer.train.pointer import choice_logits, choice_nats
+from melformer.train.tasks.pointer import choice_logits, choice_nats
 from melformer.transformer.pointer import N_SHIFTS, UNSHIFTED, Pointer
 
 N_BEATS, N_BATCHES, BATCH = 64, 12, 16

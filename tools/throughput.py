@@ -29,11 +29,11 @@ from melformer.audio.grid import seconds_per_beat
 from melformer.codec.codec import Codec
 from melformer.config import PRESETS, Config
 from melformer.files import atomic_path
-from melformer.train.codec import CodecTask
 from melformer.train.distributed import barrier, join_processes, training_device
 from melformer.train.options import OPTIONS
+from melformer.train.tasks.codec import CodecTask
+from melformer.train.tasks.transformer import TransformerTask
 from melformer.train.trainer import Trainer
-from melformer.train.transformer import TransformerTask
 
 STAGES = ("compose", "tokens", "codec", "transformer")
 BEAT_S = 0.5

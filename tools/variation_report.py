@@ -22,9 +22,9 @@ from melformer import GenerationConfig, Melformer
 from melformer.evaluate.protocol import cut
 from melformer.evaluate.results import write_results
 from melformer.evaluate.sets import folder_clips
-from melformer.generate.joint_planning import advance_together
 from melformer.generate.loop_stems import LoopStems
-from melformer.generate.plan_options import FREE, Choices
+from melformer.generate.planning.joint_planning import advance_together
+from melformer.generate.planning.plan_options import FREE, Choices
 from melformer.generate.stream import BeatStream, Closing
 from melformer.stems.stems import STEMS
 from melformer.stems.units import UnitChoice

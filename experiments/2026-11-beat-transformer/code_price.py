@@ -19,7 +19,7 @@ from scaling import OPTIONS, SIZES, curve
 
 from melformer.config import Config, TransformerConfig
 from melformer.data.tokens import write_tokens
-from melformer.train.transformer import TransformerTask
+from melformer.train.tasks.transformer import TransformerTask
 
 DELAYS = (0, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4)
 

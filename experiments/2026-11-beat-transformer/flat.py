@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from melformer.config import Config
 from melformer.train.options import TrainOptions
-from melformer.train.transformer import TransformerTask
+from melformer.train.tasks.transformer import TransformerTask
 from melformer.transformer.block import TransformerStack
 from melformer.transformer.classifier import TiedCodeEmbedding
 from melformer.transformer.delay_pattern import DelayPattern

@@ -19,7 +19,7 @@ from melformer.runtime.step_decoder import StepDecoder
 from scaling import OPTIONS, curve, task_of
 
 from melformer.config import Config
-from melformer.train.transformer import TransformerTask
+from melformer.train.tasks.transformer import TransformerTask
 from melformer.transformer.model import BeatTransformer, Conditioning
 
 N_TIMED = 20

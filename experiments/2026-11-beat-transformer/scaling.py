@@ -20,8 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from melformer.config import Config, TransformerConfig
 from melformer.files import atomic_path
 from melformer.train.options import TrainOptions
+from melformer.train.tasks.transformer import TransformerTask
 from melformer.train.trainer import Trainer
-from melformer.train.transformer import TransformerTask
 
 SIZES: dict[str, dict[str, int]] = {
     "small": {

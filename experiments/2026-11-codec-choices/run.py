@@ -25,8 +25,8 @@ from melformer.data.beat_dataset import cache_beats
 from melformer.evaluate import codec_scores
 from melformer.evaluate.metrics.codebook_use import bits_per_second, codebook_use
 from melformer.evaluate.sets import EvaluationClip, folder_clips
-from melformer.train.codec import CodecTask
 from melformer.train.options import TrainOptions
+from melformer.train.tasks.codec import CodecTask
 from melformer.train.trainer import Trainer
 
 SMALL: dict[str, Any] = {"latent_dim": 128, "frame_dim": 128, "n_codebooks": 12}

@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 
 from melformer.data.unit_dataset import UnitClip
 from melformer.evaluate.results import write_results
-from melformer.train.pointer import HELD_OUT_EVERY
+from melformer.train.tasks.pointer import HELD_OUT_EVERY
 from melformer.transformer.pointer import UNSHIFTED
 
 PER_PASSAGE, FEWEST, UNLIKE, QUIET = 12, 16, 90, 0.02

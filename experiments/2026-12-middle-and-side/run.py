@@ -22,7 +22,7 @@ from melformer.stems.grid_stft import frame_centres, stft, window_length
 from melformer.stems.separator import SEPARATORS
 from melformer.stems.stems import STEMS
 from melformer.train.options import OPTIONS
-from melformer.train.separator import LOUD, SeparatorTask, StemClip
+from melformer.train.tasks.separator import LOUD, SeparatorTask, StemClip
 from melformer.train.trainer import Trainer
 
 SEED, DEV_SEED, RATE = 2026120177, 77012, 44_100

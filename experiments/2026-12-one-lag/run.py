@@ -2,8 +2,8 @@
 
     python experiments/2026-12-one-lag/run.py MIDI_DIR CLIPS_DIR
 
-With lag.patch applied, `LAG_COST` of melformer/generate/planner.py is the number of nats, else there is no limit. The
-clips are also those of `melformer evaluate CLIPS_DIR --parts continuation --quick --takes 3`.
+With lag.patch applied, `LAG_COST` of melformer/generate/planning/planner.py is the number of nats, else there is no
+limit. The clips are also those of `melformer evaluate CLIPS_DIR --parts continuation --quick --takes 3`.
 """
 
 import argparse

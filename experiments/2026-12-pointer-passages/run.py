@@ -18,7 +18,7 @@ from melformer.hub.parts import load_pointer, load_separator
 from melformer.hub.remote import EMBEDDED
 from melformer.stems import Stems
 from melformer.train.options import OPTIONS
-from melformer.train.pointer import PointerTask
+from melformer.train.tasks.pointer import PointerTask
 from melformer.train.trainer import Trainer
 
 SEED, MIDI_EVERY, LENGTHS = 2026120101, 4, (48, 64, 64, 80)

@@ -8,7 +8,7 @@ import numpy as np
 from melformer.errors import AudioError
 from melformer.evaluate.bootstrap import Interval, bootstrap, mean_interval
 from melformer.evaluate.metrics.comparison import nanmean
-from melformer.evaluate.metrics.embeddings import frechet_distances, mean_cosine
+from melformer.evaluate.metrics.embedding.embeddings import frechet_distances, mean_cosine
 from melformer.evaluate.protocol import LOOPED, TRUTH, CaseScores, by_clip
 from melformer.evaluate.systems.rules import RULES
 

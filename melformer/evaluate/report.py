@@ -133,7 +133,7 @@ def evaluate(
 
 def _listener() -> tuple[Callable[[Waveform], np.ndarray] | None, list[str]]:
     """An independent listener's embedding, or why there is none."""
-    from melformer.evaluate.metrics import musicnn
+    from melformer.evaluate.metrics.embedding import musicnn
 
     path = musicnn.weights_file()
     if path is None:

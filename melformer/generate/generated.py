@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from melformer.audio.io import Waveform, exact_encoding, write_waveform
-from melformer.generate.bridge import Bridge
 from melformer.generate.generation_config import GenerationConfig
-from melformer.generate.plan_options import Choices
+from melformer.generate.planning.bridge import Bridge
+from melformer.generate.planning.plan_options import Choices
 from melformer.generate.prompt import Prompt
 from melformer.generate.state import StreamState, capture
 from melformer.generate.stream import Beat, BeatStream

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from melformer.errors import RequestError
-from melformer.generate.plan_options import PlanOptions, rng_of
+from melformer.generate.planning.plan_options import PlanOptions, rng_of
 from melformer.stems.stems import STEMS
 
 _LIMITS = {

@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 
 from melformer.audio.grid import BeatGrid
-from melformer.generate.planner import Planner
+from melformer.generate.planning.planner import Planner
 from melformer.generate.prompt import Prompt
 from melformer.render.stem_renderer import StemRenderer
 from melformer.stems.stems import STEMS, Stems

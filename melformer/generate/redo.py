@@ -8,11 +8,11 @@ import numpy as np
 from melformer.audio.io import Waveform
 from melformer.codec.codec import Codec
 from melformer.errors import RequestError
-from melformer.generate.bridge import best_bridge
 from melformer.generate.generated import Continuation
 from melformer.generate.generation_config import GenerationConfig
 from melformer.generate.loop_stems import LoopStems
-from melformer.generate.plan_options import Choices
+from melformer.generate.planning.bridge import best_bridge
+from melformer.generate.planning.plan_options import Choices
 from melformer.generate.state import capture, read_choices
 from melformer.generate.stream import Beat, BeatStream
 from melformer.stems.stems import STEMS, Stems

@@ -18,7 +18,7 @@ from melformer.errors import RequestError
 from melformer.files import check_format, write_tensors
 from melformer.generate.generation_config import GenerationConfig, check_draws
 from melformer.generate.loop_stems import LoopStems
-from melformer.generate.plan_options import PlanOptions
+from melformer.generate.planning.plan_options import PlanOptions
 from melformer.generate.prompt import MAX_BEATS, MIN_BEATS, Prompt
 from melformer.stems.stems import STEMS, Stems
 from melformer.stems.units import UnitChoice

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from melformer.generate.loop_stems import LoopStems
-from melformer.generate.plan_options import Choices
+from melformer.generate.planning.plan_options import Choices
 from melformer.render.crossfade import crossfade
 from melformer.render.limiter import limit
 

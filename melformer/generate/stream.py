@@ -11,12 +11,12 @@ import numpy as np
 from melformer.audio.grid import BeatGrid
 from melformer.audio.io import Waveform
 from melformer.codec.codec import Codec
-from melformer.generate.bridge import Bridge, best_bridge
 from melformer.generate.generation_config import PHRASE_BARS, GenerationConfig
-from melformer.generate.joint_planning import advance_together
 from melformer.generate.loop_stems import LoopStems
-from melformer.generate.plan_options import FREE, Choices, Given, PlanOptions
-from melformer.generate.planner import Planner
+from melformer.generate.planning.bridge import Bridge, best_bridge
+from melformer.generate.planning.joint_planning import advance_together
+from melformer.generate.planning.plan_options import FREE, Choices, Given, PlanOptions
+from melformer.generate.planning.planner import Planner
 from melformer.generate.state import StreamState, capture
 from melformer.generate.stem_mixer import StemMixer
 from melformer.stems.stems import STEMS

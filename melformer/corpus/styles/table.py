@@ -1,11 +1,11 @@
 """All styles by name."""
 
-from melformer.corpus.styles import band, beat_maker, club, experimental, held_out, world
+from melformer.corpus.styles import band, beat_maker, club, experimental, held_out, latin, listening
 from melformer.corpus.styles.style import Style
 from melformer.errors import RequestError
 
 STYLES: dict[str, Style] = {
-    style.name: style for group in (club, beat_maker, band, world, experimental) for style in group.STYLES
+    style.name: style for group in (club, beat_maker, band, latin, listening, experimental) for style in group.STYLES
 }
 HELD_OUT: dict[str, Style] = {style.name: style for style in held_out.STYLES}
 """Drawn only where they are asked for by name."""

@@ -13,7 +13,7 @@ from melformer.data.pointer_batches import make_batch
 from melformer.data.unit_dataset import UnitClip
 from melformer.files import write_tensors
 from melformer.train.options import TrainOptions
-from melformer.train.pointer import pointer_loss
+from melformer.train.tasks.pointer import pointer_loss
 from melformer.transformer.pointer import Pointer
 
 MAX_LOST = 0.01

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from melformer.audio.resample import resample
 from melformer.audio.waveform import Waveform
 from melformer.errors import RequestError
-from melformer.evaluate.metrics.tensorflow_checkpoint import read_tensors
+from melformer.evaluate.metrics.embedding.tensorflow_checkpoint import read_tensors
 
 CACHE = Path.home() / ".cache" / "melformer"
 WHEEL = "musicnn-0.1.0-py3-none-any.whl"

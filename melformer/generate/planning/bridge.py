@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from melformer.generate.joint_planning import advance_together
-from melformer.generate.plan_options import Choices, Given, PlanOptions
-from melformer.generate.planner import Planner
+from melformer.generate.planning.joint_planning import advance_together
+from melformer.generate.planning.plan_options import Choices, Given, PlanOptions
+from melformer.generate.planning.planner import Planner
 from melformer.stems.units import UnitChoice
 
 N_CANDIDATES = 8

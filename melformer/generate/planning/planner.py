@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from melformer.generate.choice_costs import MEMORY_BARS, choice_costs
-from melformer.generate.plan_options import Choices, PlanOptions, rng_of, sample
+from melformer.generate.planning.choice_costs import MEMORY_BARS, choice_costs
+from melformer.generate.planning.plan_options import Choices, PlanOptions, rng_of, sample
 from melformer.stems.units import UnitChoice, UnitPictures, to_db
 from melformer.transformer.kv_cache import KVCache
 from melformer.transformer.pointer import DRUMS, N_SHIFTS, ORDER, UNSHIFTED, Pointer

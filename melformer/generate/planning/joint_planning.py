@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from melformer.generate.consonance import consonance
-from melformer.generate.plan_options import Choices, Given, PlanOptions
-from melformer.generate.planner import Planner
+from melformer.generate.planning.consonance import consonance
+from melformer.generate.planning.plan_options import Choices, Given, PlanOptions
+from melformer.generate.planning.planner import Planner
 from melformer.stems.units import UnitChoice
 from melformer.transformer.kv_cache import join_caches
 from melformer.transformer.pointer import BASS, DRUMS, N_SHIFTS, ORDER, UNSHIFTED

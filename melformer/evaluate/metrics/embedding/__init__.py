@@ -1,0 +1,1 @@
+"""How alike clips are to an independent network that hears music."""

@@ -1,0 +1,1 @@
+"""What is learned, a network a file: its loss, its validation and its way out."""
