@@ -22,7 +22,7 @@ from page_server import browsing, open_page
 
 VIEW = {"viewport": {"width": 1200, "height": 784}, "color_scheme": "dark"}
 SIZE = (960, 627)  # of the film
-EXAMPLE, SEED, N_BEATS = "Funk", 8, 24
+EXAMPLE, SEED, N_BEATS = "Funk", 11, 24
 LEAD_BEATS = 8  # of the loop, before what is new
 SECONDS = 8.5
 EVERY_NTH = 6  # of Chromium's 60 frames a second
